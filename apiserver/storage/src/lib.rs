@@ -1,0 +1,11 @@
+//! The revisioned store: every object of the cluster as canonical JSON bytes under a key, with one revision counter for all.
+//!
+//! Invariant: what [`Store::commit`] answered is on disk; readers see immutable snapshots and never wait for writers; revisions
+//! are dense, grow by one a write, and every write of a resource is seen once, in order, by each of its watchers.
+//! Follows the behaviour of upstream's `staging/src/k8s.io/apiserver/pkg/storage/interfaces.go` and `storage/cacher`.
+//!
+//! Only this crate names a database. `redb` is the durable one, `memory` serves tests.
+
+mod types;
+
+pub use types::*;

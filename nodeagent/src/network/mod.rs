@@ -1,0 +1,34 @@
+//! The pod network of one node: a bridge, veth pairs with addresses from the node's podCIDR, services in nftables, cluster DNS.
+//!
+//! Invariant: everything it makes bears the prefix `skiff` and is gone after `Network::clear`.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use async_trait::async_trait;
+
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("no address is left in {0}")]
+    Exhausted(String),
+    #[error("this machine lacks {what}: {hint}")]
+    Unsupported { what: String, hint: String },
+    #[error("cannot {what}: {reason}")]
+    Failed { what: String, reason: String },
+}
+
+/// The network of one pod.
+#[derive(Clone, Debug)]
+pub struct PodNetwork {
+    /// Named network namespace, bind-mounted so that it outlives the agent.
+    pub netns: PathBuf,
+    pub ips: Vec<IpAddr>,
+}
+
+#[async_trait]
+pub trait PodNetworks: Send + Sync + 'static {
+    /// Makes (or finds again, after an agent's restart) the network namespace and addresses of a pod.
+    async fn setup(&self, pod_uid: &str) -> Result<PodNetwork, Error>;
+    async fn teardown(&self, pod_uid: &str) -> Result<(), Error>;
+    /// What is there, by pod uid: for clearing away pods that are gone.
+    async fn list(&self) -> Result<Vec<String>, Error>;
+}

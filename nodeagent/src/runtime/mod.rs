@@ -1,0 +1,213 @@
+//! What runs containers: a trait with several makers (`oci`, `simulated`, later `cri`). One maker a folder or file, one line here.
+//!
+//! Invariant: whatever a runtime started it can list again after the agent was killed and came back.
+//! Follows the shape of upstream's CRI (`staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`) where it has one.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::broadcast,
+};
+
+/// The namespaces that the containers of a pod share, and who keeps them.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct SandboxSpec {
+    pub pod_uid: String,
+    pub namespace: String,
+    pub name: String,
+    pub hostname: String,
+    /// Path of the network namespace made for the pod; `None` means the host's (hostNetwork).
+    pub netns: Option<PathBuf>,
+    pub host_pid: bool,
+    pub host_ipc: bool,
+    pub share_process_namespace: bool,
+    pub sysctls: BTreeMap<String, String>,
+    /// Where `<container>/<restart>.log` files go (`/var/log/pods/<ns>_<name>_<uid>`), in CRI log format.
+    pub log_dir: PathBuf,
+    /// cgroup parent below the runtime's root, e.g. `burstable/pod<uid>`, with the pod's own limits.
+    pub cgroup: String,
+    pub cgroup_limits: Limits,
+}
+
+/// cgroup limits in the units of the kernel's own files (v1 names; the runtime converts for v2).
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Limits {
+    /// cpu.shares, 2..=262144.
+    pub cpu_shares: Option<u64>,
+    /// microseconds in each `cpu_period_us`.
+    pub cpu_quota_us: Option<i64>,
+    pub cpu_period_us: Option<u64>,
+    /// bytes.
+    pub memory_bytes: Option<i64>,
+    pub pids: Option<i64>,
+    /// -1000..=1000.
+    pub oom_score_adj: Option<i32>,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Mount {
+    pub host_path: PathBuf,
+    pub container_path: PathBuf,
+    pub read_only: bool,
+    /// `MountPropagation`: None, HostToContainer, Bidirectional.
+    pub propagation: String,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct ContainerSpec {
+    pub name: String,
+    /// Number of restarts before this one; part of the log file's name.
+    pub restart_count: u32,
+    /// The image as [`crate::image::ImageStore`] resolved it: its id (`sha256:…` of the config).
+    pub image_id: String,
+    /// Replaces the image's Entrypoint when not empty.
+    pub command: Vec<String>,
+    /// Replaces the image's Cmd when not empty (or when `command` is given).
+    pub args: Vec<String>,
+    pub working_dir: Option<String>,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    pub stdin: bool,
+    pub stdin_once: bool,
+    pub tty: bool,
+    pub limits: Limits,
+    pub security: Security,
+    /// Kept and given back by [`Runtime::list`], uninterpreted (e.g. a hash of the spec).
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Security {
+    pub privileged: bool,
+    pub run_as_user: Option<i64>,
+    pub run_as_group: Option<i64>,
+    pub supplemental_groups: Vec<i64>,
+    pub add_capabilities: Vec<String>,
+    pub drop_capabilities: Vec<String>,
+    pub read_only_root: bool,
+    pub allow_privilege_escalation: Option<bool>,
+    /// `RuntimeDefault`, `Unconfined` or a profile's path.
+    pub seccomp: Option<String>,
+    /// procMount `Unmasked`.
+    pub unmasked_proc: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum ContainerPhase {
+    Created,
+    Running,
+    Exited,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct ContainerState {
+    pub id: String,
+    pub name: String,
+    pub restart_count: u32,
+    pub image_id: String,
+    pub phase: ContainerPhase,
+    pub pid: Option<i32>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// 128 + signal when a signal ended it.
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    pub oom_killed: bool,
+    pub annotations: BTreeMap<String, String>,
+    pub log_path: PathBuf,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct SandboxState {
+    pub id: String,
+    pub spec: SandboxSpec,
+    /// The process that keeps the namespaces lives.
+    pub ready: bool,
+    pub created_at: Timestamp,
+    pub containers: Vec<ContainerState>,
+    /// For runtimes that give the addresses themselves (`simulated`).
+    pub ips: Vec<IpAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub enum RuntimeEvent {
+    ContainerStarted {
+        sandbox: String,
+        container: String,
+    },
+    ContainerExited {
+        sandbox: String,
+        container: String,
+    },
+    /// The keeper of the sandbox died.
+    SandboxLost {
+        sandbox: String,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ExecSpec {
+    pub command: Vec<String>,
+    pub tty: bool,
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+}
+
+pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
+pub type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// The open ends of a process in a container. With a tty, `stderr` is `None` and `stdout` carries both.
+pub struct Streams {
+    pub stdin: Option<Writer>,
+    pub stdout: Option<Reader>,
+    pub stderr: Option<Reader>,
+    /// (columns, rows) as the client's window changes.
+    pub resize: Option<tokio::sync::mpsc::Sender<(u16, u16)>>,
+    /// Resolves with the exit code (128 + signal); for `attach`, when the container ends.
+    pub exit: futures::future::BoxFuture<'static, Result<i32, Error>>,
+}
+
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("container or sandbox {0} not found")]
+    NotFound(String),
+    #[error("image {0} not found")]
+    NoImage(String),
+    /// The process could not be started: the text is what goes into the container's status (`exec: "x": executable file not found in $PATH`).
+    #[error("{0}")]
+    Start(String),
+    #[error("this machine lacks {what}: {hint}")]
+    Unsupported { what: String, hint: String },
+    #[error("cannot {what}: {reason}")]
+    Failed { what: String, reason: String },
+}
+
+/// A container runtime. All calls are idempotent where that makes sense (stopping what is stopped, removing what is gone).
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// `status.nodeInfo.containerRuntimeVersion`, e.g. `skiff-oci://0.1.0`.
+    fn version(&self) -> String;
+    async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, Error>;
+    /// Kills what still runs and ends the keeper. Containers stay listed until removed.
+    async fn stop_sandbox(&self, sandbox: &str) -> Result<(), Error>;
+    /// Removes all that is left of it: containers, mounts, cgroups, run files. Logs stay.
+    async fn remove_sandbox(&self, sandbox: &str) -> Result<(), Error>;
+    async fn create_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error>;
+    async fn start_container(&self, container: &str) -> Result<(), Error>;
+    /// The image's stop signal (default TERM), then KILL after `grace`. Returns when it has ended.
+    async fn stop_container(&self, container: &str, grace: Duration) -> Result<(), Error>;
+    async fn remove_container(&self, container: &str) -> Result<(), Error>;
+    async fn list(&self) -> Result<Vec<SandboxState>, Error>;
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent>;
+    async fn exec(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error>;
+    async fn attach(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error>;
+    /// (cpu nanoseconds used so far, memory working set in bytes) of a container.
+    async fn usage(&self, container: &str) -> Result<(u64, u64), Error>;
+}
+
+pub type SharedRuntime = Arc<dyn Runtime>;
