@@ -1,1 +1,3 @@
 //! skiff-api
+
+pub mod machinery;
