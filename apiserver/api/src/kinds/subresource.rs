@@ -57,11 +57,9 @@ impl Subresource {
 
     pub fn verbs(&self) -> &'static [&'static str] {
         match self {
-            Subresource::Status
-            | Subresource::Scale(_)
-            | Subresource::Approval
-            | Subresource::EphemeralContainers
-            | Subresource::Resize => &["get", "patch", "update"],
+            Subresource::Status | Subresource::Scale(_) | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
+                &["get", "patch", "update"]
+            }
             Subresource::Finalize => &["update"],
             Subresource::Binding | Subresource::Eviction | Subresource::Token => &["create"],
             Subresource::Log => &["get"],

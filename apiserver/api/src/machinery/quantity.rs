@@ -123,7 +123,16 @@ impl Quantity {
 
     /// Whether it is a whole number of units.
     pub fn is_whole(&self) -> bool {
-        self.scale >= 0 || shift_up(shift_down(self.mantissa, self.scale.unsigned_abs()), self.scale.unsigned_abs()) == Some(self.mantissa)
+        self.scale >= 0 || self.whole().is_some()
+    }
+
+    /// The whole units, when nothing is lost and they fit.
+    fn whole(&self) -> Option<i128> {
+        let by = self.scale.unsigned_abs();
+        if self.scale >= 0 {
+            return shift_up(self.mantissa, by);
+        }
+        Some(shift_down(self.mantissa, by)).filter(|whole| shift_up(*whole, by) == Some(self.mantissa))
     }
 
     /// Adds `other`; a quantity that was nought takes over the other's way of writing.
@@ -198,12 +207,7 @@ impl fmt::Display for Quantity {
             Format::DecimalSi => self.fmt_decimal(f, false),
             Format::BinarySi => {
                 let small = *self > Quantity::from_i64(-1024, self.format) && *self < Quantity::from_i64(1024, self.format);
-                let whole = if self.is_whole() {
-                    if self.scale >= 0 { shift_up(self.mantissa, self.scale as u32) } else { Some(shift_down(self.mantissa, self.scale.unsigned_abs())) }
-                } else {
-                    None
-                };
-                let Some(mut mantissa) = whole.filter(|_| !small) else { return self.fmt_decimal(f, false) };
+                let Some(mut mantissa) = self.whole().filter(|_| !small) else { return self.fmt_decimal(f, false) };
                 let mut times = 0;
                 while times < BINARY_SUFFIXES.len() && mantissa % 1024 == 0 {
                     mantissa /= 1024;
@@ -256,7 +260,7 @@ impl FromStr for Quantity {
         if let Some(quantity) = fast(text, &parts, digits, binary, exponent, format)? {
             return Ok(quantity);
         }
-        slow(&parts, digits, binary, exponent, format)
+        slow(&parts, binary, exponent, format)
     }
 }
 
@@ -287,8 +291,7 @@ fn fast(text: &str, parts: &Parts<'_>, digits: i32, binary: bool, exponent: i32,
 }
 
 /// Long numbers, and fractions of binary units: rounded up to a billionth, binary ones capped.
-fn slow(parts: &Parts<'_>, digits: i32, binary: bool, exponent: i32, mut format: Format) -> Result<Quantity, QuantityError> {
-    let _ = digits;
+fn slow(parts: &Parts<'_>, binary: bool, exponent: i32, mut format: Format) -> Result<Quantity, QuantityError> {
     let mut mantissa = digits_value(parts)?;
     let mut scale = -(parts.denom.len() as i32);
     if binary {
@@ -458,7 +461,7 @@ mod tests {
             ("100E", "100E"),
             ("1000E", "1"),
             ("12345678901234567890k", "12345678901234567890k"),
-            ("0.0000000000000000001Ei", "115292150m"),
+            ("0.0000000000000000001Ei", "115292151n"),
             ("1e1000000", "10e999999"),
         ] {
             assert_eq!(canonical(given).unwrap(), wanted, "{given}");
@@ -476,7 +479,7 @@ mod tests {
             (" 1", QuantityError::Format),
             ("1 ", QuantityError::Format),
             ("1KI", QuantityError::Format),
-            ("--1", QuantityError::Format),
+            ("--1", QuantityError::Suffix),
             ("1e1.5", QuantityError::Format),
             ("1mi", QuantityError::Suffix),
             ("1kk", QuantityError::Suffix),
