@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use ::redb::{Builder, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::{
     Error, LocalStore, Options,
@@ -40,13 +40,38 @@ pub fn open(folder: &Path, options: Options) -> Result<LocalStore, Error> {
     LocalStore::start(Box::new(log), options)
 }
 
-/// Makes the database's handle, at the start and again after a failure.
-type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
+/// Where a database is, to be opened at the start and again after a failure.
+pub(crate) trait Site: Send {
+    fn name(&self) -> String;
+    fn open(&self) -> Result<Database, DatabaseError>;
+    /// Fails with [`DatabaseError::RepairAborted`] when the database was not closed well.
+    fn open_read_only(&self) -> Result<ReadOnlyDatabase, DatabaseError>;
+}
+
+struct InFile {
+    path: PathBuf,
+    cache: usize,
+}
+
+impl Site for InFile {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn open(&self) -> Result<Database, DatabaseError> {
+        builder(self.cache).open(&self.path)
+    }
+
+    fn open_read_only(&self) -> Result<ReadOnlyDatabase, DatabaseError> {
+        builder(self.cache).open_read_only(&self.path)
+    }
+}
+
+const BROKEN: &str = "its structure is broken";
 
 pub(crate) struct RedbLog {
-    path: String,
-    opener: Opener,
-    /// `None` between a failure and a recovery that worked.
+    site: Box<dyn Site>,
+    /// `None` before it is loaded, and between a failure and a recovery that worked.
     database: Option<Database>,
     /// Held as long as the database may be opened again.
     _lock: Option<File>,
@@ -59,31 +84,40 @@ impl RedbLog {
         if !path.try_exists().map_err(|error| at(&path, "look for the database", error))? {
             create(folder, cache)?;
         }
-        let shown = path.display().to_string();
-        let opener: Opener = Box::new(move || builder(cache).open(&path));
-        Self::open(shown, opener, Some(lock))
-    }
-
-    fn open(path: String, opener: Opener, lock: Option<File>) -> Result<Self, Error> {
-        let mut log = Self { path, opener, database: None, _lock: lock };
-        log.database = Some(log.reopen()?);
-        Ok(log)
+        Ok(Self { site: Box::new(InFile { path, cache }), database: None, _lock: Some(lock) })
     }
 
     fn reopen(&self) -> Result<Database, Error> {
-        let opened = catch_unwind(AssertUnwindSafe(|| (self.opener)())).map_err(|_| self.damaged("its structure is broken".into()))?;
-        opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Error::Locked(self.path.clone()),
+        let opened = catch_unwind(AssertUnwindSafe(|| self.site.open())).map_err(|_| self.damaged(BROKEN.into()))?;
+        opened.map_err(|error| self.unopened(error))
+    }
+
+    fn unopened(&self, error: DatabaseError) -> Error {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Error::Locked(self.site.name()),
             other => self.failed("open the database", other.into()),
-        })
+        }
+    }
+
+    /// Reads without writing a byte, which is possible when the database was closed well. `None`: it was not.
+    fn load_untouched(&self, sink: Sink<'_>) -> Result<Option<()>, Error> {
+        match self.site.open_read_only() {
+            Ok(database) => self.read(&database, sink).map(Some),
+            Err(DatabaseError::RepairAborted) => Ok(None),
+            Err(error) => Err(self.unopened(error)),
+        }
+    }
+
+    fn read(&self, database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<(), Error> {
+        read(database, sink).map_err(|error| self.failed("read the database", error))?.map_err(|reason| self.damaged(reason))
     }
 
     fn database(&self) -> Result<&Database, Error> {
-        self.database.as_ref().ok_or_else(|| Error::Database { what: "use the database", reason: "it is closed after a failure".into() })
+        self.database.as_ref().ok_or_else(|| Error::Database { what: "use the database", reason: "it is not open".into() })
     }
 
     fn damaged(&self, reason: String) -> Error {
-        Error::Damaged { path: self.path.clone(), reason }
+        Error::Damaged { path: self.site.name(), reason }
     }
 
     fn failed(&self, what: &'static str, error: ::redb::Error) -> Error {
@@ -95,36 +129,35 @@ impl RedbLog {
             other => Error::Database { what, reason: other.to_string() },
         }
     }
+}
 
-    /// The inner error is damage.
-    fn read(&self, sink: Sink<'_>) -> Result<Result<(), String>, ::redb::Error> {
-        let Some(database) = &self.database else { return Err(::redb::Error::DatabaseClosed) };
-        let read = database.begin_read()?;
-        let (meta, objects, log) = (read.open_table(META)?, read.open_table(OBJECTS)?, read.open_table(LOG)?);
-        match meta.get("format")?.map(|format| format.value()) {
-            Some(format) if format == u64::from(codec::FORMAT) => {}
-            other => return Ok(Err(format!("its format is {other:?}, this program knows {}", codec::FORMAT))),
-        }
-        let Some(compacted) = meta.get("compacted")?.map(|revision| revision.value()) else {
-            return Ok(Err("it lacks its compacted revision".into()));
-        };
-        if let Err(reason) = sink(Loaded::Compacted(compacted)) {
+/// Yields everything. The inner error is damage.
+fn read(database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Result<(), String>, ::redb::Error> {
+    let read = database.begin_read()?;
+    let (meta, objects, log) = (read.open_table(META)?, read.open_table(OBJECTS)?, read.open_table(LOG)?);
+    match meta.get("format")?.map(|format| format.value()) {
+        Some(format) if format == u64::from(codec::FORMAT) => {}
+        other => return Ok(Err(format!("its format is {other:?}, this program knows {}", codec::FORMAT))),
+    }
+    let Some(compacted) = meta.get("compacted")?.map(|revision| revision.value()) else {
+        return Ok(Err("it lacks its compacted revision".into()));
+    };
+    if let Err(reason) = sink(Loaded::Compacted(compacted)) {
+        return Ok(Err(reason));
+    }
+    for row in objects.iter()? {
+        let (key, row) = row?;
+        if let Err(reason) = load_row(key.value(), row.value(), sink) {
             return Ok(Err(reason));
         }
-        for row in objects.iter()? {
-            let (key, row) = row?;
-            if let Err(reason) = load_row(key.value(), row.value(), sink) {
-                return Ok(Err(reason));
-            }
-        }
-        for batch in log.iter()? {
-            let (first, batch) = batch?;
-            if let Err(reason) = sink(Loaded::Batch { first: first.value(), bytes: batch.value() }) {
-                return Ok(Err(reason));
-            }
-        }
-        Ok(Ok(()))
     }
+    for batch in log.iter()? {
+        let (first, batch) = batch?;
+        if let Err(reason) = sink(Loaded::Batch { first: first.value(), bytes: batch.value() }) {
+            return Ok(Err(reason));
+        }
+    }
+    Ok(Ok(()))
 }
 
 fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), String> {
@@ -135,10 +168,14 @@ fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), String> {
 
 impl Log for RedbLog {
     fn load(&mut self, sink: Sink<'_>) -> Result<(), Error> {
-        catch_unwind(AssertUnwindSafe(|| self.read(sink)))
-            .map_err(|_| self.damaged("its structure is broken".into()))?
-            .map_err(|error| self.failed("read the database", error))?
-            .map_err(|reason| self.damaged(reason))
+        // redb panics on some damage.
+        let untouched = catch_unwind(AssertUnwindSafe(|| self.load_untouched(sink))).map_err(|_| self.damaged(BROKEN.into()))??;
+        let database = self.reopen()?;
+        if untouched.is_none() {
+            catch_unwind(AssertUnwindSafe(|| self.read(&database, sink))).map_err(|_| self.damaged(BROKEN.into()))??;
+        }
+        self.database = Some(database);
+        Ok(())
     }
 
     fn append(&mut self, first: u64, batch: &[u8]) -> Result<(), Error> {
