@@ -45,6 +45,11 @@ pub struct Object {
 }
 
 impl Object {
+    /// A version with its attributes known.
+    pub fn new(key: Key, revision: u64, bytes: Bytes, attributes: Attributes) -> Self {
+        Self { key, revision, bytes, attributes: OnceLock::from(attributes), indexer: None }
+    }
+
     pub fn attributes(&self) -> &Attributes {
         self.attributes.get_or_init(|| self.indexer.as_ref().map(|index| index(&self.key, &self.bytes)).unwrap_or_default())
     }

@@ -7,6 +7,9 @@
 //! The seam: the server hands in its objects as [`Objects`] and a clock as [`Now`]; per request it calls [`authenticate::Authenticator::authenticate`],
 //! [`impersonate::impersonate`] and [`Authorizer::authorize`].
 
+pub mod authorize;
+#[cfg(test)]
+pub(crate) mod testing;
 mod types;
 
 pub use types::*;
