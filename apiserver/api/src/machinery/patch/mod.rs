@@ -7,6 +7,7 @@
 pub mod go;
 pub mod json;
 pub mod merge;
+pub mod strategic;
 
 
 use serde_json::Value;
