@@ -6,6 +6,7 @@ pub mod gojson;
 pub mod meta;
 pub mod names;
 pub mod object_meta;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
