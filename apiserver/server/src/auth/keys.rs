@@ -133,7 +133,6 @@ impl PublicKey {
             let (kind, der) = section.map_err(|error| KeyError::Pem(error.to_string()))?;
             keys.push(match kind {
                 SectionKind::PublicKey => PublicKey::from_spki(&der)?,
-                SectionKind::RsaPublicKey => PublicKey::new(Algorithm::Rs256, der),
                 SectionKind::Certificate => {
                     let (_, certificate) =
                         x509_parser::certificate::X509Certificate::from_der(&der).map_err(|error| KeyError::Malformed(error.to_string()))?;

@@ -7,9 +7,14 @@
 //! The seam: the server hands in its objects as [`Objects`] and its clock; per request it calls [`authenticate::Authenticator::authenticate`],
 //! [`impersonate::impersonate`] and [`Authorizer::authorize`].
 
+pub mod authenticate;
 pub mod authorize;
+pub mod impersonate;
+pub mod keys;
+pub mod pki;
 #[cfg(test)]
 pub(crate) mod testing;
 mod types;
 
+pub use authenticate::review::token_review;
 pub use types::*;

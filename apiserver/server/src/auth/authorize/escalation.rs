@@ -47,7 +47,7 @@ impl Kind {
 /// A write of a role or binding.
 pub struct Write<'a> {
     pub kind: Kind,
-    pub user: &'a Arc<User>,
+    pub user: &'a User,
     /// Empty for the cluster's.
     pub namespace: &'a str,
     /// The name in the request's path, empty for a create.
@@ -130,7 +130,7 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
 
 fn may(authorizers: &Authorizers, write: &Write, verb: &str, group: &str, resource: &str, name: &str) -> bool {
     let attributes = Attributes {
-        user: write.user.clone(),
+        user: Arc::new(write.user.clone()),
         verb: verb.to_owned(),
         resource_request: true,
         group: group.to_owned(),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn try_write(user: &str, kind: Kind, new: Value, old: Option<Value>) -> Result<(), String> {
-        let user = Arc::new(User::new(user, &["dev", "system:authenticated"]));
+        let user = User::new(user, &["dev", "system:authenticated"]);
         let namespace = if matches!(kind, Kind::Role | Kind::RoleBinding) { "a" } else { "" };
         let request_name = if old.is_some() { new["metadata"]["name"].as_str().unwrap().to_owned() } else { String::new() };
         let write = Write { kind, user: &user, namespace, request_name: &request_name, new: &new, old: old.as_ref() };
