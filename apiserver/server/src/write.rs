@@ -242,14 +242,7 @@ impl Update {
 }
 
 /// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
-pub async fn update(
-    ctx: &Context,
-    kind: &'static Kind,
-    namespace: &str,
-    name: &str,
-    how: Update,
-    compute: Compute<'_>,
-) -> Result<(Written, bool), Status> {
+pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str, how: Update, compute: Compute<'_>) -> Result<(Written, bool), Status> {
     let dry = dry_run(ctx)?;
     let key = stored::key_of(kind, namespace, name);
     for _ in 0..100 {
@@ -273,12 +266,7 @@ pub async fn update(
 
 fn check_preconditions(kind: &Kind, name: &str, how: &Update, live: &Value) -> Result<(), Status> {
     let failed = |what: &str, wanted: &str, found: &str| {
-        Err(Status::conflict(
-            kind.group,
-            kind.plural,
-            name,
-            &format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"),
-        ))
+        Err(Status::conflict(kind.group, kind.plural, name, &format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")))
     };
     if let Some(uid) = how.uid.as_deref().filter(|uid| *uid != live.uid()) {
         return failed("UID", uid, live.uid());
@@ -326,11 +314,7 @@ async fn attempt(
 
     if unconditional && !kind.strategy.allow_unconditional_update {
         let mut errors = Errors::default();
-        errors.invalid(
-            &skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"),
-            0,
-            "must be specified for an update",
-        );
+        errors.invalid(&skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
         return Err(Status::invalid(kind.group, kind.kind, &key.name, &errors));
     }
     if !unconditional && given_version != live.resource_version() {
@@ -460,7 +444,13 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
 /// Something besides metadata and status changed.
 fn desired_differs(new: &Value, live: &Value) -> bool {
     let desired = |value: &Value| {
-        value.as_object().into_iter().flatten().filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind")).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect::<Vec<_>>()
     };
     desired(new) != desired(live)
 }

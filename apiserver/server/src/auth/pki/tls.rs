@@ -39,6 +39,11 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PkiError
     if certificates.is_empty() { Err(PkiError::NoCertificate) } else { Ok(certificates) }
 }
 
+/// The private key of a pair.
+pub fn private_key(pair: &Issued) -> Result<PrivateKeyDer<'static>, PkiError> {
+    PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| PkiError::Tls(error.to_string()))
+}
+
 /// The authorities of a PEM file.
 pub fn roots(pem: &[u8]) -> Result<RootCertStore, PkiError> {
     let mut roots = RootCertStore::empty();
