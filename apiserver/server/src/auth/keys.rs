@@ -134,8 +134,7 @@ impl PublicKey {
             keys.push(match kind {
                 SectionKind::PublicKey => PublicKey::from_spki(&der)?,
                 SectionKind::Certificate => {
-                    let (_, certificate) =
-                        x509_parser::certificate::X509Certificate::from_der(&der).map_err(|error| KeyError::Malformed(error.to_string()))?;
+                    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&der).map_err(|error| KeyError::Malformed(error.to_string()))?;
                     PublicKey::from_spki(certificate.public_key().raw)?
                 }
                 SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => SigningKey::from_der(kind, &der)?.public,

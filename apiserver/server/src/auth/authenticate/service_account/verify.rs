@@ -17,13 +17,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use skiff_api::machinery::{
-    clock::SharedClock,
-    field::go_quoted,
-    meta::Meta,
-    status::Status,
-    time,
-};
+use skiff_api::machinery::{clock::SharedClock, field::go_quoted, meta::Meta, status::Status, time};
 use skiff_storage::Object;
 use subtle::ConstantTimeEq;
 
@@ -42,8 +36,7 @@ const LEEWAY: i64 = 60;
 const REMEMBERED: usize = 16_384;
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 const INVALIDATED: &str = "service account token has been invalidated";
-const AUTO_GENERATED: &str =
-    "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.";
+const AUTO_GENERATED: &str = "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.";
 
 pub struct Verifier {
     keys: Vec<PublicKey>,
@@ -58,14 +51,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    pub fn new(
-        keys: Vec<PublicKey>,
-        issuers: Vec<String>,
-        audiences: Vec<String>,
-        lookup: bool,
-        objects: Arc<dyn Objects>,
-        clock: SharedClock,
-    ) -> Verifier {
+    pub fn new(keys: Vec<PublicKey>, issuers: Vec<String>, audiences: Vec<String>, lookup: bool, objects: Arc<dyn Objects>, clock: SharedClock) -> Verifier {
         Verifier { keys, issuers, audiences, lookup, objects, clock, verified: Mutex::default() }
     }
 
@@ -169,7 +155,13 @@ impl Verifier {
             };
             let object = self.objects.get(resource, namespace, &reference.name).ok_or(INVALIDATED)?;
             if uid(&object) != reference.uid {
-                let kind = if what.0 == "secret" { "secret UID" } else if what.0 == "pod" { "pod UID" } else { "node UID" };
+                let kind = if what.0 == "secret" {
+                    "secret UID"
+                } else if what.0 == "pod" {
+                    "pod UID"
+                } else {
+                    "node UID"
+                };
                 return Err(format!("{kind} ({}) does not match service account {} claim ({})", uid(&object), what.1, reference.uid));
             }
             if self.gone(&object)? {

@@ -113,9 +113,8 @@ fn the_policy_admits_whom_it_should() {
 
 #[test]
 fn reconciling_only_adds() {
-    let find = |name: &str, kind: &str| {
-        bootstrap_objects().into_iter().find(|(_, _, object)| object["metadata"]["name"] == name && object["kind"] == kind).unwrap().2
-    };
+    let find =
+        |name: &str, kind: &str| bootstrap_objects().into_iter().find(|(_, _, object)| object["metadata"]["name"] == name && object["kind"] == kind).unwrap().2;
     let dns = find("system:kube-dns", "ClusterRole");
     assert_eq!(reconcile(&dns, None), Reconcile::Create(dns.clone()));
     assert_eq!(reconcile(&dns, Some(&dns)), Reconcile::Nothing);
