@@ -164,7 +164,9 @@ impl Mode {
         self.check_groups(&requestor, &wanted.groups, authorizer)?;
         self.check_extra(&requestor, &wanted.extra, authorizer)?;
         let add = if user.name == ANONYMOUS { ALL_UNAUTHENTICATED } else { ALL_AUTHENTICATED };
-        if !user.in_group(add) && !(add == ALL_AUTHENTICATED && user.in_group(ALL_UNAUTHENTICATED)) {
+        // Whoever wants to be unauthenticated stays it.
+        let said = user.in_group(add) || user.in_group(ALL_UNAUTHENTICATED);
+        if !said {
             user.groups.push(add.to_owned());
         }
         Ok(user)
