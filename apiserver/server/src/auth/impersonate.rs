@@ -164,7 +164,9 @@ impl Mode {
         self.check_groups(&requestor, &wanted.groups, authorizer)?;
         self.check_extra(&requestor, &wanted.extra, authorizer)?;
         let add = if user.name == ANONYMOUS { ALL_UNAUTHENTICATED } else { ALL_AUTHENTICATED };
-        if !user.in_group(add) && !(add == ALL_AUTHENTICATED && user.in_group(ALL_UNAUTHENTICATED)) {
+        // Whoever wants to be unauthenticated stays it.
+        let said = user.in_group(add) || user.in_group(ALL_UNAUTHENTICATED);
+        if !said {
             user.groups.push(add.to_owned());
         }
         Ok(user)
@@ -302,7 +304,10 @@ mod tests {
             .cluster_bind("users", "users", &["User lister"])
             .cluster_role("node", &["impersonate:associated-node | authentication.k8s.io | nodes", "impersonate-on:associated-node:list | core | pods"])
             .cluster_bind("node", "node", &["ServiceAccount kube-system/agent"])
-            .cluster_role("accounts", &["impersonate:serviceaccount | authentication.k8s.io | serviceaccounts", "impersonate-on:serviceaccount:* | * | *"])
+            .cluster_role(
+                "accounts",
+                &["impersonate:serviceaccount | authentication.k8s.io | serviceaccounts", "impersonate-on:serviceaccount:get | core | pods"],
+            )
             .bind("a", "accounts", "ClusterRole", "accounts", &["User deputy"]);
         Authorizers::new(&["RBAC"], Arc::new(fake)).unwrap()
     }

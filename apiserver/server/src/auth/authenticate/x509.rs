@@ -47,7 +47,7 @@ impl Verifier {
 
     /// Whose certificate this is.
     pub fn user(&self, peer: &PeerCertificate, now: jiff::Timestamp) -> Result<Option<Arc<User>>, String> {
-        let verified = peer.verified.get_or_init(|| self.verify(&peer.chain, now)).as_ref().map_err(Clone::clone)?;
+        let verified = peer.verified(|| self.verify(peer.chain(), now))?;
         if now.as_second() < verified.not_before || now.as_second() > verified.not_after {
             return Err("x509: certificate has expired or is not yet valid".to_owned());
         }

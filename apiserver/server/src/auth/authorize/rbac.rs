@@ -65,8 +65,11 @@ struct Role {
     rules: Vec<PolicyRule>,
 }
 
-/// Parsed objects of one resource by namespace and name, with the revision that was parsed.
-struct Parsed<T>(HashMap<(Arc<str>, Arc<str>), (u64, Result<Arc<T>, String>)>);
+/// Namespace and name.
+type Name = (Arc<str>, Arc<str>);
+
+/// Parsed objects of one resource, with the revision that was parsed; an error says why an object cannot be read.
+struct Parsed<T>(HashMap<Name, (u64, Result<Arc<T>, String>)>);
 
 impl<T: DeserializeOwned> Parsed<T> {
     /// The present objects of `resource`, those unchanged since `before` not parsed again.

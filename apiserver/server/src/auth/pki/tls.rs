@@ -15,20 +15,33 @@ use rustls::{
 };
 
 use super::{Issued, PkiError};
+use crate::auth::authenticate::x509::Verified;
 
-/// The certificate that a client showed on a connection, first its own, then what leads to an authority. Made once a connection.
+/// The certificate that a client showed on a connection, first its own, then what leads to an authority. Made once a connection;
+/// clones share what was found out about it.
+#[derive(Clone, Debug)]
+pub struct PeerCertificate(Arc<Peer>);
+
 #[derive(Debug)]
-pub struct PeerCertificate {
-    pub chain: Vec<CertificateDer<'static>>,
-    /// Filled by the authenticator at the connection's first request.
-    pub(crate) verified: OnceLock<Result<crate::auth::authenticate::x509::Verified, String>>,
+struct Peer {
+    chain: Vec<CertificateDer<'static>>,
+    verified: OnceLock<Result<Verified, String>>,
 }
 
 impl PeerCertificate {
     /// From what `rustls::ServerConnection::peer_certificates` has; `None` when the client showed none.
     pub fn from_chain(chain: Option<&[CertificateDer<'_>]>) -> Option<PeerCertificate> {
         let chain: Vec<_> = chain?.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        (!chain.is_empty()).then(|| PeerCertificate { chain, verified: OnceLock::new() })
+        (!chain.is_empty()).then(|| PeerCertificate(Arc::new(Peer { chain, verified: OnceLock::new() })))
+    }
+
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+
+    /// What `verify` said the first time.
+    pub(crate) fn verified(&self, verify: impl FnOnce() -> Result<Verified, String>) -> Result<&Verified, String> {
+        self.0.verified.get_or_init(verify).as_ref().map_err(Clone::clone)
     }
 }
 
