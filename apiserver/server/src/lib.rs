@@ -1,1 +1,3 @@
 //! skiff-server
+
+pub mod auth;

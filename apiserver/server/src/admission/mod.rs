@@ -1,0 +1,106 @@
+//! Admission: what is asked before an object is written. ONE file a plugin, one line each in the list.
+//!
+//! Invariant: all mutating steps come before all validating ones, in upstream's order of plugins; an error refuses the write.
+//! Follows `pkg/kubeapiserver/options/plugins.go` (order) and `staging/src/k8s.io/apiserver/pkg/admission`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use skiff_api::{kinds::Kind, machinery::status::Status};
+
+use crate::{app::App, auth::User};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Operation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
+}
+
+/// What a write is about.
+pub struct Attributes<'a> {
+    pub app: &'a Arc<App>,
+    pub kind: &'static Kind,
+    /// Empty for the resource itself.
+    pub subresource: &'a str,
+    pub operation: Operation,
+    pub namespace: &'a str,
+    /// Empty while a generated name is still to come.
+    pub name: &'a str,
+    /// The object as it is to be written; `None` for deletions.
+    pub object: Option<Value>,
+    /// The object as it stands; `None` for creations.
+    pub old: Option<&'a Value>,
+    pub user: &'a User,
+    pub dry_run: bool,
+    /// Texts for Warning headers.
+    pub warnings: Vec<String>,
+}
+
+impl Attributes<'_> {
+    /// The write is of this resource (`pods`, group empty) itself.
+    pub fn is(&self, group: &str, plural: &str) -> bool {
+        self.kind.group == group && self.kind.plural == plural && self.subresource.is_empty()
+    }
+
+    /// `pods "x" is forbidden: WHY`.
+    pub fn forbidden(&self, why: impl std::fmt::Display) -> Status {
+        let name = if self.name.is_empty() {
+            use skiff_api::machinery::meta::Meta;
+            self.object.as_ref().map_or("", |object| if object.name().is_empty() { object.meta_str("generateName") } else { object.name() })
+        } else {
+            self.name
+        };
+        Status::forbidden(self.kind.group, self.kind.plural, name, &why.to_string())
+    }
+}
+
+/// One admission plugin. `admit` may change the object, `validate` may not.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    /// As kube-apiserver's `--enable-admission-plugins` names it.
+    fn name(&self) -> &'static str;
+    async fn admit(&self, _attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+    async fn validate(&self, _attributes: &Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// The plugins that are on, in order.
+#[derive(Default)]
+pub struct Chain(Vec<Box<dyn Plugin>>);
+
+impl Chain {
+    pub fn new(plugins: Vec<Box<dyn Plugin>>) -> Chain {
+        Chain(plugins)
+    }
+
+    pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        for plugin in &self.0 {
+            plugin.admit(attributes).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        for plugin in &self.0 {
+            plugin.validate(attributes).await?;
+        }
+        Ok(())
+    }
+}
