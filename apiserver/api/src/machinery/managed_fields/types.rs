@@ -99,11 +99,12 @@ fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
     let atomic = node.field().is_some_and(|f| f.atomic);
     if let Some(t) = node.as_type() {
         let element = t.preserve_unknown.then_some(Ty::Deduced);
-        return Atom::Map(MapType { atomic: atomic || t.atomic, fields: Some(node), element });
+        let granular = node.field().is_some_and(|f| f.granular);
+        return Atom::Map(MapType { atomic: atomic || (t.atomic && !granular), fields: Some(node), element });
     }
     match node.shape() {
         Some(Shape::Map(_)) => Atom::Map(MapType { atomic, fields: None, element: node.child("").map(Ty::Node) }),
-        Some(Shape::Raw) => Atom::Map(MapType { atomic, ..MapType::DEDUCED }),
+        Some(Shape::Raw) => Atom::Map(MapType { atomic: true, ..MapType::DEDUCED }),
         Some(Shape::Json) => match deduced(value) {
             Atom::Map(map) => Atom::Map(MapType { atomic, ..map }),
             other => other,
