@@ -189,7 +189,8 @@ pub fn release(ctx: &Context, kind: &Kind, value: &Value) {
 
 fn allocate(ctx: &Context, kind: &Kind, value: &mut Value, live: &Value, dry: bool) -> Result<Allocation, Status> {
     let allocator = ctx.app.allocator.clone();
-    let mut allocation = Allocation { allocator: Some(allocator.clone()), ..Allocation::default() };
+    let mut allocation = Allocation::default();
+    allocation.allocator = Some(allocator.clone());
     let mut errors = Errors::default();
     let kind_of = meta::text_at(value, &["spec", "type"]).unwrap_or("ClusterIP").to_string();
     {

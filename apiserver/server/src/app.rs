@@ -32,6 +32,7 @@ pub struct App {
     pub allocator: Arc<Allocator>,
     pub tokens: Arc<auth::authenticate::service_account::Issuer>,
     pub node_client: crate::subresources::node_proxy::NodeClient,
+    pub metrics: crate::metrics::Metrics,
     /// Ends watches and other long answers when the server stops.
     pub stopping: CancellationToken,
 }
@@ -62,10 +63,13 @@ impl App {
         let query = Query::read(parts.uri.query());
         let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);
         let ctx = Context { app: self.clone(), user: Arc::default(), info, query, headers: parts.headers.clone(), warnings: Mutex::default() };
-        match self.admit(ctx, &parts).await {
-            Ok(ctx) => Ok(self.dispatch(ctx, parts, body).await),
-            Err((ctx, status)) => Ok(ctx.failure(&status)),
-        }
+        let counted = ctx.info.clone();
+        let response = match self.admit(ctx, &parts).await {
+            Ok(ctx) => self.dispatch(ctx, parts, body).await,
+            Err((ctx, status)) => ctx.failure(&status),
+        };
+        self.metrics.count(&counted, response.status().as_u16());
+        Ok(response)
     }
 
     /// Authentication, impersonation, authorization.

@@ -144,10 +144,9 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
         let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
         validate_create(ctx, kind, &value)?;
         let name = value.name().to_string();
-        attributes.name = &name;
-        attributes.object = Some(value);
-        let admitted = ctx.app.admission.validate(&attributes).await;
-        value = attributes.object.take().unwrap_or_default();
+        let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
+        let admitted = ctx.app.admission.validate(&checked).await;
+        value = checked.object.unwrap_or_default();
         admitted?;
         for warning in (kind.strategy.warnings)(&value, None) {
             ctx.warn(warning);
@@ -171,7 +170,6 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
             Err(Error::Exists(_)) if attempts > 0 => {}
             Err(error) => return Err(store_error(kind, &name, error)),
         }
-        drop(name);
     }
 }
 

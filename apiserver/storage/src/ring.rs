@@ -64,6 +64,11 @@ impl Events {
         self.warm = self.warm.max(until);
     }
 
+    /// Revision of the newest event.
+    pub fn newest(&self) -> u64 {
+        self.recent.back().map_or(self.floor, |event| event.revision)
+    }
+
     /// The events after `revision`, oldest first; or the oldest revision that can be asked for.
     pub fn after(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Error> {
         if revision < self.floor {

@@ -254,6 +254,11 @@ impl Shared {
         self.ring(resource).watch(self.root.clone(), from)
     }
 
+    /// Revision of the resource's newest change, as far as its events are kept.
+    pub fn resource_revision(&self, resource: &str) -> u64 {
+        self.ring(resource).read(|events| events.newest())
+    }
+
     pub async fn wait_for(&self, revision: u64, timeout: Duration) -> Result<(), Error> {
         let mut published = self.published.subscribe();
         let reached = published.wait_for(|newest| *newest >= revision || self.closed());

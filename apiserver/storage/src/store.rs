@@ -40,6 +40,9 @@ pub trait Store: Send + Sync + 'static {
     /// all of them are kept.
     fn watch(&self, resource: &str, from: u64) -> Result<Watch, Error>;
 
+    /// Grows with every change of the resource, and not before the change can be read.
+    fn resource_revision(&self, resource: &str) -> u64;
+
     /// The resources that have objects, in alphabetical order.
     fn resources(&self) -> Vec<Arc<str>>;
 
@@ -112,6 +115,10 @@ impl Store for LocalStore {
 
     fn watch(&self, resource: &str, from: u64) -> Result<Watch, Error> {
         self.shared.watch(resource, from)
+    }
+
+    fn resource_revision(&self, resource: &str) -> u64 {
+        self.shared.resource_revision(resource)
     }
 
     fn resources(&self) -> Vec<Arc<str>> {

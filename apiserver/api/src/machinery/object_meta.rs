@@ -104,11 +104,7 @@ fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
                     errors.invalid(
                         path,
                         all,
-                        format!(
-                            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
-                            who(first),
-                            who(owner)
-                        ),
+                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {} and {}", who(first), who(owner)),
                     );
                 }
                 None => controller = Some(owner),

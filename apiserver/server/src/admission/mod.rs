@@ -50,7 +50,12 @@ pub struct Attributes<'a> {
     pub warnings: Vec<String>,
 }
 
-impl Attributes<'_> {
+impl<'a> Attributes<'a> {
+    /// The same, its object left out.
+    pub fn without_object(&self) -> Attributes<'a> {
+        Attributes { object: None, warnings: Vec::new(), ..*self }
+    }
+
     /// The write is of this resource (`pods`, group empty) itself.
     pub fn is(&self, group: &str, plural: &str) -> bool {
         self.kind.group == group && self.kind.plural == plural && self.subresource.is_empty()

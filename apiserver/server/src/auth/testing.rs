@@ -98,3 +98,23 @@ impl Objects for Fake {
         self.0.lock().versions.get(resource).copied().unwrap_or_default()
     }
 }
+
+/// A clock that stands still until it is moved.
+pub struct StoppedClock(Mutex<jiff::Timestamp>);
+
+impl StoppedClock {
+    pub fn at(text: &str) -> Arc<StoppedClock> {
+        Arc::new(StoppedClock(Mutex::new(text.parse().unwrap())))
+    }
+
+    pub fn advance(&self, seconds: i64) {
+        let mut now = self.0.lock();
+        *now = jiff::Timestamp::from_second(now.as_second() + seconds).unwrap();
+    }
+}
+
+impl skiff_api::machinery::clock::Clock for StoppedClock {
+    fn now(&self) -> jiff::Timestamp {
+        *self.0.lock()
+    }
+}

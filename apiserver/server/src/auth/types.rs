@@ -8,9 +8,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize};
 use skiff_storage::Object;
 
-/// The present moment, from the cluster's clock (which may be virtual).
-pub type Now = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
-
 pub const ALL_AUTHENTICATED: &str = "system:authenticated";
 pub const ALL_UNAUTHENTICATED: &str = "system:unauthenticated";
 pub const ANONYMOUS: &str = "system:anonymous";

@@ -38,10 +38,10 @@ impl Selection {
     }
 
     pub fn read(labels: &str, fields: &str, kind: &Kind) -> Result<Selection, Status> {
-        let labels = selector::parse(labels).map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}").replace("unable to parse requirement: unable to parse requirement", "unable to parse requirement")))?;
-        let fields = selector::parse_fields(fields).map_err(|error| Status::bad_request(error.to_string()))?;
+        let labels: Selector = labels.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
+        let fields: FieldSelector = fields.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
         for term in fields.terms() {
-            let known = matches!(&*term.field, "metadata.name") || &*term.field == "metadata.namespace" && (kind.namespaced || true) || kind.selectable.iter().any(|field| field.path == &*term.field);
+            let known = matches!(&*term.field, "metadata.name" | "metadata.namespace") || kind.selectable.iter().any(|field| field.path == &*term.field);
             if !known {
                 return Err(Status::bad_request((kind.strategy.unknown_field)(&term.field)));
             }

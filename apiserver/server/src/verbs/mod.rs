@@ -23,7 +23,6 @@ use crate::{
 };
 
 pub use delete::{DeleteOptions, delete as delete_object};
-pub use list::ListOptions;
 pub use update::check_name;
 
 /// Answers a request for a resource.

@@ -126,7 +126,11 @@ impl Patch<'_> {
                 patch::merge::apply(&mut new, document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
             }
             PatchType::Strategic => {
-                new = patch::strategic::apply(live, &document, self.kind.node()).map_err(|error| error.status())?;
+                patch::strategic::apply(&mut new, document, self.kind.node()).map_err(|error| match error.status() {
+                    400 => Status::bad_request(error.to_string()),
+                    422 => Status::new(422, "Invalid", error.to_string()),
+                    _ => Status::internal_plain(error.to_string()),
+                })?;
             }
             PatchType::Apply => unreachable!("apply has a way of its own"),
         }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
+use skiff_api::machinery::status::Status;
 
 use super::{
-    Authorizers, Forbidden, quote, quote_list,
+    Authorizers, quote, quote_list,
     rbac::{RoleError, RoleRef},
     rule,
 };
@@ -43,26 +44,10 @@ impl Kind {
     }
 }
 
-#[derive(thiserror::Error, Debug, PartialEq)]
-pub enum Error {
-    /// To be answered with 403.
-    #[error("{}", .0.message)]
-    Forbidden(Forbidden),
-    /// The role that a binding refers to is absent: to be answered with 404 on the binding's resource and the role's name.
-    #[error("{resource}.rbac.authorization.k8s.io {} not found", quote(.name))]
-    RoleNotFound { resource: &'static str, name: String },
-    /// To be answered with 500.
-    #[error("cannot resolve the role: {0}")]
-    Role(#[from] RoleError),
-    /// To be answered with 500: what admission and validation let pass is not of the kind's shape.
-    #[error("cannot read the {resource}: {reason}")]
-    Malformed { resource: &'static str, reason: String },
-}
-
 /// A write of a role or binding.
 pub struct Write<'a> {
     pub kind: Kind,
-    pub user: &'a Arc<User>,
+    pub user: &'a User,
     /// Empty for the cluster's.
     pub namespace: &'a str,
     /// The name in the request's path, empty for a create.
@@ -95,13 +80,14 @@ struct Aggregation {
     cluster_role_selectors: Vec<Value>,
 }
 
-/// Whether the user may write this role or binding, the right to write it at all aside.
-pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Error> {
+/// Whether the user may write this role or binding, the right to write it at all aside. The error is the answer: 403, or 404 for a binding
+/// to a role that is absent.
+pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
     if write.user.in_group(SYSTEM_MASTERS) || write.old.is_some_and(|old| only_collector_fields(write.new, old)) {
         return Ok(());
     }
     let read = |value: &Value| {
-        Written::deserialize(value).map_err(|error| Error::Malformed { resource: write.kind.resource(), reason: error.to_string() })
+        Written::deserialize(value).map_err(|error| Status::internal(format!("cannot read the {}: {error}", write.kind.resource())))
     };
     let new = read(write.new)?;
     match write.kind {
@@ -117,7 +103,7 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Error> {
                 let everything = [rule::parse("* | * | *"), rule::parse("* : *")];
                 holds(authorizers, write, &new.metadata.name, &everything).map_err(|_| {
                     let why = "must have cluster-admin privileges to use the aggregationRule";
-                    Error::Forbidden(Forbidden::new(GROUP, write.kind.resource(), &new.metadata.name, why))
+                    Status::forbidden(GROUP, write.kind.resource(), &new.metadata.name, why)
                 })?;
             }
             Ok(())
@@ -133,8 +119,9 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Error> {
                 return Ok(());
             }
             let rules = authorizers.rbac.role_rules(reference, write.namespace).map_err(|error| match error {
-                RoleError::NotFound { name, .. } => Error::RoleNotFound { resource: write.kind.resource(), name },
-                other => Error::Role(other),
+                // Named by the binding's resource, as upstream does.
+                RoleError::NotFound { name, .. } => Status::not_found(GROUP, write.kind.resource(), &name),
+                other => Status::internal(other),
             })?;
             holds(authorizers, write, &new.metadata.name, &rules)
         }
@@ -143,7 +130,7 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Error> {
 
 fn may(authorizers: &Authorizers, write: &Write, verb: &str, group: &str, resource: &str, name: &str) -> bool {
     let attributes = Attributes {
-        user: write.user.clone(),
+        user: Arc::new(write.user.clone()),
         verb: verb.to_owned(),
         resource_request: true,
         group: group.to_owned(),
@@ -156,13 +143,13 @@ fn may(authorizers: &Authorizers, write: &Write, verb: &str, group: &str, resour
     authorizers.authorize(&attributes).allowed()
 }
 
-fn holds(authorizers: &Authorizers, write: &Write, name: &str, wanted: &[PolicyRule]) -> Result<(), Error> {
+fn holds(authorizers: &Authorizers, write: &Write, name: &str, wanted: &[PolicyRule]) -> Result<(), Status> {
     let (owned, errors) = authorizers.rbac.rules_for(write.user, write.namespace);
     match covers(&owned, wanted) {
         Ok(()) => Ok(()),
         Err(missing) => {
             let why = escalation_text(write.user, &missing, &errors);
-            Err(Error::Forbidden(Forbidden::new(GROUP, write.kind.resource(), name, &why)))
+            Err(Status::forbidden(GROUP, write.kind.resource(), name, &why))
         }
     }
 }
@@ -225,7 +212,7 @@ mod tests {
     }
 
     fn try_write(user: &str, kind: Kind, new: Value, old: Option<Value>) -> Result<(), String> {
-        let user = Arc::new(User::new(user, &["dev", "system:authenticated"]));
+        let user = User::new(user, &["dev", "system:authenticated"]);
         let namespace = if matches!(kind, Kind::Role | Kind::RoleBinding) { "a" } else { "" };
         let request_name = if old.is_some() { new["metadata"]["name"].as_str().unwrap().to_owned() } else { String::new() };
         let write = Write { kind, user: &user, namespace, request_name: &request_name, new: &new, old: old.as_ref() };

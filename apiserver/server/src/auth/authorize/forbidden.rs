@@ -1,49 +1,15 @@
 //! What a refused request is told.
 //!
 //! Invariant: the text names nothing that the request did not name itself, besides the authorizers' reasons.
-//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go` and `NewForbidden` of apimachinery.
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go` for its text.
 
-use serde_json::{Value, json};
+use skiff_api::machinery::status::Status;
 
 use super::quote;
 use crate::auth::Attributes;
 
-/// A refusal: what is to become a `Status` of code 403.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Forbidden {
-    pub message: String,
-    pub group: String,
-    /// The plural, which `details.kind` bears.
-    pub resource: String,
-    pub name: String,
-}
-
-impl Forbidden {
-    /// `pods "a" is forbidden: WHY`.
-    pub fn new(group: &str, resource: &str, name: &str, why: &str) -> Forbidden {
-        let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-        let message = match (resource, name) {
-            ("", _) => format!("forbidden: {why}"),
-            (_, "") => format!("{qualified} is forbidden: {why}"),
-            _ => format!("{qualified} {} is forbidden: {why}", quote(name)),
-        };
-        Forbidden { message, group: group.to_owned(), resource: resource.to_owned(), name: name.to_owned() }
-    }
-
-    /// The `Status` object.
-    pub fn status(&self) -> Value {
-        let details: serde_json::Map<String, Value> = [("name", &self.name), ("group", &self.group), ("kind", &self.resource)]
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| (key.to_owned(), json!(value)))
-            .collect();
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message,
-               "reason": "Forbidden", "details": details, "code": 403})
-    }
-}
-
 /// The refusal of a request for an authorizer's `reason` (may be empty).
-pub fn forbidden(attributes: &Attributes, reason: &str) -> Forbidden {
+pub fn forbidden(attributes: &Attributes, reason: &str) -> Status {
     let user = quote(&attributes.user.name);
     let verb = &attributes.verb;
     let text = if attributes.resource_request {
@@ -59,14 +25,16 @@ pub fn forbidden(attributes: &Attributes, reason: &str) -> Forbidden {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let why = if reason.is_empty() { text } else { format!("{text}: {reason}") };
     match attributes.resource_request {
-        true => Forbidden::new(&attributes.group, &attributes.resource, &attributes.name, &why),
-        false => Forbidden::new("", "", "", &why),
+        true => Status::forbidden(&attributes.group, &attributes.resource, &attributes.name, &why),
+        false => Status::forbidden("", "", "", &why),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use serde_json::json;
 
     use super::*;
     use crate::auth::User;
@@ -101,8 +69,8 @@ mod tests {
         for (attributes, reason, expected) in table {
             assert_eq!(forbidden(&attributes, reason).message, expected);
         }
-        let status = forbidden(&attributes("get", "apps", "deployments", "", "a", "x"), "").status();
+        let status = forbidden(&attributes("get", "apps", "deployments", "", "a", "x"), "").to_value();
         assert_eq!(status["details"], json!({"name": "x", "group": "apps", "kind": "deployments"}));
-        assert_eq!(forbidden(&Attributes::default(), "").status()["details"], json!({}));
+        assert_eq!(forbidden(&Attributes::default(), "").to_value()["details"], json!({}));
     }
 }

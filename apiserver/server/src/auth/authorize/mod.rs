@@ -15,7 +15,8 @@ pub mod rule;
 
 use std::{collections::HashSet, str::FromStr, sync::Arc};
 
-pub use forbidden::{Forbidden, forbidden};
+pub use forbidden::forbidden;
+pub(crate) use skiff_api::machinery::field::go_quoted as quote;
 
 use super::{Attributes, Authorizer, Decision, Objects, PolicyRule, Rules, SYSTEM_MASTERS, User};
 
@@ -143,30 +144,6 @@ impl Authorizer for AlwaysDeny {
     }
 }
 
-/// A string in double quotes as upstream's messages have it (Go's `%q`).
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\x07' => quoted.push_str("\\a"),
-            '\x08' => quoted.push_str("\\b"),
-            '\x0b' => quoted.push_str("\\v"),
-            '\x0c' => quoted.push_str("\\f"),
-            ' '..='~' => quoted.push(c),
-            c if c.is_ascii() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if c.is_control() || c.is_whitespace() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 /// `["a" "b"]`.
 pub(crate) fn quote_list(list: &[String]) -> String {
     format!("[{}]", list.iter().map(|item| quote(item)).collect::<Vec<_>>().join(" "))
@@ -222,7 +199,6 @@ mod tests {
 
     #[test]
     fn text_is_quoted_as_go_does() {
-        assert_eq!(quote("a\"b\\c\n\t\x01é\u{7f}\u{a0}"), r#""a\"b\\c\n\t\x01é\x7f\u00a0""#);
         assert_eq!(quote_list(&["a".into(), "b".into()]), r#"["a" "b"]"#);
         assert_eq!(quote_list(&[]), "[]");
         assert_eq!(aggregate(&["x".into(), "x".into()]).unwrap(), "x");

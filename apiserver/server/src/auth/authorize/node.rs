@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
+use skiff_api::machinery::selector::FieldSelector;
+
 use super::{bootstrap, rule};
 use crate::auth::{
     Attributes, Authorizer, Decision, NODE_USER_PREFIX, NODES_GROUP, Objects, PolicyRule, Rules, User,
-    authorize::{node_pods::NodePods, quote, reviews::requirements},
+    authorize::{node_pods::NodePods, quote},
 };
 
 /// The kinds of objects that pods refer to.
@@ -140,7 +142,7 @@ fn no(reason: &str) -> Decision {
 }
 
 fn selects(asked: &Attributes, field: &str, value: &str) -> bool {
-    requirements(&asked.field_selector).is_some_and(|all| all.iter().any(|(key, operator, wanted)| key == field && *operator == "=" && wanted == value))
+    asked.field_selector.parse::<FieldSelector>().is_ok_and(|selector| selector.requires_exact_match(field) == Some(value))
 }
 
 fn lease(node: &str, asked: &Attributes) -> Decision {

@@ -8,19 +8,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::{
+    selector::{FieldSelector, Selector},
+    status::Status,
+};
 
 use super::aggregate;
 use crate::auth::{Attributes, Authorizer, Decision, User, null_is_default};
-
-#[derive(thiserror::Error, Debug)]
-pub enum Error {
-    /// To be answered with 400.
-    #[error("{0}")]
-    BadRequest(String),
-    /// To be answered with 500: what validation let pass is not of the kind's shape.
-    #[error("cannot read the review: {0}")]
-    Malformed(#[from] serde_json::Error),
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -45,8 +39,8 @@ struct ResourceAttributes {
     resource: String,
     subresource: String,
     name: String,
-    field_selector: Option<Selector>,
-    label_selector: Option<Selector>,
+    field_selector: Option<Asked>,
+    label_selector: Option<Asked>,
 }
 
 #[derive(Default, Deserialize)]
@@ -58,7 +52,7 @@ struct NonResourceAttributes {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Selector {
+struct Asked {
     raw_selector: String,
     #[serde(deserialize_with = "null_is_default")]
     requirements: Vec<Requirement>,
@@ -74,8 +68,8 @@ struct Requirement {
 }
 
 /// The `status` of a SubjectAccessReview with this `spec`.
-pub fn subject_access(authorizer: &dyn Authorizer, spec: &Value) -> Result<Value, Error> {
-    let mut spec = Spec::deserialize(spec)?;
+pub fn subject_access(authorizer: &dyn Authorizer, spec: &Value) -> Result<Value, Status> {
+    let mut spec = read(spec)?;
     let user = User {
         name: std::mem::take(&mut spec.user),
         uid: std::mem::take(&mut spec.uid),
@@ -86,25 +80,25 @@ pub fn subject_access(authorizer: &dyn Authorizer, spec: &Value) -> Result<Value
 }
 
 /// The `status` of a SelfSubjectAccessReview with this `spec`, sent by `user`.
-pub fn self_subject_access(authorizer: &dyn Authorizer, user: &Arc<User>, spec: &Value) -> Result<Value, Error> {
-    evaluate(authorizer, user.clone(), Spec::deserialize(spec)?)
+pub fn self_subject_access(authorizer: &dyn Authorizer, user: &Arc<User>, spec: &Value) -> Result<Value, Status> {
+    evaluate(authorizer, user.clone(), read(spec)?)
 }
 
 /// The `status` of a LocalSubjectAccessReview with this `spec`; `request_namespace` is the path's, `object_namespace` that of its metadata.
-pub fn local_subject_access(authorizer: &dyn Authorizer, request_namespace: &str, object_namespace: &str, spec: &Value) -> Result<Value, Error> {
+pub fn local_subject_access(authorizer: &dyn Authorizer, request_namespace: &str, object_namespace: &str, spec: &Value) -> Result<Value, Status> {
     if request_namespace.is_empty() {
-        return Err(Error::BadRequest("namespace is required on this type: ".to_owned()));
+        return Err(Status::bad_request("namespace is required on this type: "));
     }
     if request_namespace != object_namespace {
-        return Err(Error::BadRequest(format!("spec.resourceAttributes.namespace must match namespace: {request_namespace}")));
+        return Err(Status::bad_request(format!("spec.resourceAttributes.namespace must match namespace: {request_namespace}")));
     }
     subject_access(authorizer, spec)
 }
 
 /// The `status` of a SelfSubjectRulesReview, sent by `user`. Its `spec` is not repeated in the answer: upstream answers `spec: {}`.
-pub fn self_subject_rules(authorizer: &dyn Authorizer, user: &User, namespace: &str) -> Result<Value, Error> {
+pub fn self_subject_rules(authorizer: &dyn Authorizer, user: &User, namespace: &str) -> Result<Value, Status> {
     if namespace.is_empty() {
-        return Err(Error::BadRequest("no namespace on request".to_owned()));
+        return Err(Status::bad_request("no namespace on request"));
     }
     let rules = authorizer.rules(user, namespace);
     let mut status = json!({"resourceRules": rules.resource, "nonResourceRules": rules.non_resource, "incomplete": rules.incomplete});
@@ -120,13 +114,17 @@ pub fn self_subject_rules(authorizer: &dyn Authorizer, user: &User, namespace: &
     Ok(status)
 }
 
-fn evaluate(authorizer: &dyn Authorizer, user: Arc<User>, spec: Spec) -> Result<Value, Error> {
+fn read(spec: &Value) -> Result<Spec, Status> {
+    Spec::deserialize(spec).map_err(|error| Status::internal(format!("cannot read the review: {error}")))
+}
+
+fn evaluate(authorizer: &dyn Authorizer, user: Arc<User>, spec: Spec) -> Result<Value, Status> {
     let mut errors = Vec::new();
     let attributes = match (spec.resource_attributes, spec.non_resource_attributes) {
         (Some(asked), _) => resource_attributes(user, asked, &mut errors),
         (None, Some(asked)) => Attributes { user, verb: asked.verb, path: asked.path, ..Attributes::default() },
         (None, None) => {
-            return Err(Error::BadRequest("exactly one of nonResourceAttributes or resourceAttributes must be specified".to_owned()));
+            return Err(Status::bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified"));
         }
     };
     let decision = authorizer.authorize(&attributes);
@@ -144,7 +142,7 @@ fn evaluate(authorizer: &dyn Authorizer, user: Arc<User>, spec: Spec) -> Result<
 }
 
 fn resource_attributes(user: Arc<User>, asked: ResourceAttributes, errors: &mut Vec<String>) -> Attributes {
-    let mut read = |name: &str, selector: Option<Selector>, write: fn(&Requirement) -> Option<String>, parses: fn(&str) -> bool| {
+    let mut read = |name: &str, selector: Option<Asked>, write: fn(&Requirement) -> Option<String>, parses: fn(&str) -> bool| {
         let Some(selector) = selector else {
             return String::new();
         };
@@ -162,8 +160,8 @@ fn resource_attributes(user: Arc<User>, asked: ResourceAttributes, errors: &mut 
         }
         written.join(",")
     };
-    let field_selector = read("fieldSelector", asked.field_selector, field_requirement, |raw| requirements(raw).is_some());
-    let label_selector = read("labelSelector", asked.label_selector, label_requirement, label_selector_parses);
+    let field_selector = read("fieldSelector", asked.field_selector, field_requirement, |raw| raw.parse::<FieldSelector>().is_ok());
+    let label_selector = read("labelSelector", asked.label_selector, label_requirement, |raw| raw.parse::<Selector>().is_ok());
     Attributes {
         user,
         verb: asked.verb,
@@ -180,40 +178,6 @@ fn resource_attributes(user: Arc<User>, asked: ResourceAttributes, errors: &mut 
     }
 }
 
-/// A field selector as key, operator (`=` or `!=`) and value; `None` when it cannot be parsed.
-pub(crate) fn requirements(selector: &str) -> Option<Vec<(String, &'static str, String)>> {
-    let mut parts = vec![String::new()];
-    let mut escaped = false;
-    for c in selector.chars() {
-        match c {
-            ',' if !escaped => parts.push(String::new()),
-            _ => parts.last_mut()?.push(c),
-        }
-        escaped = c == '\\' && !escaped;
-    }
-    parts.iter().filter(|part| !part.is_empty()).map(|part| requirement(part)).collect()
-}
-
-fn requirement(part: &str) -> Option<(String, &'static str, String)> {
-    let at = part.find(['=', '!'])?;
-    let (key, rest) = part.split_at(at);
-    let (operator, value) = if let Some(value) = rest.strip_prefix("!=") {
-        ("!=", value)
-    } else {
-        ("=", rest.strip_prefix("==").or_else(|| rest.strip_prefix('='))?)
-    };
-    let mut unescaped = String::new();
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => unescaped.push(chars.next().filter(|next| matches!(next, '\\' | ',' | '='))?),
-            ',' | '=' => return None,
-            c => unescaped.push(c),
-        }
-    }
-    Some((key.to_owned(), operator, unescaped))
-}
-
 /// As a field selector has it; fields know but one value and no existence.
 fn field_requirement(requirement: &Requirement) -> Option<String> {
     let operator = match requirement.operator.as_str() {
@@ -224,7 +188,8 @@ fn field_requirement(requirement: &Requirement) -> Option<String> {
     let [value] = requirement.values.as_slice() else {
         return None;
     };
-    Some(format!("{}{operator}{}", requirement.key, value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=")))
+    let escaped = value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
+    Some(format!("{}{operator}{escaped}", requirement.key))
 }
 
 fn label_requirement(requirement: &Requirement) -> Option<String> {
@@ -236,10 +201,6 @@ fn label_requirement(requirement: &Requirement) -> Option<String> {
         ("DoesNotExist", true) => Some(format!("!{key}")),
         _ => None,
     }
-}
-
-fn label_selector_parses(raw: &str) -> bool {
-    skiff_api_selector(raw)
 }
 
 #[cfg(test)]

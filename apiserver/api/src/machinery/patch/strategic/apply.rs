@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::list::merge_list;
 use super::order::{normalize, partition};
 use super::{
-    DELETE_FROM, DIRECTIVE, LIST_TYPE, Object, RETAIN_KEYS, SET_ORDER, StrategicError, Strategy, arg_type, as_list, element_kind, go_type, lookup,
-    lookup_list, merge_value,
+    DELETE_FROM, DIRECTIVE, LIST_TYPE, Object, RETAIN_KEYS, SET_ORDER, StrategicError, Strategy, arg_type, as_list, element_kind, go_type, lookup, lookup_list,
+    merge_value,
 };
 use crate::machinery::patch::go::{GoList, GoValue};
 use crate::machinery::schema::Node;
@@ -199,10 +199,6 @@ fn check_order(patch: &[Value], order: &[Value], merge_key: &str) -> Result<(), 
     }
     match left.peek() {
         None => Ok(()),
-        Some(_) => Err(StrategicError::Other(format!(
-            "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
-            GoList(patch),
-            GoList(order)
-        ))),
+        Some(_) => Err(StrategicError::Other(format!("The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n", GoList(patch), GoList(order)))),
     }
 }

@@ -157,8 +157,7 @@ fn meta<'a>(schema: Node<'a>, field: &'a Field) -> Meta<'a> {
 /// The field `key` of a struct, whose value is a list; the schema returned is that of its elements.
 fn lookup_list<'a>(schema: Node<'a>, key: &str) -> Result<Meta<'a>, StrategicError> {
     let found = lookup(schema, key)?;
-    let element =
-        found.schema.element().ok_or_else(|| StrategicError::Schema("expected slice or array type, but got: struct".into()))?;
+    let element = found.schema.element().ok_or_else(|| StrategicError::Schema("expected slice or array type, but got: struct".into()))?;
     if element.is_list() {
         return Err(StrategicError::Schema("unexpected slice of slice".into()));
     }
