@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod field;
 pub mod gojson;
+pub mod managed_fields;
 pub mod meta;
 pub mod names;
 pub mod object_meta;
