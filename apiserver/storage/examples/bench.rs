@@ -111,8 +111,11 @@ async fn durable(folder: &Path) {
     let bytes: usize = store.snapshot("configmaps").range(None, None).map(|object| object.bytes.len()).sum();
     println!("walk over {} MB: {:.1} ms", bytes >> 20, start.elapsed().as_secs_f64() * 1e3);
     let copy = folder.join("after-kill");
-    std::fs::create_dir_all(&copy).expect("folder");
+    std::fs::create_dir_all(copy.join("log")).expect("folder");
     std::fs::copy(folder.join("state.redb"), copy.join("state.redb")).expect("copy");
+    for file in std::fs::read_dir(folder.join("log")).expect("log").flatten() {
+        std::fs::copy(file.path(), copy.join("log").join(file.file_name())).expect("copy");
+    }
     timed("close", || futures::executor::block_on(store.close()));
     drop(store);
     let store = timed("open with 100,000 objects, log not folded", open);

@@ -96,9 +96,14 @@ fn compare(a: (&str, &str), b: (&str, &str)) -> Ordering {
 pub(crate) struct Objects(Set<Slot, CHUNK>);
 
 impl Objects {
-    /// From objects in any order, each key once.
+    /// From objects in any order, each key once. Quick when they are in order.
     pub fn bulk(objects: Vec<Arc<Object>>) -> Self {
-        Self(Set::new().insert_many(objects.into_iter().map(Slot)))
+        let slots: Vec<Slot> = objects.into_iter().map(Slot).collect();
+        if !slots.is_sorted_by(|a, b| a < b) {
+            return Self(Set::new().insert_many(slots));
+        }
+        let chunks: Vec<&[Slot]> = slots.chunks(CHUNK).collect();
+        Self(Set::from_root(balanced(&chunks)))
     }
 
     pub fn len(&self) -> usize {
@@ -119,6 +124,17 @@ impl Objects {
     pub fn remove(&mut self, object: &Arc<Object>) {
         self.0.remove_cow::<Slot>(&Slot(object.clone()));
     }
+}
+
+/// A tree of chunks that are in order, each with 1 to [`CHUNK`] slots in order.
+fn balanced(chunks: &[&[Slot]]) -> Option<NodeHandle<Slot, (), CHUNK>> {
+    let (left, rest) = chunks.split_at(chunks.len() / 2);
+    let (middle, right) = rest.split_first()?;
+    let pairs = middle.iter().map(|slot| (slot.clone(), ()));
+    // SAFETY: `Objects::bulk`, the only caller but this function, cuts the chunks out of one strictly increasing sequence, none
+    // empty and none longer than CHUNK, so keys to the left are below and keys to the right above; as the halves differ by at most
+    // one chunk, so do their heights.
+    Some(unsafe { NodeHandle::create(balanced(left), pairs, balanced(right)) })
 }
 
 /// One resource as it was at one revision. Immutable; to clone it is cheap.
@@ -293,6 +309,24 @@ mod tests {
             for start in (0..count).step_by(17) {
                 assert_eq!(names(Some(("ns", &places[start]))), places[start + 1..]);
             }
+        }
+    }
+
+    #[test]
+    fn what_was_built_in_bulk_can_be_changed() {
+        for count in [0, 1, CHUNK, CHUNK + 1, 7 * CHUNK + 5, 40 * CHUNK] {
+            let all: Vec<Arc<Object>> = (0..count).map(|n| object("ns", &format!("{:06}", n * 2), 1)).collect();
+            let mut objects = Objects::bulk(all.clone());
+            assert_eq!(objects.len(), count);
+            for n in 0..count {
+                objects.insert(object("ns", &format!("{:06}", n * 2 + 1), 2));
+            }
+            for odd in all.iter().skip(1).step_by(2) {
+                objects.remove(odd);
+            }
+            let names: Vec<u64> = Snapshot::new(1, objects).range(None, None).map(|object| object.key.name.parse().unwrap()).collect();
+            let expected: Vec<u64> = (0..count as u64 * 2).filter(|n| n % 4 != 2).collect();
+            assert_eq!(names, expected);
         }
     }
 
