@@ -183,21 +183,19 @@ fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Resu
         Some(path) => pki::read_signing_key(path)?,
         None => pki::read_signing_key(&config.cert_dir.join("sa.key"))?,
     };
-    let mut keys = pki::read_public_keys(&config.service_account_key_files)?;
-    if keys.is_empty() {
-        keys.push(key.public());
-    }
     let issuers = vec![config.service_account_issuer.clone()];
+    let published = pki::read_public_keys(&config.service_account_key_files)?;
+    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone());
     let authentication = authenticate::Config {
         client_ca: Some(pki.client_ca.clone()),
         token_file: config.token_file.clone(),
-        service_account_keys: keys.clone(),
+        service_account_keys: issuer.keys().to_vec(),
         issuers: issuers.clone(),
-        audiences: issuers.clone(),
+        audiences: issuers,
         lookup: true,
         bootstrap_tokens: true,
         anonymous: true,
     };
     let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
-    Ok((authenticator, Issuer::new(key, keys, config.service_account_issuer.clone(), issuers)))
+    Ok((authenticator, issuer))
 }

@@ -15,6 +15,7 @@ use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
+    auth::authorize::escalation,
     context::Context,
     stored,
 };
@@ -144,6 +145,7 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
         let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
         validate_create(ctx, kind, &value)?;
         let name = value.name().to_string();
+        escalation(ctx, kind, &value, None)?;
         let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
         let admitted = ctx.app.admission.validate(&checked).await;
         value = checked.object.unwrap_or_default();
@@ -187,6 +189,14 @@ pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Resul
         return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
     Ok(())
+}
+
+/// Nobody grants by a role or binding what they may not do themselves.
+fn escalation(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+    let Some(of) = escalation::Kind::of(kind.plural).filter(|_| kind.group == "rbac.authorization.k8s.io") else { return Ok(()) };
+    let request_name = if old.is_some() { new.name() } else { "" };
+    let write = escalation::Write { kind: of, user: &ctx.user, namespace: new.namespace(), request_name, new, old };
+    escalation::check(&ctx.app.authorizers, &write)
 }
 
 fn clear_status(kind: &Kind, value: &mut Value) {
@@ -324,6 +334,7 @@ async fn attempt(
     prepare_update(kind, part, &mut new, live);
     let allocation = crate::allocate::on_update(ctx, kind, &mut new, live, dry)?;
     validate_update(kind, part, &new, live)?;
+    escalation(ctx, kind, &new, Some(live))?;
     attributes.object = Some(new);
     let admitted = ctx.app.admission.validate(&attributes).await;
     let new = attributes.object.take().unwrap_or_default();

@@ -151,7 +151,6 @@ async fn answer(line: &Value, authenticator: &Authenticator, authorizers: &Autho
     Some(status.map_err(|status| status.to_value()))
 }
 
-
 /// Lists compare without order, as the recording's own comparison has it.
 fn sorted(value: &Value) -> Value {
     match value {

@@ -126,11 +126,7 @@ impl Patch<'_> {
                 patch::merge::apply(&mut new, document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
             }
             PatchType::Strategic => {
-                patch::strategic::apply(&mut new, document, self.kind.node()).map_err(|error| match error.status() {
-                    400 => Status::bad_request(error.to_string()),
-                    422 => Status::new(422, "Invalid", error.to_string()),
-                    _ => Status::internal_plain(error.to_string()),
-                })?;
+                new = patch::strategic::apply(live, &document, self.kind.node()).map_err(|error| error.status())?;
             }
             PatchType::Apply => unreachable!("apply has a way of its own"),
         }
@@ -175,7 +171,7 @@ impl Patch<'_> {
     }
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
-        let (mut config, duplicates) = body::parse(&self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+        let (config, duplicates) = body::parse(&self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
         if !config.is_object() {
             return Err(Status::bad_request("error decoding YAML: the patch is no object"));
         }

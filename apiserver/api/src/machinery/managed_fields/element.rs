@@ -69,9 +69,7 @@ pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
         },
         (Value::String(x), Value::String(y)) => x.cmp(y),
         (Value::Bool(x), Value::Bool(y)) => x.cmp(y),
-        (Value::Array(x), Value::Array(y)) => {
-            x.iter().zip(y).map(|(x, y)| compare(x, y)).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len()))
-        }
+        (Value::Array(x), Value::Array(y)) => x.iter().zip(y).map(|(x, y)| compare(x, y)).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len())),
         (Value::Object(x), Value::Object(y)) => {
             let by_entry = |((xk, xv), (yk, yv)): ((&String, &Value), (&String, &Value))| xk.cmp(yk).then_with(|| compare(xv, yv));
             x.iter().zip(y).map(by_entry).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len()))

@@ -192,7 +192,12 @@ mod tests {
     #[test]
     fn order_of_entries() {
         let entry = |manager: &str, operation: &str, time: &str| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "time": time, "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}});
-        let entries = json!([entry("b", "Update", "2026-01-02T00:00:00Z"), entry("a", "Update", "2026-01-02T00:00:00Z"), entry("z", "Update", "2026-01-01T00:00:00Z"), entry("y", "Apply", "2026-01-03T00:00:00Z")]);
+        let entries = json!([
+            entry("b", "Update", "2026-01-02T00:00:00Z"),
+            entry("a", "Update", "2026-01-02T00:00:00Z"),
+            entry("z", "Update", "2026-01-01T00:00:00Z"),
+            entry("y", "Apply", "2026-01-03T00:00:00Z")
+        ]);
         let sorted = encode(decode(Some(&entries)).unwrap()).unwrap();
         let names: Vec<&str> = sorted.as_array().unwrap().iter().map(|e| e["manager"].as_str().unwrap()).collect();
         assert_eq!(names, ["y", "z", "a", "b"]);
@@ -206,7 +211,10 @@ mod tests {
             (json!({"operation": "Apply"}), "apiVersion must not be empty"),
             (json!({"operation": "Apply", "apiVersion": "v1"}), "missing fieldsType in managed fields entry 0"),
             (json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "V2"}), "invalid fieldsType \"V2\" in managed fields entry 0"),
-            (json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"a": {}}}), "error decoding set: key must be 2 characters long:"),
+            (
+                json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"a": {}}}),
+                "error decoding set: key must be 2 characters long:",
+            ),
         ] {
             assert_eq!(decode(Some(&json!([entry]))).unwrap_err().to_string(), wanted);
         }

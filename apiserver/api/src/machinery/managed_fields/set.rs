@@ -164,9 +164,7 @@ impl<'a> Set<'a> {
 
     /// The paths of this one that the other has not. Taking a path leaves those below it.
     pub fn difference(&self, other: &Set<'_>) -> Set<'a> {
-        self.filter(other, |l, r| {
-            r.map_or_else(|| l.clone(), |r| SetNode { member: l.member && !r.member, below: l.below.difference(&r.below) })
-        })
+        self.filter(other, |l, r| r.map_or_else(|| l.clone(), |r| SetNode { member: l.member && !r.member, below: l.below.difference(&r.below) }))
     }
 
     /// The paths of this one that the other has not. Taking a path takes those below it, too.
