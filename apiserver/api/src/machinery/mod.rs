@@ -1,0 +1,12 @@
+//! The machinery that reads every kind: quantities, selectors, patches, schemas, errors, time. No I/O, no async.
+
+pub mod clock;
+pub mod field;
+pub mod gojson;
+pub mod meta;
+pub mod names;
+pub mod quantity;
+pub mod schema;
+pub mod selector;
+pub mod status;
+pub mod time;
