@@ -54,6 +54,8 @@ pub struct Field {
     pub merge: bool,
     /// `patchStrategy` holds `retainKeys`.
     pub retain_keys: bool,
+    /// `patchStrategy` holds `replace`.
+    pub replace: bool,
     pub merge_key: Option<Box<str>>,
     /// The `+default` marker, as OpenAPI shows it.
     pub default: Option<Value>,

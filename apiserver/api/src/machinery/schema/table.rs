@@ -43,6 +43,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
         atomic: false,
         merge: false,
         retain_keys: false,
+        replace: false,
         merge_key: None,
         default: None,
         number: 0,
@@ -66,6 +67,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
             ("patch", strategies) => {
                 field.merge = strategies.split(',').any(|s| s == "merge");
                 field.retain_keys = strategies.split(',').any(|s| s == "retainKeys");
+                field.replace = strategies.split(',').any(|s| s == "replace");
             }
             ("merge", key) => field.merge_key = Some(key.into()),
             // `ref(Constant)` names a Go constant; OpenAPI alone would show it
