@@ -202,6 +202,8 @@ impl ClusterNetwork {
         let link = inside.need(NODE_LINK).await?;
         let settings = ["ip_forward", "conf/all/accept_redirects", "conf/eth0/accept_redirects"].map(|k| format!("net/ipv4/{k}"));
         ns.sysctl(settings.into_iter().zip(["1", "0", "0"]).collect()).await?;
+        // Pods' traffic is routed here, never just bridged: filtering it twice would only cost. Where this is not the namespace's own, it is not there.
+        ns.sysctl_if_there(vec![("net/bridge/bridge-nf-call-iptables".into(), "0"), ("net/bridge/bridge-nf-call-ip6tables".into(), "0")]).await?;
         inside.up(1).await?;
         inside.add_address(link, ip.into(), prefix_len).await?;
         inside.up(link).await?;

@@ -10,7 +10,7 @@ use std::{
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::{
-    Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         link::{InfoData, InfoVeth, LinkAttribute},
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
@@ -21,12 +21,16 @@ use tokio::task::AbortHandle;
 use super::{Error, failed, ns::Namespace};
 
 /// Marks routes as ours (`ip route` shows `proto 98`): a number that no routing daemon has registered in `rt_protos`.
-pub const ROUTE_PROTOCOL: u8 = 98;
+const ROUTE_PROTOCOL: u8 = 98;
+
+/// The mark of routes that follow the Node objects, so that whoever keeps them can tell them from the others.
+pub const NODE_ROUTE_PROTOCOL: u8 = 99;
 
 /// A netlink connection into one namespace.
 #[derive(Clone)]
 pub struct Links {
     handle: Handle,
+    protocol: u8,
     _connection: std::sync::Arc<Connection>,
 }
 
@@ -38,7 +42,7 @@ impl Drop for Connection {
     }
 }
 
-/// A route that bears [`ROUTE_PROTOCOL`].
+/// A route that bears the mark of the connection that sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnRoute {
     pub to: IpNet,
@@ -50,6 +54,11 @@ pub struct OwnRoute {
 impl Links {
     /// Opens a connection inside `ns`, polled by the current tokio runtime.
     pub async fn open(ns: &Namespace) -> Result<Self, Error> {
+        Self::open_as(ns, ROUTE_PROTOCOL).await
+    }
+
+    /// The same with a route protocol of its own: it adds and sees only routes with that mark.
+    pub async fn open_as(ns: &Namespace, protocol: u8) -> Result<Self, Error> {
         let runtime = tokio::runtime::Handle::current();
         let (connection, handle, _) = ns
             .call(move || {
@@ -59,7 +68,7 @@ impl Links {
             .await?
             .map_err(|e| failed("open a netlink socket", e))?;
         let task = tokio::spawn(connection);
-        Ok(Links { handle, _connection: std::sync::Arc::new(Connection(task.abort_handle())) })
+        Ok(Links { handle, protocol, _connection: std::sync::Arc::new(Connection(task.abort_handle())) })
     }
 
     /// Interface index by name.
@@ -115,6 +124,12 @@ impl Links {
         let link = LinkVeth::new(name, "").set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).mtu(mtu).controller(controller).up().build();
         let made = self.handle.link().add(link).execute().await;
         made.map_err(|e| failed(format!("make interface {name}"), e))
+    }
+
+    /// Lets a port of a bridge send back what it received: where the kernel filters bridged frames, a pod reaches itself through a service that way.
+    pub async fn hairpin(&self, index: u32) -> Result<(), Error> {
+        let message = LinkBridgePort::new(index).hairpin(true).build();
+        self.handle.link().set_port(message).execute().await.map_err(|e| failed(format!("let bridge port {index} send back"), e))
     }
 
     pub async fn up(&self, index: u32) -> Result<(), Error> {
@@ -180,13 +195,13 @@ impl Links {
 
     /// Adds or replaces the route to `to`, via a gateway (`onlink`: it needs no route of its own) or straight onto the link.
     pub async fn route(&self, to: IpNet, via: Option<IpAddr>, link: u32) -> Result<(), Error> {
-        let message = route_message(to, via, link)?;
+        let message = route_message(to, via, link, self.protocol)?;
         self.handle.route().add(message).replace().execute().await.map_err(|e| failed(format!("add a route to {to}"), e))
     }
 
     pub async fn delete_route(&self, route: &OwnRoute) -> Result<(), Error> {
         let to = route.to;
-        let message = route_message(to, route.via, route.link)?;
+        let message = route_message(to, route.via, route.link, self.protocol)?;
         let gone = self.handle.route().del(message).execute().await;
         fine(gone, &[libc::ESRCH, libc::ENODEV]).map_err(|e| failed(format!("delete the route to {to}"), e))
     }
@@ -198,11 +213,11 @@ impl Links {
         Ok(all.into_iter().filter(|r| r.header.table == 254 && r.header.kind == RouteType::Unicast).collect())
     }
 
-    /// The routes that this program added.
+    /// The routes with this connection's mark.
     pub async fn own_routes(&self) -> Result<Vec<OwnRoute>, Error> {
         let mut found = Vec::new();
         for ipv6 in [false, true] {
-            for route in self.routes(ipv6).await?.iter().filter(|r| r.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL)) {
+            for route in self.routes(ipv6).await?.iter().filter(|r| r.header.protocol == RouteProtocol::Other(self.protocol)) {
                 if let (Some(to), Some(link)) = (destination(route), link_of(route)) {
                     found.push(OwnRoute { to, via: gateway(route), link });
                 }
@@ -259,10 +274,10 @@ fn address(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-fn route_message(to: IpNet, via: Option<IpAddr>, link: u32) -> Result<RouteMessage, Error> {
+fn route_message(to: IpNet, via: Option<IpAddr>, link: u32, protocol: u8) -> Result<RouteMessage, Error> {
     let what = || format!("make a route to {to}");
     let message = RouteMessageBuilder::<IpAddr>::new().destination_prefix(to.network(), to.prefix_len()).map_err(|e| failed(what(), e))?;
-    let message = message.output_interface(link).protocol(RouteProtocol::Other(ROUTE_PROTOCOL));
+    let message = message.output_interface(link).protocol(RouteProtocol::Other(protocol));
     Ok(match via {
         Some(via) => message.gateway(via).map_err(|e| failed(what(), e))?.onlink().build(),
         None => message.scope(RouteScope::Link).build(),

@@ -8,8 +8,11 @@ pub mod nft;
 pub mod ns;
 mod outside;
 pub mod pods;
+pub mod routes;
+pub mod services;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use std::{net::IpAddr, path::PathBuf};
 

@@ -169,6 +169,12 @@ impl Namespace {
         .await?
     }
 
+    /// The same for settings that a kernel may lack: those are passed over.
+    pub async fn sysctl_if_there(&self, settings: Vec<(String, &'static str)>) -> Result<(), Error> {
+        let there = self.call(move || settings.into_iter().filter(|(key, _)| Path::new("/proc/sys").join(key).exists()).collect()).await?;
+        self.sysctl(there).await
+    }
+
     /// Runs a program inside the namespace with `input` on its standard input, waits for it and gives its status and output.
     pub async fn output(&self, program: PathBuf, args: Vec<String>, input: String) -> std::io::Result<std::process::Output> {
         use std::{

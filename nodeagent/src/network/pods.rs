@@ -87,6 +87,7 @@ impl BridgeNetworks {
             // One end without the other is what a namespace that was lost leaves.
             self.links.delete(&name).await?;
             self.links.veth(&name, self.bridge, POD_LINK, pod, self.mtu).await?;
+            self.links.hairpin(self.links.need(&name).await?).await?;
             link = Some(inside.need(POD_LINK).await?);
         }
         let link = link.unwrap_or_default();

@@ -335,9 +335,9 @@ fn events<K>(client: &Client) -> impl Stream<Item = Event<K>> + Send + 'static
 where
     K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().filter_map(|event| async {
-        event.inspect_err(|e| tracing::warn!("watching {} for the network: {e}", K::plural(&()))).ok()
-    })
+    watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .filter_map(|event| async { event.inspect_err(|e| tracing::warn!("watching {} for the network: {e}", K::plural(&()))).ok() })
 }
 
 fn name_of<K: ResourceExt>(object: &K) -> ObjectName {
@@ -388,8 +388,7 @@ mod tests {
     fn nodes_are_told_of_when_they_matter() {
         let view = ClusterView::default();
         let mut rx = view.subscribe();
-        let mut node: Node =
-            serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.244.0.0/24"}})).unwrap();
+        let mut node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.244.0.0/24"}})).unwrap();
         view.put_node(&node);
         node.metadata.resource_version = Some("2".into());
         view.put_node(&node);

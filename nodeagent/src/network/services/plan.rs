@@ -208,7 +208,7 @@ fn candidates(slices: &Slices, port_name: &str, protocol: Protocol, node: &NodeF
     let mut found = BTreeMap::new();
     for slice in slices.values().filter(|s| s.address_type == "IPv4") {
         for port in ports(slice, port_name, protocol) {
-            for endpoint in &slice.endpoints {
+            for endpoint in slice.endpoints.iter().flatten() {
                 let Some(ip) = endpoint.addresses.first().and_then(|a| a.parse::<Ipv4Addr>().ok()) else { continue };
                 let terminating = endpoint.conditions.as_ref().and_then(|c| c.terminating).unwrap_or(false);
                 if !terminating || !found.contains_key(&(ip, port)) {
