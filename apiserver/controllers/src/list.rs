@@ -1,0 +1,34 @@
+//! The list of controllers: one line each.
+//!
+//! Invariant: names and old names (aliases) are kube-controller-manager's. Follows cmd/kube-controller-manager/names and
+//! app/controllermanager.go (NewControllerDescriptors).
+
+use futures::future::BoxFuture;
+
+use crate::{deployment, error::Error, replicaset, runner::Context};
+
+/// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
+pub type Work = Option<BoxFuture<'static, ()>>;
+
+/// One controller.
+pub struct Controller {
+    /// Its name in `--controllers`.
+    pub name: &'static str,
+    /// Its name there until v1.28.
+    pub alias: &'static str,
+    /// Whether `*` turns it on.
+    pub on_by_default: bool,
+    /// Subscribes to what it needs, and gives its work.
+    pub start: fn(&Context) -> Result<Work, Error>,
+}
+
+const fn on(name: &'static str, alias: &'static str, start: fn(&Context) -> Result<Work, Error>) -> Controller {
+    Controller { name, alias, on_by_default: true, start }
+}
+
+/// All controllers.
+pub const CONTROLLERS: &[Controller] = &[
+    on("deployment-controller", "deployment", deployment::start),
+    on("replicaset-controller", "replicaset", replicaset::start),
+    on("replicationcontroller-controller", "replicationcontroller", replicaset::start_replication_controller),
+];
