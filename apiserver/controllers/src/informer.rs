@@ -41,7 +41,7 @@ impl Cached for Pod {
         self.spec.as_ref()?.node_name.as_deref()
     }
     fn trim(&mut self) {
-        self.meta_mut().managed_fields = None;
+        self.metadata.managed_fields = None;
         let Some(spec) = &mut self.spec else { return };
         for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
             (container.env, container.env_from, container.command, container.args) = (None, None, None, None);
@@ -53,7 +53,7 @@ impl Cached for Pod {
 
 impl Cached for Secret {
     fn trim(&mut self) {
-        self.meta_mut().managed_fields = None;
+        self.metadata.managed_fields = None;
         (self.data, self.string_data) = (None, None);
     }
 }

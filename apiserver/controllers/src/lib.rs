@@ -19,6 +19,9 @@ pub mod queue;
 pub mod reflect;
 pub mod runner;
 
+mod deployment;
+mod replicaset;
+
 use std::sync::Arc;
 
 use futures::future::join_all;
