@@ -58,12 +58,18 @@ impl Cached for Secret {
     }
 }
 
+impl Cached for EndpointSlice {
+    fn group_by(&self) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get("kubernetes.io/service-name").map(String::as_str)
+    }
+}
+
 macro_rules! cached {
     ($($kind:ty),* $(,)?) => { $(impl Cached for $kind {})* };
 }
 
 cached!(
-    Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, ReplicationController, Service, Endpoints, EndpointSlice, Node, Namespace, ServiceAccount,
+    Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, ReplicationController, Service, Endpoints, Node, Namespace, ServiceAccount,
     ConfigMap, Job, CronJob, PodDisruptionBudget, ResourceQuota, PersistentVolume, PersistentVolumeClaim, StorageClass, CertificateSigningRequest, ClusterRole,
     HorizontalPodAutoscaler, VolumeAttachment,
 );

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod clock;
+pub mod discovery;
 pub mod error;
 pub mod events;
 pub mod expectations;
@@ -20,7 +21,14 @@ pub mod reflect;
 pub mod runner;
 
 mod deployment;
+mod endpoints;
+mod endpointslice;
+mod namespace;
+mod node_ttl;
 mod replicaset;
+mod root_ca;
+mod service_pods;
+mod serviceaccount;
 
 use std::sync::Arc;
 
