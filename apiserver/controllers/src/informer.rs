@@ -344,7 +344,7 @@ struct Registry {
 
 /// A subscriber to metadata: the change's new state and whether the object is gone.
 pub type MetaHandler = Box<dyn Fn(&ObjectMeta, bool) + Send + Sync>;
-type MetaSource = Arc<dyn Fn(MetaHandler) + Send + Sync>;
+type MetaSource = Arc<dyn Fn(MetaHandler) -> watch::Receiver<bool> + Send + Sync>;
 
 /// All informers of the process, made when they are first asked for.
 #[derive(Clone)]
@@ -371,7 +371,10 @@ impl Informers {
         let informer = Informer::<K>::empty();
         registry.informers.insert(TypeId::of::<K>(), Box::new(informer.clone()));
         let metadata = informer.clone();
-        let source: MetaSource = Arc::new(move |handler| metadata.subscribe(move |change| handler(change.object().meta(), matches!(change, Change::Deleted(_)))));
+        let source: MetaSource = Arc::new(move |handler| {
+            metadata.subscribe(move |change| handler(change.object().meta(), matches!(change, Change::Deleted(_))));
+            metadata.synced()
+        });
         registry.by_path.insert(collection::<K>(""), source);
         let (api, clock, stop, sink) = (self.api.clone(), self.clock.clone(), self.stop.clone(), informer.clone());
         let start = move || {
@@ -398,16 +401,10 @@ impl Informers {
         }
     }
 
-    /// Subscribes to the metadata of a collection that is watched anyway; gives the handler back when it is not.
-    pub fn subscribe_metadata(&self, path: &str, handler: MetaHandler) -> Option<MetaHandler> {
-        let source = lock(&self.registry).by_path.get(path).cloned();
-        match source {
-            Some(source) => {
-                source(handler);
-                None
-            }
-            None => Some(handler),
-        }
+    /// Subscribes to the metadata of a collection that is watched anyway, and tells when it has been listed; `None` when it is not watched.
+    pub fn subscribe_metadata(&self, path: &str, handler: MetaHandler) -> Option<watch::Receiver<bool>> {
+        let source = lock(&self.registry).by_path.get(path).cloned()?;
+        Some(source(handler))
     }
 }
 

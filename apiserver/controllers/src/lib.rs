@@ -23,6 +23,7 @@ pub mod runner;
 mod deployment;
 mod endpoints;
 mod endpointslice;
+mod gc;
 mod namespace;
 mod node_ttl;
 mod replicaset;

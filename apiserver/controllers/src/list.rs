@@ -5,7 +5,7 @@
 
 use futures::future::BoxFuture;
 
-use crate::{deployment, endpoints, endpointslice, error::Error, namespace, node_ttl, replicaset, root_ca, runner::Context, serviceaccount};
+use crate::{deployment, endpoints, endpointslice, error::Error, gc, namespace, node_ttl, replicaset, root_ca, runner::Context, serviceaccount};
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
 pub type Work = Option<BoxFuture<'static, ()>>;
@@ -33,6 +33,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("replicationcontroller-controller", "replicationcontroller", replicaset::start_replication_controller),
     on("endpoints-controller", "endpoint", endpoints::start),
     on("endpointslice-controller", "endpointslice", endpointslice::start),
+    on("garbage-collector-controller", "garbagecollector", gc::start),
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),

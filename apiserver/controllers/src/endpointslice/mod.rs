@@ -15,7 +15,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
-pub use self::plan::{Endpoints, Plan, fit_into};
+use self::plan::Plan;
 use crate::{
     api::{Api, Delete},
     clock::Clock,
