@@ -25,11 +25,15 @@ mod endpoints;
 mod endpointslice;
 mod gc;
 mod namespace;
+mod node_ipam;
+mod node_lifecycle;
 mod node_ttl;
+mod pod_gc;
 mod replicaset;
 mod root_ca;
 mod service_pods;
 mod serviceaccount;
+mod taint_eviction;
 
 use std::sync::Arc;
 

@@ -5,7 +5,10 @@
 
 use futures::future::BoxFuture;
 
-use crate::{deployment, endpoints, endpointslice, error::Error, gc, namespace, node_ttl, replicaset, root_ca, runner::Context, serviceaccount};
+use crate::{
+    deployment, endpoints, endpointslice, error::Error, gc, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
+    serviceaccount, taint_eviction,
+};
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
 pub type Work = Option<BoxFuture<'static, ()>>;
@@ -37,5 +40,9 @@ pub const CONTROLLERS: &[Controller] = &[
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),
+    on("node-ipam-controller", "nodeipam", node_ipam::start),
+    on("node-lifecycle-controller", "nodelifecycle", node_lifecycle::start),
+    on("taint-eviction-controller", "", taint_eviction::start),
+    on("pod-garbage-collector-controller", "podgc", pod_gc::start),
     on("ttl-controller", "ttl", node_ttl::start),
 ];

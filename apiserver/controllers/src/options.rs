@@ -81,7 +81,7 @@ fn canonical(name: &str) -> &str {
     if SCHEDULER.contains(&name) {
         return SCHEDULER[0];
     }
-    list::CONTROLLERS.iter().find(|c| c.name == name || c.alias == name).map_or(name, |c| c.name)
+    list::CONTROLLERS.iter().find(|c| c.name == name || (!name.is_empty() && c.alias == name)).map_or(name, |c| c.name)
 }
 
 /// Whether the options turn `name` on. The scheduler counts as on by default.
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_controller_has_one_name() {
-        let mut names: Vec<_> = list::CONTROLLERS.iter().flat_map(|c| [c.name, c.alias]).collect();
+        let mut names: Vec<_> = list::CONTROLLERS.iter().flat_map(|c| [c.name, c.alias]).filter(|n| !n.is_empty()).collect();
         names.sort_unstable();
         let all = names.len();
         names.dedup();
