@@ -20,10 +20,14 @@ pub mod queue;
 pub mod reflect;
 pub mod runner;
 
+mod affinity;
+mod daemonset;
 mod deployment;
 mod endpoints;
 mod endpointslice;
+mod fraction;
 mod gc;
+mod history;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -34,6 +38,7 @@ mod root_ca;
 mod service_pods;
 mod serviceaccount;
 mod taint_eviction;
+mod tolerations;
 
 use std::sync::Arc;
 

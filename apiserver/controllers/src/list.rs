@@ -6,7 +6,7 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    deployment, endpoints, endpointslice, error::Error, gc, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
+    daemonset, deployment, endpoints, endpointslice, error::Error, gc, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
     serviceaccount, taint_eviction,
 };
 
@@ -34,6 +34,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("deployment-controller", "deployment", deployment::start),
     on("replicaset-controller", "replicaset", replicaset::start),
     on("replicationcontroller-controller", "replicationcontroller", replicaset::start_replication_controller),
+    on("daemonset-controller", "daemonset", daemonset::start),
     on("endpoints-controller", "endpoint", endpoints::start),
     on("endpointslice-controller", "endpointslice", endpointslice::start),
     on("garbage-collector-controller", "garbagecollector", gc::start),

@@ -23,6 +23,7 @@ use crate::{
     list::Work,
     pods,
     runner::{Context, Next, Reconcile},
+    tolerations::tolerates,
 };
 
 struct Controller {
@@ -77,27 +78,6 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 fn evicting(node: &Node) -> Vec<Taint> {
     node.spec.iter().flat_map(|s| s.taints.iter().flatten()).filter(|t| t.effect == "NoExecute").cloned().collect()
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
-    if !empty(&toleration.effect) && toleration.effect.as_ref() != Some(&taint.effect) {
-        return false;
-    }
-    if !empty(&toleration.key) && toleration.key.as_ref() != Some(&taint.key) {
-        return false;
-    }
-    let (wants, has) = (toleration.value.as_deref().unwrap_or(""), taint.value.as_deref().unwrap_or(""));
-    match toleration.operator.as_deref().unwrap_or("Equal") {
-        "Exists" => true,
-        "Equal" | "" => wants == has,
-        // numbers are compared only where both are numbers
-        operator @ ("Lt" | "Gt") => match (has.parse::<i64>(), wants.parse::<i64>()) {
-            (Ok(has), Ok(wants)) => if operator == "Lt" { has < wants } else { has > wants },
-            _ => false,
-        },
-        _ => false,
-    }
 }
 
 /// How long a pod with these tolerations may stay.

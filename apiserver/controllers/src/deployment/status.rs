@@ -5,7 +5,7 @@
 
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet},
-    apimachinery::pkg::util::intstr::IntOrString,
+    apimachinery::pkg::apis::meta::v1::Time,
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     conditions::{self, AVAILABLE},
     replicasets::{Sets, actual, available, replicas as set_replicas},
 };
-use crate::error::Error;
+use crate::{error::Error, fraction::scaled};
 
 /// How a new template is rolled out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +35,6 @@ pub fn strategy(deployment: &Deployment) -> Strategy {
 /// How many pods are wanted.
 pub fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
-}
-
-/// A number, or a percentage of `total`.
-pub fn scaled(value: Option<&IntOrString>, total: i32, up: bool) -> i32 {
-    match value {
-        None => 0,
-        Some(IntOrString::Int(number)) => *number,
-        Some(IntOrString::String(text)) => {
-            let percent: i64 = text.strip_suffix('%').and_then(|p| p.parse().ok()).unwrap_or(0);
-            let product = percent * i64::from(total);
-            i32::try_from(if up { (product + 99) / 100 } else { product / 100 }).unwrap_or(i32::MAX)
-        }
-    }
 }
 
 /// Surge and unavailability as they are written, without looking whether both are nothing.
@@ -119,7 +106,7 @@ fn terminating<'a>(sets: impl Iterator<Item = &'a ReplicaSet>) -> Option<i32> {
 }
 
 /// The numbers of the status, with the condition `Available`.
-pub fn calculate(deployment: &Deployment, sets: &Sets, now: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time) -> DeploymentStatus {
+pub fn calculate(deployment: &Deployment, sets: &Sets, now: Time) -> DeploymentStatus {
     let old = deployment.status.clone().unwrap_or_default();
     let available_replicas = sets.all().map(available).sum::<i32>();
     let ready = sets.all().map(|set| set.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0)).sum::<i32>();
@@ -166,7 +153,10 @@ impl Pass<'_> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+    use k8s_openapi::{
+        api::apps::v1::{DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        apimachinery::pkg::util::intstr::IntOrString,
+    };
 
     /// A rolling Deployment for tests.
     pub fn deployment(replicas: i32, surge: i32, unavailable: i32) -> Deployment {
@@ -176,13 +166,7 @@ pub mod tests {
     }
 
     #[test]
-    fn percentages() {
-        let percent = |text: &str| Some(IntOrString::String(text.into()));
-        for (value, total, up, expected) in
-            [(percent("25%"), 3, true, 1), (percent("25%"), 3, false, 0), (percent("25%"), 4, false, 1), (Some(IntOrString::Int(7)), 3, true, 7), (None, 3, true, 0)]
-        {
-            assert_eq!(scaled(value.as_ref(), total, up), expected);
-        }
+    fn limits_of_a_rollout() {
         assert_eq!(max_unavailable(&deployment(4, 0, 0)), 1);
         assert_eq!(max_unavailable(&deployment(4, 0, 9)), 4);
         assert_eq!(max_surge(&deployment(4, 2, 0)), 2);
