@@ -37,6 +37,7 @@ mod replicaset;
 mod root_ca;
 mod service_pods;
 mod serviceaccount;
+mod statefulset;
 mod taint_eviction;
 mod tolerations;
 

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     daemonset, deployment, endpoints, endpointslice, error::Error, gc, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
-    serviceaccount, taint_eviction,
+    serviceaccount, statefulset, taint_eviction,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
@@ -38,6 +38,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("endpoints-controller", "endpoint", endpoints::start),
     on("endpointslice-controller", "endpointslice", endpointslice::start),
     on("garbage-collector-controller", "garbagecollector", gc::start),
+    on("statefulset-controller", "statefulset", statefulset::start),
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),
