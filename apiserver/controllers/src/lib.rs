@@ -28,6 +28,7 @@ mod endpointslice;
 mod fraction;
 mod gc;
 mod history;
+mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;

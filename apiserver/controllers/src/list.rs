@@ -6,7 +6,7 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    daemonset, deployment, endpoints, endpointslice, error::Error, gc, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
+    daemonset, deployment, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
     serviceaccount, statefulset, taint_eviction,
 };
 
@@ -39,6 +39,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("endpointslice-controller", "endpointslice", endpointslice::start),
     on("garbage-collector-controller", "garbagecollector", gc::start),
     on("statefulset-controller", "statefulset", statefulset::start),
+    on("job-controller", "job", job::start),
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),
