@@ -21,8 +21,10 @@ pub mod reflect;
 pub mod runner;
 
 mod affinity;
+mod cronjob;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod fraction;
@@ -41,6 +43,7 @@ mod serviceaccount;
 mod statefulset;
 mod taint_eviction;
 mod tolerations;
+mod ttl_after_finished;
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    daemonset, deployment, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
-    serviceaccount, statefulset, taint_eviction,
+    cronjob, daemonset, deployment, disruption, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
+    serviceaccount, statefulset, taint_eviction, ttl_after_finished,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
@@ -40,6 +40,9 @@ pub const CONTROLLERS: &[Controller] = &[
     on("garbage-collector-controller", "garbagecollector", gc::start),
     on("statefulset-controller", "statefulset", statefulset::start),
     on("job-controller", "job", job::start),
+    on("cronjob-controller", "cronjob", cronjob::start),
+    on("ttl-after-finished-controller", "ttl-after-finished", ttl_after_finished::start),
+    on("disruption-controller", "disruption", disruption::start),
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),
