@@ -113,10 +113,7 @@ fn at_root(root: &'static command::Command, found: &command::Found, program: &st
             let about = command::find(root, program, &rest, GLOBAL);
             print::put(&command::help(root, &about))
         }
-        Some(word) => {
-
-            Err(command::unknown(root, program, word))
-        }
+        Some(word) => Err(command::unknown(root, program, word)),
         None => {
             command::read(found, GLOBAL)?;
             print::put(&command::help(root, found))

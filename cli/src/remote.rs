@@ -1,9 +1,6 @@
 //! Streams between the server and the terminal: answers as they come, lines of JSON.
 //! Invariant: nothing is held back: what has come is written before more is waited for.
 
-
-
-
 use crate::error::{Error, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;

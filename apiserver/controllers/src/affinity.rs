@@ -56,7 +56,8 @@ mod tests {
         node.metadata.name = Some("one".into());
         node.metadata.labels = Some([("zone".to_string(), "a".to_string()), ("cores".to_string(), "8".to_string())].into());
         let term = |key: &str, operator: &str, values: &[&str], field: bool| {
-            let requirement = NodeSelectorRequirement { key: key.into(), operator: operator.into(), values: Some(values.iter().map(ToString::to_string).collect()) };
+            let requirement =
+                NodeSelectorRequirement { key: key.into(), operator: operator.into(), values: Some(values.iter().map(ToString::to_string).collect()) };
             let (expressions, fields) = if field { (None, Some(vec![requirement])) } else { (Some(vec![requirement]), None) };
             NodeSelectorTerm { match_expressions: expressions, match_fields: fields }
         };

@@ -173,7 +173,9 @@ fn push(found: &mut Found, resource: ApiResource) {
 fn take_group(group: Group, found: &mut Found) {
     for version in group.versions {
         if version.freshness == "Stale" {
-            found.failed.push(format!("{}/{}: stale GroupVersion discovery: {}/{}", group.metadata.name, version.version, group.metadata.name, version.version));
+            found
+                .failed
+                .push(format!("{}/{}: stale GroupVersion discovery: {}/{}", group.metadata.name, version.version, group.metadata.name, version.version));
             continue;
         }
         for resource in version.resources {

@@ -154,7 +154,8 @@ fn allow(status: &mut PodDisruptionBudgetStatus, now: Time, failure: Option<&Err
     let conditions = status.conditions.get_or_insert_default();
     let state = if allowed { "True" } else { "False" };
     let since = conditions.iter().find(|c| c.type_ == ALLOWED && c.status == state).map_or(now, |c| c.last_transition_time.clone());
-    let new = Condition { type_: ALLOWED.into(), status: state.into(), reason: reason.into(), message, observed_generation: generation, last_transition_time: since };
+    let new =
+        Condition { type_: ALLOWED.into(), status: state.into(), reason: reason.into(), message, observed_generation: generation, last_transition_time: since };
     match conditions.iter_mut().find(|c| c.type_ == ALLOWED) {
         Some(old) => *old = new,
         None => conditions.push(new),
@@ -194,7 +195,9 @@ impl Controller {
                     }
                 },
             },
-            ("apps/v1", "StatefulSet") => self.stateful.get(&key).filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid)).and_then(|s| s.spec.as_ref()?.replicas),
+            ("apps/v1", "StatefulSet") => {
+                self.stateful.get(&key).filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid)).and_then(|s| s.spec.as_ref()?.replicas)
+            }
             ("v1", "ReplicationController") => {
                 self.controllers.get(&key).filter(|c| c.metadata.uid.as_ref() == Some(&owner.uid)).and_then(|c| c.spec.as_ref()?.replicas)
             }

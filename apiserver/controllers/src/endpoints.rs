@@ -113,11 +113,7 @@ fn subset(addresses: Addresses, ports: Vec<Port>) -> EndpointSubset {
     let (ready, not_ready): (Vec<_>, Vec<_>) = addresses.into_values().partition(|(_, ready)| *ready);
     let list = |some: Vec<(EndpointAddress, bool)>| (!some.is_empty()).then(|| some.into_iter().map(|(address, _)| address).collect());
     let port = |(name, port, protocol, app_protocol): Port| EndpointPort { name, port, protocol, app_protocol };
-    EndpointSubset {
-        addresses: list(ready),
-        not_ready_addresses: list(not_ready),
-        ports: (!ports.is_empty()).then(|| ports.into_iter().map(port).collect()),
-    }
+    EndpointSubset { addresses: list(ready), not_ready_addresses: list(not_ready), ports: (!ports.is_empty()).then(|| ports.into_iter().map(port).collect()) }
 }
 
 fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
@@ -145,7 +141,9 @@ fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
 
 /// Cuts to [`CAPACITY`] addresses, the not ready ones first; true when something was cut.
 fn truncate(subsets: &mut [EndpointSubset]) -> bool {
-    let count = |of: fn(&EndpointSubset) -> &Option<Vec<EndpointAddress>>, subsets: &[EndpointSubset]| -> usize { subsets.iter().filter_map(|s| of(s).as_ref()).map(Vec::len).sum() };
+    let count = |of: fn(&EndpointSubset) -> &Option<Vec<EndpointAddress>>, subsets: &[EndpointSubset]| -> usize {
+        subsets.iter().filter_map(|s| of(s).as_ref()).map(Vec::len).sum()
+    };
     let (ready, unready) = (count(|s| &s.addresses, subsets), count(|s| &s.not_ready_addresses, subsets));
     if ready + unready <= CAPACITY {
         return false;
@@ -263,15 +261,26 @@ mod tests {
     }
 
     fn service(ports: &[(&str, i32)]) -> Service {
-        let port = |(name, port): &(&str, i32)| ServicePort { name: Some(name.to_string()), port: *port, target_port: Some(IntOrString::Int(*port)), ..Default::default() };
-        Service { spec: Some(ServiceSpec { ports: Some(ports.iter().map(port).collect()), cluster_ip: Some("10.96.0.1".into()), ..Default::default() }), ..Default::default() }
+        let port = |(name, port): &(&str, i32)| ServicePort {
+            name: Some(name.to_string()),
+            port: *port,
+            target_port: Some(IntOrString::Int(*port)),
+            ..Default::default()
+        };
+        Service {
+            spec: Some(ServiceSpec { ports: Some(ports.iter().map(port).collect()), cluster_ip: Some("10.96.0.1".into()), ..Default::default() }),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn ports_with_the_same_addresses_share_a_subset() {
         let got = subsets(&service(&[("a", 80), ("b", 81)]), &[with_ip("p", "10.0.0.1", true), with_ip("q", "10.0.0.2", false)]);
         assert_eq!(got.len(), 1);
-        assert_eq!((got[0].addresses.as_ref().unwrap().len(), got[0].not_ready_addresses.as_ref().unwrap().len(), got[0].ports.as_ref().unwrap().len()), (1, 1, 2));
+        assert_eq!(
+            (got[0].addresses.as_ref().unwrap().len(), got[0].not_ready_addresses.as_ref().unwrap().len(), got[0].ports.as_ref().unwrap().len()),
+            (1, 1, 2)
+        );
     }
 
     #[test]

@@ -25,9 +25,13 @@ mod tests {
     #[test]
     fn percentages() {
         let percent = |text: &str| Some(IntOrString::String(text.into()));
-        for (value, total, up, expected) in
-            [(percent("25%"), 3, true, 1), (percent("25%"), 3, false, 0), (percent("25%"), 4, false, 1), (Some(IntOrString::Int(7)), 3, true, 7), (None, 3, true, 0)]
-        {
+        for (value, total, up, expected) in [
+            (percent("25%"), 3, true, 1),
+            (percent("25%"), 3, false, 0),
+            (percent("25%"), 4, false, 1),
+            (Some(IntOrString::Int(7)), 3, true, 7),
+            (None, 3, true, 0),
+        ] {
             assert_eq!(scaled(value.as_ref(), total, up), expected);
         }
     }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{apps::v1::*, autoscaling::v2::*, batch::v1::*, certificates::v1::*, coordination::v1::Lease, core::v1::*, discovery::v1::*, policy::v1::*, rbac::v1::*, storage::v1::*},
+    api::{
+        apps::v1::*, autoscaling::v2::*, batch::v1::*, certificates::v1::*, coordination::v1::Lease, core::v1::*, discovery::v1::*, policy::v1::*, rbac::v1::*,
+        storage::v1::*,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use tokio::sync::watch;
@@ -69,9 +72,30 @@ macro_rules! cached {
 }
 
 cached!(
-    Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, ReplicationController, Service, Endpoints, Node, Namespace, ServiceAccount,
-    ConfigMap, Job, CronJob, PodDisruptionBudget, ResourceQuota, PersistentVolume, PersistentVolumeClaim, StorageClass, CertificateSigningRequest, ClusterRole,
-    HorizontalPodAutoscaler, VolumeAttachment, Lease,
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+    ControllerRevision,
+    ReplicationController,
+    Service,
+    Endpoints,
+    Node,
+    Namespace,
+    ServiceAccount,
+    ConfigMap,
+    Job,
+    CronJob,
+    PodDisruptionBudget,
+    ResourceQuota,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    CertificateSigningRequest,
+    ClusterRole,
+    HorizontalPodAutoscaler,
+    VolumeAttachment,
+    Lease,
 );
 
 /// What happened to an object.

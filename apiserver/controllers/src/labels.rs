@@ -74,9 +74,14 @@ mod tests {
 
     #[test]
     fn selection() {
-        let labels = |text: &str| -> BTreeMap<String, String> { text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect() };
+        let labels =
+            |text: &str| -> BTreeMap<String, String> { text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect() };
         let expression = |key: &str, operator: &str, values: &[&str]| LabelSelector {
-            match_expressions: Some(vec![LabelSelectorRequirement { key: key.into(), operator: operator.into(), values: Some(values.iter().map(ToString::to_string).collect()) }]),
+            match_expressions: Some(vec![LabelSelectorRequirement {
+                key: key.into(),
+                operator: operator.into(),
+                values: Some(values.iter().map(ToString::to_string).collect()),
+            }]),
             match_labels: None,
         };
         for (selector, text, expected) in [

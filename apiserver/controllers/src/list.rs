@@ -6,8 +6,8 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    cronjob, daemonset, deployment, disruption, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, replicaset, root_ca, runner::Context,
-    serviceaccount, statefulset, taint_eviction, ttl_after_finished,
+    cronjob, daemonset, deployment, disruption, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc,
+    replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.

@@ -110,7 +110,8 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     }
     let pools = Arc::new(Mutex::new(pools));
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), recorder: context.recorder("cidrAllocator"), nodes: context.informer(), pools: pools.clone() });
+    let controller =
+        Arc::new(Controller { api: context.api.clone(), recorder: context.recorder("cidrAllocator"), nodes: context.informer(), pools: pools.clone() });
     let q = queue.clone();
     controller.nodes.subscribe(move |change| {
         let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +159,13 @@ impl Controller {
     }
 
     fn say(&self, node: &Node, reason: &str) {
-        let about = ObjectReference { api_version: Some("v1".into()), kind: Some("Node".into()), name: node.metadata.name.clone(), uid: node.metadata.uid.clone(), ..Default::default() };
+        let about = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Node".into()),
+            name: node.metadata.name.clone(),
+            uid: node.metadata.uid.clone(),
+            ..Default::default()
+        };
         self.recorder.about(about, EventType::Normal, reason, format!("Node {} status is now: {reason}", name(&node.metadata)));
     }
 }
@@ -170,7 +177,9 @@ impl Reconcile<Key> for Controller {
         let Some(node) = self.nodes.get(key).filter(|node| networks(node).is_empty()) else { return Ok(Next::DONE) };
         let Some(taken) = self.take() else {
             self.say(&node, "CIDRNotAvailable");
-            return Err(Error::Failed(format!("failed to allocate cidr from cluster cidr for node {key}: CIDR allocation failed; there are no remaining CIDRs left to allocate in the accepted range")));
+            return Err(Error::Failed(format!(
+                "failed to allocate cidr from cluster cidr for node {key}: CIDR allocation failed; there are no remaining CIDRs left to allocate in the accepted range"
+            )));
         };
         let text: Vec<_> = taken.iter().map(ToString::to_string).collect();
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": text[0], "podCIDRs": text}});

@@ -98,7 +98,8 @@ impl Controller {
     /// The nodes of bound pods that have been missing for long enough, and are at the server, too.
     async fn gone_nodes(&self, pods: &[Arc<Pod>], missing: &mut HashMap<String, Timestamp>) -> HashSet<String> {
         let now = self.clock.now();
-        let absent: HashSet<&str> = pods.iter().map(|pod| pods::node_name(pod)).filter(|n| !n.is_empty() && self.nodes.get(&Key::cluster(n)).is_none()).collect();
+        let absent: HashSet<&str> =
+            pods.iter().map(|pod| pods::node_name(pod)).filter(|n| !n.is_empty() && self.nodes.get(&Key::cluster(n)).is_none()).collect();
         missing.retain(|node, _| absent.contains(node.as_str()));
         let mut gone = HashSet::new();
         for node in absent {
@@ -162,7 +163,12 @@ mod tests {
             pod.status.as_mut().unwrap().reason = reason.map(Into::into);
             Arc::new(pod)
         };
-        let pods = [ended("old", "Succeeded", 1, None), ended("evicted", "Failed", 9, Some("Evicted")), ended("new", "Failed", 5, None), ended("runs", "Running", 0, None)];
+        let pods = [
+            ended("old", "Succeeded", 1, None),
+            ended("evicted", "Failed", 9, Some("Evicted")),
+            ended("new", "Failed", 5, None),
+            ended("runs", "Running", 0, None),
+        ];
         let names = |threshold| surplus(&pods, threshold).iter().map(|p| p.metadata.name.clone().unwrap()).collect::<Vec<_>>();
         assert_eq!(names(1), ["evicted", "old"]);
         assert_eq!(names(3), Vec::<String>::new());

@@ -48,8 +48,15 @@ pub struct Queue<K> {
 impl<K: QueueKey> Queue<K> {
     /// An empty queue.
     pub fn new(clock: Clock) -> Self {
-        let state =
-            State { ready: VecDeque::new(), dirty: HashSet::new(), processing: HashSet::new(), delayed: BinaryHeap::new(), due: HashMap::new(), failures: HashMap::new(), resting: HashMap::new() };
+        let state = State {
+            ready: VecDeque::new(),
+            dirty: HashSet::new(),
+            processing: HashSet::new(),
+            delayed: BinaryHeap::new(),
+            due: HashMap::new(),
+            failures: HashMap::new(),
+            resting: HashMap::new(),
+        };
         Self { state: Mutex::new(state), wake: Notify::new(), clock }
     }
 

@@ -54,7 +54,8 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         let concerns = match change {
             Change::Added(_) => !pods::node_name(pod).is_empty() && watcher.is_tainted(pods::node_name(pod)),
             Change::Updated { old, new } => {
-                pods::spec(old).tolerations != pods::spec(new).tolerations || (pods::node_name(old) != pods::node_name(new) && watcher.is_tainted(pods::node_name(new)))
+                pods::spec(old).tolerations != pods::spec(new).tolerations
+                    || (pods::node_name(old) != pods::node_name(new) && watcher.is_tainted(pods::node_name(new)))
             }
             Change::Deleted(_) => watcher.scheduled().contains_key(&key),
         };
@@ -122,7 +123,12 @@ impl Controller {
             name: Some(key.name().into()),
             ..Default::default()
         };
-        self.recorder.about(about, EventType::Normal, "TaintManagerEviction", format!("{what} deletion {}Pod {key}", if what == "Cancelling" { "of " } else { "" }));
+        self.recorder.about(
+            about,
+            EventType::Normal,
+            "TaintManagerEviction",
+            format!("{what} deletion {}Pod {key}", if what == "Cancelling" { "of " } else { "" }),
+        );
     }
 
     fn cancel(&self, key: &Key) {
@@ -142,7 +148,8 @@ impl Controller {
         });
         let path = item::<Pod>(key.namespace(), key.name());
         let Some(pod) = unless_gone(self.api.get::<Pod>(key.namespace(), key.name()).await)? else { return Ok(()) };
-        let marked = pods::condition(pod.status.as_ref(), "DisruptionTarget").is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("DeletionByTaintManager"));
+        let marked = pods::condition(pod.status.as_ref(), "DisruptionTarget")
+            .is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("DeletionByTaintManager"));
         if !marked {
             let mut condition = condition;
             if let Some(generation) = pod.metadata.generation {

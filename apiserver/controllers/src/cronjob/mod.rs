@@ -64,7 +64,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     controller.crons.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let q = queue.clone();
     controller.jobs.subscribe(move |change| {
-        let owner = |job: &Job| controller_of(&job.metadata).filter(|r| r.kind == "CronJob").map(|r| Key::new(job.metadata.namespace.as_deref().unwrap_or(""), &r.name));
+        let owner = |job: &Job| {
+            controller_of(&job.metadata).filter(|r| r.kind == "CronJob").map(|r| Key::new(job.metadata.namespace.as_deref().unwrap_or(""), &r.name))
+        };
         if let Change::Updated { old, .. } = change
             && let Some(key) = owner(old)
         {

@@ -151,7 +151,13 @@ fn field(text: &str, min: u32, max: u32, names: &[&str]) -> Result<(u64, bool), 
         let (range, step_text) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
         let number = |text: &str| {
             let named = names.iter().position(|n| n.eq_ignore_ascii_case(text)).and_then(|i| u32::try_from(i).ok()).map(|i| i + min);
-            named.map_or_else(|| text.parse::<u32>().map_err(|_| ScheduleError::Field(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))), Ok)
+            named.map_or_else(
+                || {
+                    text.parse::<u32>()
+                        .map_err(|_| ScheduleError::Field(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")))
+                },
+                Ok,
+            )
         };
         let unlimited = matches!(range, "*" | "?");
         let (first, last) = match range.split_once('-') {

@@ -74,7 +74,10 @@ fn with_tolerations(spec: &PodSpec) -> Vec<Toleration> {
     let count = if spec.host_network == Some(true) { TOLERATED.len() } else { TOLERATED.len() - 1 };
     for (key, effect) in &TOLERATED[..count] {
         let toleration = Toleration { key: Some(key.to_string()), operator: Some("Exists".into()), effect: Some(effect.to_string()), ..Default::default() };
-        match all.iter_mut().find(|t| t.key == toleration.key && t.effect == toleration.effect && t.operator == toleration.operator && t.value == toleration.value) {
+        match all
+            .iter_mut()
+            .find(|t| t.key == toleration.key && t.effect == toleration.effect && t.operator == toleration.operator && t.value == toleration.value)
+        {
             Some(same) => *same = toleration,
             None => all.push(toleration),
         }
@@ -256,7 +259,12 @@ pub mod tests {
     #[test]
     fn one_pod_a_node_that_admits_it() {
         let set = set();
-        let nodes = [node("a", &[]), node("b", &[("own", "NoSchedule")]), node("c", &[("own", "NoExecute")]), node("d", &[("node.kubernetes.io/unschedulable", "NoSchedule")])];
+        let nodes = [
+            node("a", &[]),
+            node("b", &[("own", "NoSchedule")]),
+            node("c", &[("own", "NoExecute")]),
+            node("d", &[("node.kubernetes.io/unschedulable", "NoSchedule")]),
+        ];
         let by_node = [("b", "kept"), ("c", "evicted")].map(|(node, name)| (node.to_string(), vec![Arc::new(pod(name, node, "Running", Some(1)))])).into();
         let placement = Placement::new(&set, &nodes, by_node);
         let verdicts = placement.verdicts("h", 0, Timestamp::UNIX_EPOCH);

@@ -115,7 +115,8 @@ mod tests {
         let rolling = RollingUpdateDaemonSet { max_surge: Some(IntOrString::Int(surge)), max_unavailable: Some(IntOrString::Int(unavailable)) };
         set.spec.as_mut().unwrap().update_strategy = Some(DaemonSetUpdateStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) });
         let nodes = ["a", "b", "c"].map(|n| node(n, &[]));
-        let by_node = ["a", "b", "c"].into_iter().zip(old_ready).map(|(n, ready)| (n.to_string(), vec![Arc::new(pod(n, n, "Running", ready.then_some(1)))])).collect();
+        let by_node =
+            ["a", "b", "c"].into_iter().zip(old_ready).map(|(n, ready)| (n.to_string(), vec![Arc::new(pod(n, n, "Running", ready.then_some(1)))])).collect();
         let placement = Placement::new(&set, &nodes, by_node);
         let plan = plan(&set, &placement, "new", Timestamp::from_second(9).unwrap());
         (plan.create.len(), plan.delete.len())

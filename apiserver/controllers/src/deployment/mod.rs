@@ -74,7 +74,6 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     Ok(Some(context.workers(controller, queue)))
 }
 
-
 impl Controller {
     /// The Deployment that controls this set.
     fn owner(&self, set: &ReplicaSet) -> Option<Arc<Deployment>> {

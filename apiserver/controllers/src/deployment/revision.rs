@@ -228,7 +228,10 @@ mod tests {
         let mut set = ReplicaSet::default();
         annotate(&mut set.metadata, REVISION, "1".into());
         assert!(annotate_set(&deployment, &mut set, 3, true));
-        assert_eq!((annotation(&set, REVISION), annotation(&set, HISTORY), annotation(&set, "kubernetes.io/change-cause")), (Some("3"), Some("1"), Some("why")));
+        assert_eq!(
+            (annotation(&set, REVISION), annotation(&set, HISTORY), annotation(&set, "kubernetes.io/change-cause")),
+            (Some("3"), Some("1"), Some("why"))
+        );
         assert!(!annotate_set(&deployment, &mut set, 3, true));
     }
 

@@ -63,7 +63,9 @@ pub fn proportions(deployment: &Deployment, sets: &Sets) -> Vec<(ReplicaSet, i32
         let size = replicas(&set) + share;
         sizes.push((set, size));
     }
-    if to_add != 0 && let Some((_, first)) = sizes.first_mut() {
+    if to_add != 0
+        && let Some((_, first)) = sizes.first_mut()
+    {
         *first = (*first + to_add - added).max(0);
     }
     sizes

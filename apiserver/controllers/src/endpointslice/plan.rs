@@ -227,9 +227,7 @@ fn of_family_plan(service: &Service, family: &str, desired: Desired, existing: &
 }
 
 fn is_same_placeholder(slice: &EndpointSlice, placeholder: &EndpointSlice) -> bool {
-    slice.endpoints.as_ref().is_none_or(Vec::is_empty)
-        && slice.ports.as_ref().is_none_or(Vec::is_empty)
-        && slice.metadata.labels == placeholder.metadata.labels
+    slice.endpoints.as_ref().is_none_or(Vec::is_empty) && slice.ports.as_ref().is_none_or(Vec::is_empty) && slice.metadata.labels == placeholder.metadata.labels
 }
 
 /// Turns a deletion and a creation into an update where it can.
@@ -348,7 +346,11 @@ mod tests {
     use super::*;
 
     fn endpoint(i: usize, ready: bool) -> Endpoint {
-        Endpoint { addresses: vec![format!("10.0.0.{i}")], conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }), ..Default::default() }
+        Endpoint {
+            addresses: vec![format!("10.0.0.{i}")],
+            conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
+            ..Default::default()
+        }
     }
 
     fn slice(name: &str, endpoints: impl Iterator<Item = usize>) -> Arc<EndpointSlice> {

@@ -118,7 +118,8 @@ impl Graph {
     /// The object was seen, new or changed.
     pub fn observe(&mut self, api_version: &str, kind: &str, meta: &Meta) -> Todo {
         let mut todo = Todo::default();
-        let identity = Identity { api_version: api_version.into(), kind: kind.into(), namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() };
+        let identity =
+            Identity { api_version: api_version.into(), kind: kind.into(), namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() };
         let has = |finalizer: &str| meta.deleted && meta.finalizers.iter().any(|f| f == finalizer);
         let (foreground, orphan) = (has(FOREGROUND), has(ORPHAN));
         let node = self.nodes.entry(meta.uid.clone()).or_insert_with(|| Node {
@@ -174,12 +175,21 @@ impl Graph {
                     name: owner.name.clone(),
                     uid: owner.uid.clone(),
                 };
-                Node { identity, owners: Vec::new(), dependents: HashSet::new(), deleted: false, deleting_dependents: false, orphaning: false, is_virtual: true }
+                Node {
+                    identity,
+                    owners: Vec::new(),
+                    dependents: HashSet::new(),
+                    deleted: false,
+                    deleting_dependents: false,
+                    orphaning: false,
+                    is_virtual: true,
+                }
             });
             if node.dependents.insert(meta.uid.clone()) && node.is_virtual {
                 todo.delete.push(owner.uid.clone());
             }
-            let elsewhere = !node.is_virtual && (node.identity.name != owner.name || node.identity.kind != owner.kind || !fits(&node.identity, &meta.namespace));
+            let elsewhere =
+                !node.is_virtual && (node.identity.name != owner.name || node.identity.kind != owner.kind || !fits(&node.identity, &meta.namespace));
             owner_waits |= is_new && (node.deleting_dependents || elsewhere);
         }
         if owner_waits || meta.owner_references.iter().any(|r| self.absent.contains(&r.uid)) {
@@ -256,7 +266,13 @@ mod tests {
     use super::*;
 
     fn meta(uid: &str, owners: &[(&str, bool)]) -> Meta {
-        let reference = |(uid, block): &(&str, bool)| OwnerReference { uid: uid.to_string(), name: uid.to_string(), kind: "K".into(), block_owner_deletion: Some(*block), ..Default::default() };
+        let reference = |(uid, block): &(&str, bool)| OwnerReference {
+            uid: uid.to_string(),
+            name: uid.to_string(),
+            kind: "K".into(),
+            block_owner_deletion: Some(*block),
+            ..Default::default()
+        };
         Meta { uid: uid.into(), name: uid.into(), namespace: "ns".into(), owner_references: owners.iter().map(reference).collect(), ..Meta::default() }
     }
 

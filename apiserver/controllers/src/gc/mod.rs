@@ -119,7 +119,10 @@ impl Collector {
         };
         {
             let graph = self.shared.graph();
-            let same = |seen: &&Node| !seen.is_virtual && (&seen.identity.kind, &seen.identity.namespace, &seen.identity.name) == (&identity.kind, &identity.namespace, &identity.name);
+            let same = |seen: &&Node| {
+                !seen.is_virtual
+                    && (&seen.identity.kind, &seen.identity.namespace, &seen.identity.name) == (&identity.kind, &identity.namespace, &identity.name)
+            };
             if let Some(seen) = graph.get(&reference.uid).filter(same) {
                 return Ok(Some(if seen.deleted && seen.deleting_dependents { Owner::Waiting } else { Owner::Solid }));
             }
@@ -176,7 +179,8 @@ impl Collector {
 
     /// An owner that waits for its dependents: done when none blocks, else those are looked at.
     async fn finish_foreground(&self, node: &Node) -> Result<(), Error> {
-        let blocking: Vec<(String, bool)> = self.shared.graph().blocking(&node.identity.uid).iter().map(|n| (n.identity.uid.clone(), n.deleting_dependents)).collect();
+        let blocking: Vec<(String, bool)> =
+            self.shared.graph().blocking(&node.identity.uid).iter().map(|n| (n.identity.uid.clone(), n.deleting_dependents)).collect();
         if blocking.is_empty() {
             return self.remove_finalizer(&node.identity, FOREGROUND).await;
         }

@@ -114,10 +114,14 @@ mod tests {
         let case = |action: &str, operator: &str, values: &[i32]| {
             let codes = PodFailurePolicyOnExitCodesRequirement { container_name: None, operator: operator.into(), values: values.to_vec() };
             let rule = PodFailurePolicyRule { action: action.into(), on_exit_codes: Some(codes), ..Default::default() };
-            let job = Job { spec: Some(JobSpec { pod_failure_policy: Some(PodFailurePolicy { rules: vec![rule] }), ..Default::default() }), ..Default::default() };
+            let job =
+                Job { spec: Some(JobSpec { pod_failure_policy: Some(PodFailurePolicy { rules: vec![rule] }), ..Default::default() }), ..Default::default() };
             judge(&job, &pod)
         };
-        assert_eq!(case("FailJob", "In", &[42]), Failure::FailJob("Container main for pod ns/p failed with exit code 42 matching FailJob rule at index 0".into()));
+        assert_eq!(
+            case("FailJob", "In", &[42]),
+            Failure::FailJob("Container main for pod ns/p failed with exit code 42 matching FailJob rule at index 0".into())
+        );
         assert_eq!(case("Ignore", "In", &[42]), Failure::Ignore);
         assert_eq!(case("Ignore", "NotIn", &[42]), Failure::Count);
         assert_eq!(case("FailIndex", "NotIn", &[1]), Failure::FailIndex);

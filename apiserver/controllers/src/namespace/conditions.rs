@@ -95,7 +95,8 @@ mod tests {
     fn what_is_left_is_told() {
         let now = || Time(jiff::Timestamp::UNIX_EPOCH);
         let mut status = NamespaceStatus::default();
-        let remaining = Remaining { counts: [("configmaps.".to_string(), 1)].into(), finalizers: [("example.com/hold".to_string(), 1)].into(), ..Default::default() };
+        let remaining =
+            Remaining { counts: [("configmaps.".to_string(), 1)].into(), finalizers: [("example.com/hold".to_string(), 1)].into(), ..Default::default() };
         assert!(update(&mut status, &remaining, now()));
         assert!(!update(&mut status, &remaining, now()));
         let conditions = status.conditions.clone().unwrap();

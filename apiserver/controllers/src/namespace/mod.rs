@@ -180,7 +180,8 @@ impl Controller {
         }
         let grace = if resource.group.is_empty() && resource.resource == "pods" { self.grace(namespace) } else { 0 };
         let background = Delete { propagation: Some("Background"), ..Delete::default() };
-        let collection = if resource.supports(&["deletecollection"]) { self.api.delete_path(&resource.path(name), &background).await.map(|()| true) } else { Ok(false) };
+        let collection =
+            if resource.supports(&["deletecollection"]) { self.api.delete_path(&resource.path(name), &background).await.map(|()| true) } else { Ok(false) };
         let collected = match collection {
             Err(e) if e.is_not_found() || e.is_method_not_supported() => false,
             other => other?,

@@ -112,7 +112,8 @@ impl Reconcile<Key> for Controller {
 
 impl Controller {
     fn say(&self, node: &str, uid: Option<&String>, reason: &str, message: String) {
-        let about = ObjectReference { api_version: Some("v1".into()), kind: Some("Node".into()), name: Some(node.into()), uid: uid.cloned(), ..Default::default() };
+        let about =
+            ObjectReference { api_version: Some("v1".into()), kind: Some("Node".into()), name: Some(node.into()), uid: uid.cloned(), ..Default::default() };
         self.recorder.about(about, EventType::Normal, reason, message);
     }
 

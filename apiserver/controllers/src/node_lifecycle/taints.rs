@@ -93,7 +93,8 @@ pub fn evicting(node: &Node, now: Time) -> Option<Vec<Taint>> {
 pub fn missing_labels(node: &Node) -> BTreeMap<String, String> {
     let labels = node.metadata.labels.as_ref();
     let value = |key: &str| labels.and_then(|l| l.get(key));
-    let pairs = LABELS.iter().filter_map(|(primary, secondary)| value(primary).filter(|v| value(secondary) != Some(*v)).map(|v| (secondary.to_string(), v.clone())));
+    let pairs =
+        LABELS.iter().filter_map(|(primary, secondary)| value(primary).filter(|v| value(secondary) != Some(*v)).map(|v| (secondary.to_string(), v.clone())));
     pairs.collect()
 }
 
@@ -120,7 +121,10 @@ mod tests {
     fn condition_taints() {
         let now = || Time(jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(keys(with_condition_taints(&node("True", &[]), now())), None);
-        assert_eq!(keys(with_condition_taints(&node("False", &[("own", SCHEDULE)]), now())), Some(vec!["own:NoSchedule".into(), "not-ready:NoSchedule".into()]));
+        assert_eq!(
+            keys(with_condition_taints(&node("False", &[("own", SCHEDULE)]), now())),
+            Some(vec!["own:NoSchedule".into(), "not-ready:NoSchedule".into()])
+        );
         assert_eq!(keys(with_condition_taints(&node("Unknown", &[(NOT_READY, SCHEDULE)]), now())), Some(vec!["unreachable:NoSchedule".into()]));
         let mut cordoned = node("True", &[]);
         cordoned.spec.as_mut().unwrap().unschedulable = Some(true);
@@ -133,6 +137,9 @@ mod tests {
         assert_eq!(keys(evicting(&node("True", &[]), now())), None);
         assert_eq!(keys(evicting(&node("Unknown", &[(NOT_READY, EXECUTE)]), now())), Some(vec!["unreachable:NoExecute".into()]));
         assert_eq!(keys(evicting(&node("Unknown", &[(UNREACHABLE, EXECUTE)]), now())), None);
-        assert_eq!(keys(without(&node("True", &[(UNREACHABLE, EXECUTE), (NOT_READY, SCHEDULE)]), &[UNREACHABLE, NOT_READY])), Some(vec!["not-ready:NoSchedule".into()]));
+        assert_eq!(
+            keys(without(&node("True", &[(UNREACHABLE, EXECUTE), (NOT_READY, SCHEDULE)]), &[UNREACHABLE, NOT_READY])),
+            Some(vec!["not-ready:NoSchedule".into()])
+        );
     }
 }

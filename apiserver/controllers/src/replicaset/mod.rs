@@ -186,9 +186,8 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
 impl<K: Replicated> Controller<K> {
     /// How many of the set's pods are on their way out.
     fn terminating(&self, set: &K, selector: &Selector, candidates: &[Arc<Pod>]) -> i32 {
-        let counts = |pod: &&Arc<Pod>| {
-            pods::is_terminating(pod) && is_controlled_by(&pod.metadata, set.meta()) && selector.matches(pod.metadata.labels.as_ref())
-        };
+        let counts =
+            |pod: &&Arc<Pod>| pods::is_terminating(pod) && is_controlled_by(&pod.metadata, set.meta()) && selector.matches(pod.metadata.labels.as_ref());
         i32::try_from(candidates.iter().filter(counts).count()).unwrap_or(i32::MAX)
     }
 

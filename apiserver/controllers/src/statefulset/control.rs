@@ -381,7 +381,8 @@ mod tests {
         let case = |partition, most, state: [(bool, &str); 3]| {
             let rolling = RollingUpdateStatefulSetStrategy { partition: Some(partition), max_unavailable: Some(IntOrString::Int(most)) };
             let strategy = StatefulSetUpdateStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) };
-            let set = StatefulSet { spec: Some(StatefulSetSpec { replicas: Some(3), update_strategy: Some(strategy), ..Default::default() }), ..Default::default() };
+            let set =
+                StatefulSet { spec: Some(StatefulSetSpec { replicas: Some(3), update_strategy: Some(strategy), ..Default::default() }), ..Default::default() };
             let pods: Vec<_> = state.iter().enumerate().map(|(i, (ready, of))| pod(i, *ready, of)).collect();
             let refs: Vec<&Pod> = pods.iter().collect();
             outdated(&set, &refs, "new", Timestamp::from_second(9).unwrap()).iter().map(|p| name(&p.metadata).to_string()).collect::<Vec<_>>()

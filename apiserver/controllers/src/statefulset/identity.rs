@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn names_and_places() {
         let mut pod = Pod::default();
-        for (pod_name, expected) in [("web-3", Some(("web", 3))), ("web-a-12", Some(("web-a", 12))), ("web", None), ("web-x", None), ("web--1", Some(("web-", 1)))] {
+        for (pod_name, expected) in
+            [("web-3", Some(("web", 3))), ("web-a-12", Some(("web-a", 12))), ("web", None), ("web-x", None), ("web--1", Some(("web-", 1)))]
+        {
             pod.metadata.name = Some(pod_name.into());
             assert_eq!(parent_and_ordinal(&pod), expected);
         }
