@@ -68,7 +68,12 @@ struct Pods {
     owners: HashMap<String, String>,
 }
 
-async fn observe(runtime: SharedRuntime, mut incoming: mpsc::UnboundedReceiver<Request>, mut events: broadcast::Receiver<RuntimeEvent>, stop: CancellationToken) {
+async fn observe(
+    runtime: SharedRuntime,
+    mut incoming: mpsc::UnboundedReceiver<Request>,
+    mut events: broadcast::Receiver<RuntimeEvent>,
+    stop: CancellationToken,
+) {
     let mut pods = Pods::default();
     loop {
         let mut refreshes = Vec::new();
