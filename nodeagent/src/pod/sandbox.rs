@@ -34,7 +34,9 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<String, String> {
     let hostname = files::uts_name(pod, &node.config.cluster_domain)?;
     let (netns, ips) = network(node, pod).await.map_err(|error| format!("plugin type=\"skiff\" failed (add): {error}"))?;
     let logs = log_dir(node, pod);
-    tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+    if !node.config.simulated {
+        tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+    }
     let security = spec(pod).security_context.as_ref();
     let sysctls = security.and_then(|security| security.sysctls.as_ref()).into_iter().flatten().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()));
     let host_network = is_host_network(pod);
