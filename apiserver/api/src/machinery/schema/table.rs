@@ -41,8 +41,10 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
         list: ListType::Unset,
         keys: Box::default(),
         atomic: false,
+        granular: false,
         merge: false,
         retain_keys: false,
+        replace: false,
         merge_key: None,
         default: None,
         number: 0,
@@ -57,7 +59,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
             ("required", _) => field.required = true,
             ("atomic", _) if is_list => field.list = ListType::Atomic,
             ("atomic", _) => field.atomic = true,
-            ("granular", _) => {}
+            ("granular", _) => field.granular = true,
             ("set", _) => field.list = ListType::Set,
             ("map", keys) => {
                 field.list = ListType::Map;
@@ -66,6 +68,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
             ("patch", strategies) => {
                 field.merge = strategies.split(',').any(|s| s == "merge");
                 field.retain_keys = strategies.split(',').any(|s| s == "retainKeys");
+                field.replace = strategies.split(',').any(|s| s == "replace");
             }
             ("merge", key) => field.merge_key = Some(key.into()),
             // `ref(Constant)` names a Go constant; OpenAPI alone would show it
