@@ -123,9 +123,7 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
     let security = security::effective(pod, container)?;
     let allocatable = node.machine.allocatable();
     let known = Known { host_ips: &node.host_ips, pod_ips: &pod_ips, allocatable: Some(&allocatable) };
-    let places = volumes.iter().map(|(name, mounted)| (name.clone(), mounted.path.clone())).collect();
-    let sources = env::read(&node.objects, pod, container, places).await.map_err(|error| error.to_string())?;
-    let env = env::build(pod, container, &sources, &known)?;
+    let env = environment(node, pod, container, &volumes, &known).await?;
     let value_of = |name: &str| env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| expand(text, value_of)).collect::<Vec<_>>();
     let (command, args) = (expanded(&container.command), expanded(&container.args));
@@ -152,6 +150,15 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
         security,
         annotations: annotations(pod, container, image, message),
     })
+}
+
+async fn environment(node: &Context, pod: &Pod, container: &Container, volumes: &volume::All, known: &Known<'_>) -> Result<Vec<(String, String)>, String> {
+    if node.config.simulated {
+        return Ok(Vec::new());
+    }
+    let places = volumes.iter().map(|(name, mounted)| (name.clone(), mounted.path.clone())).collect();
+    let sources = env::read(&node.objects, pod, container, places).await.map_err(|error| error.to_string())?;
+    env::build(pod, container, &sources, known)
 }
 
 fn refuse_devices(container: &Container) -> Result<(), String> {
