@@ -267,8 +267,7 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
 }
 
 async fn make_sandbox(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod) -> Result<String, String> {
-    let id = sandbox::create(node, pod).await?;
-    let (_, ips) = sandbox::network(node, pod).await?;
+    let (id, ips) = sandbox::create(node, pod).await?;
     if !ips.is_empty() {
         handle.state.lock().ips = ips;
     }
