@@ -112,8 +112,9 @@ async fn only_the_allowed_get_in() {
     let node = Node::start().await;
     assert_eq!(node.get(None, "/healthz").await.0, 401);
     assert_eq!(node.get(SERVER, "/healthz").await, (200, "ok".to_owned()));
-    // The fake API server stores the review as it was sent, which has no verdict in it.
-    assert_eq!(node.get(Some(("jane", "users")), "/pods").await.0, 403);
+    assert_eq!(node.get(Some(("admin", "users")), "/pods").await.0, 200);
+    let refusal = "Forbidden (user=jane, verb=get, resource=nodes, subresource(s)=[nodes/pods nodes/proxy])\n";
+    assert_eq!(node.get(Some(("jane", "users")), "/pods").await, (403, refusal.to_owned()));
     let reviews = node.api.list("/apis/authorization.k8s.io/v1/subjectaccessreviews");
     assert_eq!(reviews[0]["spec"]["resourceAttributes"]["resource"], "nodes");
     node.end().await;

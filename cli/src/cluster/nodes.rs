@@ -231,7 +231,7 @@ pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cl
         let mut config = Config::new(name, folders.node(name));
         let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32);
         config.addresses = vec![address("InternalIP", ip.to_string()), address("Hostname", name)];
-        config.probe_network = false;
+        config.simulated = true;
         config.capacity = [("cpu", "32"), ("memory", "256Gi"), ("ephemeral-storage", "1Ti")].map(|(k, v)| (k.to_string(), v.to_string())).into();
         let runtime = Arc::new(SimulatedRuntime::new(pod_range(cluster_cidr, index)));
         let parts = Parts { client: server.client(node_user(name)), runtime, images: Arc::new(SimulatedImages), network: None };

@@ -11,6 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use futures::TryFutureExt;
+
 use super::{query::parameters, server::Shared};
 use crate::{
     agent::context::Context,
@@ -115,7 +117,12 @@ fn remote_command(shared: &Shared, container: Result<String, Response>, spec: Ex
 async fn start(runtime: &dyn Runtime, id: &str, spec: &ExecSpec, way: Way) -> Result<crate::runtime::Streams, crate::runtime::Error> {
     match way {
         Way::Exec => runtime.exec(id, spec.clone()).await,
-        Way::Attach => runtime.attach(id, spec.clone()).await,
+        Way::Attach => {
+            let mut streams = runtime.attach(id, spec.clone()).await?;
+            // How the container ends is no matter of the client that looked on.
+            streams.exit = Box::pin(streams.exit.map_ok(|_| 0));
+            Ok(streams)
+        }
     }
 }
 

@@ -287,7 +287,7 @@ mod tests {
             });
         }
         let pod = from_value(json!({"spec": {"restartPolicy": policy, "initContainers": init, "containers": regular}})).unwrap();
-        (pod, PodView::new(vec![sandbox(states)]))
+        (pod, PodView::new(vec![sandbox(states)], 1))
     }
 
     fn sandbox(containers: Vec<ContainerState>) -> SandboxState {

@@ -182,8 +182,7 @@ pub fn patch(uid: &str, from: &PodStatus, to: &PodStatus) -> Option<Value> {
         }
         match key.as_str() {
             "conditions" => merge_list(&mut changes, key, "type", from.get(key), value),
-            "podIPs" => merge_list(&mut changes, key, "ip", from.get(key), value),
-            "hostIPs" => _ = changes.insert(key.clone(), value.clone()),
+            "podIPs" | "hostIPs" => merge_list(&mut changes, key, "ip", from.get(key), value),
             _ => _ = changes.insert(key.clone(), value.clone()),
         }
     }

@@ -71,6 +71,9 @@ fn note(node: &Context, handle: &Handle, pod: &Pod, view: &PodView) {
         .map(|state| (state.id.clone(), messages::read(state)))
         .collect();
     let mut state = handle.state.lock();
+    if state.view.listing > view.listing {
+        return;
+    }
     state.messages.extend(fresh);
     let ids: HashSet<&str> = view.containers.iter().map(|state| state.id.as_str()).collect();
     state.messages.retain(|id, _| ids.contains(id.as_str()));
@@ -182,7 +185,7 @@ fn seed(handle: &Handle, container: &k8s_openapi::api::core::v1::Container, stat
 
 /// Opens the node's ports that lead to the pod.
 async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
-    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| node.config.probe_network) else { return };
+    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| !node.config.simulated) else { return };
     let errors = match host_ports::mappings(pod, ip) {
         Ok(wanted) => own.host_ports.lock().await.bring_to(&wanted).await,
         Err(error) => vec![error],
@@ -194,6 +197,9 @@ async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) 
 
 /// Sets all volumes up, or up to date. The error is for the event `FailedMount`.
 async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
+    if node.config.simulated {
+        return Ok(());
+    }
     node.objects.watch(uid(pod), names::namespace(pod), &volume::references(pod), &handle.wake);
     let pod_ips = handle.state.lock().ips.clone();
     for wanted in spec(pod).volumes.iter().flatten() {
@@ -261,8 +267,7 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
 }
 
 async fn make_sandbox(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod) -> Result<String, String> {
-    let id = sandbox::create(node, pod).await?;
-    let (_, ips) = sandbox::network(node, pod).await?;
+    let (id, ips) = sandbox::create(node, pod).await?;
     if !ips.is_empty() {
         handle.state.lock().ips = ips;
     }

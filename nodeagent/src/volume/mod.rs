@@ -132,7 +132,7 @@ fn files(request: &Request, kind: &str, mut files: Files) -> Result<Mounted, Err
         files.values_mut().for_each(|file| file.mode |= 0o440);
     }
     atomic::write(&dir, &files, group)?;
-    Ok(Mounted { read_only: kind != "downward-api", ..Mounted::folder(dir) })
+    Ok(Mounted { read_only: true, ..Mounted::folder(dir) })
 }
 
 /// Gives a folder and all in it to the pod's group.
