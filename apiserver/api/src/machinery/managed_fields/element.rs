@@ -69,9 +69,7 @@ pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
         },
         (Value::String(x), Value::String(y)) => x.cmp(y),
         (Value::Bool(x), Value::Bool(y)) => x.cmp(y),
-        (Value::Array(x), Value::Array(y)) => {
-            x.iter().zip(y).map(|(x, y)| compare(x, y)).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len()))
-        }
+        (Value::Array(x), Value::Array(y)) => x.iter().zip(y).map(|(x, y)| compare(x, y)).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len())),
         (Value::Object(x), Value::Object(y)) => {
             let by_entry = |((xk, xv), (yk, yv)): ((&String, &Value), (&String, &Value))| xk.cmp(yk).then_with(|| compare(xv, yv));
             x.iter().zip(y).map(by_entry).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len()))
@@ -193,7 +191,7 @@ fn json(out: &mut String, value: &Value) {
 }
 
 fn json_text(out: &mut String, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b < 0x7f && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&')) {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b) && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&')) {
         out.push('"');
         out.push_str(text);
         out.push('"');

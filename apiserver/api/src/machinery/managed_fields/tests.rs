@@ -175,7 +175,8 @@ fn managers_at_other_versions() {
 fn updates_that_cannot_be_compared() {
     let schema = Schema::builtin().get("core.v1.ServiceAccount").unwrap();
     let mut new = json!({"metadata": {"name": "a"}, "secrets": [{}]});
-    let update = Update { manager: "m", subresource: "", api_version: "v1", now: "2026-01-01T00:00:00Z", schema, reset: &ResetFields::default(), versions: None };
+    let update =
+        Update { manager: "m", subresource: "", api_version: "v1", now: "2026-01-01T00:00:00Z", schema, reset: &ResetFields::default(), versions: None };
     let error = track_update(&json!({}), &mut new, &update).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -145,7 +145,9 @@ impl<'a> List<'a> {
         if found.is_empty() {
             let keys: Vec<String> = self.keys.iter().map(|k| format!("{k:?}")).collect();
             let keys = keys.join(" ");
-            return Err(format!("associative list with keys has an element that omits all key fields [{keys}] (and doesn't have default values for any key fields)"));
+            return Err(format!(
+                "associative list with keys has an element that omits all key fields [{keys}] (and doesn't have default values for any key fields)"
+            ));
         }
         if found.len() > 1 {
             found.sort_by(|a, b| a.0.cmp(&b.0));

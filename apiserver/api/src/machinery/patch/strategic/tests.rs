@@ -19,9 +19,7 @@ fn outcome(case: &Value) -> Value {
     let get = |name: &str| case.get(name).cloned().unwrap_or(Value::Null);
     let preconditions = if case.get("preconditions").is_some() { &Precondition::APPLY[..] } else { &[] };
     match case["do"].as_str().unwrap() {
-        "apply" => {
-            apply(&get("original"), &get("patch"), root).unwrap_or_else(failed)
-        }
+        "apply" => apply(&get("original"), &get("patch"), root).unwrap_or_else(failed),
         "two-way" => {
             let (original, modified) = (get("original"), get("modified"));
             match two_way(&original, &modified, root, preconditions) {
