@@ -164,10 +164,8 @@ pub fn on_update(ctx: &Context, kind: &Kind, value: &mut Value, live: &Value, dr
     }
     let mut allocation = allocate(ctx, kind, value, live, dry)?;
     let (ips, ports): (Vec<IpAddr>, _) = (cluster_ips(value).collect(), node_ports(value));
-    allocation.freed = (
-        cluster_ips(live).filter(|ip| !ips.contains(ip)).collect(),
-        node_ports(live).into_iter().filter(|port| !ports.contains(port)).collect(),
-    );
+    allocation.freed =
+        (cluster_ips(live).filter(|ip| !ips.contains(ip)).collect(), node_ports(live).into_iter().filter(|port| !ports.contains(port)).collect());
     if dry {
         allocation.freed = Default::default();
     }
@@ -217,7 +215,8 @@ fn take_ips(allocator: &Allocator, used: &mut Used, allocation: &mut Allocation,
     if wanted.first().is_some_and(|ip| ip == "None") {
         return;
     }
-    let named: Vec<String> = if wanted.is_empty() { value["spec"]["clusterIP"].as_str().filter(|s| !s.is_empty()).map(str::to_string).into_iter().collect() } else { wanted };
+    let named: Vec<String> =
+        if wanted.is_empty() { value["spec"]["clusterIP"].as_str().filter(|s| !s.is_empty()).map(str::to_string).into_iter().collect() } else { wanted };
     if named.first().is_some_and(|ip| ip == "None") {
         return;
     }
@@ -238,7 +237,11 @@ fn take_ips(allocator: &Allocator, used: &mut Used, allocation: &mut Allocation,
             continue;
         }
         if !allocator.cidr.contains(&ip) || ip == allocator.cidr.network() {
-            errors.invalid(&path, json!(named), format!("failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}", allocator.cidr));
+            errors.invalid(
+                &path,
+                json!(named),
+                format!("failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}", allocator.cidr),
+            );
         } else if !used.ips.insert(ip) {
             errors.invalid(&path, json!(named), format!("failed to allocate IP {ip}: provided IP is already allocated"));
         } else {
@@ -272,7 +275,11 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
                 continue;
             }
             if !NODE_PORTS.contains(&asked) {
-                errors.invalid(&path.index(index).child("nodePort"), asked, format!("provided port is not in the valid range. The range of valid ports is {}-{}", NODE_PORTS.start(), NODE_PORTS.end()));
+                errors.invalid(
+                    &path.index(index).child("nodePort"),
+                    asked,
+                    format!("provided port is not in the valid range. The range of valid ports is {}-{}", NODE_PORTS.start(), NODE_PORTS.end()),
+                );
             } else if !used.ports.insert(entry.clone()) {
                 errors.invalid(&path.index(index).child("nodePort"), asked, "provided port is already allocated");
             } else {

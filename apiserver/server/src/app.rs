@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::Chain,
     allocate::Allocator,
-    auth::{self, Authorizer, Decision, Objects, User, authenticate::Authenticator, authorize::Authorizers},
+    auth::{self, Authorizer, Decision, Objects, User, authenticate::Authenticator, authorize::Authorizers, pki::PeerCertificate},
     context::Context,
     discovery, non_resource,
     request::{Query, RequestInfo},
@@ -76,17 +76,17 @@ impl App {
     async fn admit(&self, mut ctx: Context, parts: &http::request::Parts) -> Result<Context, (Box<Context>, Status)> {
         let user = match parts.extensions.get::<InProcess>() {
             Some(InProcess(user)) => user.clone(),
-            None => match self.authenticator.authenticate(&parts.headers, parts.extensions.get()).await {
+            None => match self.authenticator.authenticate(&parts.headers, parts.extensions.get::<Arc<PeerCertificate>>().map(|peer| &**peer)).await {
                 Ok(Some(user)) => Arc::new(user),
                 Ok(None) | Err(_) => return Err((Box::new(ctx), Status::unauthorized())),
             },
         };
-        let user = match auth::impersonate::impersonate(&parts.headers, &user, &self.authorizers) {
-            Ok(Some(other)) => Arc::new(other),
-            Ok(None) => user,
-            Err(status) => return Err((Box::new(ctx), status)),
-        };
         ctx.user = user;
+        match auth::impersonate::impersonate(&parts.headers, &attributes(&ctx), &self.authorizers) {
+            Ok(Some(other)) => ctx.user = Arc::new(other),
+            Ok(None) => {}
+            Err(status) => return Err((Box::new(ctx), status)),
+        }
         let attributes = attributes(&ctx);
         match self.authorizers.authorize(&attributes) {
             Decision::Allow(_) => Ok(ctx),

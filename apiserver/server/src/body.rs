@@ -23,9 +23,7 @@ pub const MAX_BODY: usize = 3 * 1024 * 1024;
 pub async fn read(body: Body) -> Result<Bytes, Status> {
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}"))),
         Err(error) => Err(Status::bad_request(format!("cannot read the request's body: {error}"))),
     }
 }
@@ -50,9 +48,9 @@ impl FieldValidation {
 /// A document as text: its values and the keys that it holds twice.
 pub fn parse(text: &[u8], kind: BodyType) -> Result<(Value, Vec<String>), String> {
     match kind {
-        BodyType::Json => parse_json(text).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| {
-            format!("couldn't get version/kind; json parse error: {error}")
-        }),
+        BodyType::Json => {
+            parse_json(text).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
+        }
         BodyType::Yaml => serde_yaml_ng::from_slice::<Value>(text).map(|value| (value, Vec::new())).map_err(|error| format!("yaml: {error}")),
     }
 }
@@ -88,9 +86,7 @@ pub fn decode(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str,
     check_type_meta(&mut value, text, expected)?;
     finish(ctx, &mut value, duplicates, node).map_err(|error| match error {
         Fault::Type(said) => Status::bad_request(format!("{kind} in version {:?} cannot be handled as a {kind}: {said}", api_version(group, version))),
-        Fault::Strict(said) => {
-            Status::bad_request(format!("{kind} in version {:?} cannot be handled as a {kind}: {said}", api_version(group, version)))
-        }
+        Fault::Strict(said) => Status::bad_request(format!("{kind} in version {:?} cannot be handled as a {kind}: {said}", api_version(group, version))),
     })?;
     value["apiVersion"] = api_version(group, version).into();
     value["kind"] = kind.into();
@@ -113,11 +109,8 @@ pub fn finish(ctx: &Context, value: &mut Value, duplicates: Vec<String>, node: N
     if validation == FieldValidation::Ignore || decoded.unknown.is_empty() && duplicates.is_empty() {
         return Ok(());
     }
-    let said: Vec<String> = duplicates
-        .iter()
-        .map(|path| format!("duplicate field {path:?}"))
-        .chain(decoded.unknown.iter().map(|path| format!("unknown field {path:?}")))
-        .collect();
+    let said: Vec<String> =
+        duplicates.iter().map(|path| format!("duplicate field {path:?}")).chain(decoded.unknown.iter().map(|path| format!("unknown field {path:?}"))).collect();
     if validation == FieldValidation::Strict {
         return Err(Fault::Strict(format!("strict decoding error: {}", said.join(", "))));
     }

@@ -25,7 +25,7 @@ pub fn own_context(app: &Arc<App>) -> Context {
     Context {
         app: app.clone(),
         user: Arc::new(User::new("system:apiserver", &["system:masters", "system:authenticated"])),
-        info: RequestInfo { verb: "create".into(), ..RequestInfo::default() },
+        info: RequestInfo::own(),
         query: Query::read(Some("fieldManager=kube-apiserver")),
         headers: Default::default(),
         warnings: Default::default(),
@@ -41,14 +41,18 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
     let roles = stream::iter(auth::authorize::bootstrap::bootstrap_objects().into_iter().map(|(resource, namespace, value)| {
         let ctx = &ctx;
         async move {
-            let row = kinds::stored(&resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
-            ensure_row(ctx, row, &namespace, value).await
+            let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+            ensure_row(ctx, row, namespace, value).await
         }
     }));
     roles.buffer_unordered(64).try_collect::<()>().await?;
     for (name, value, description) in [
         ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
     ] {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         ensure(&ctx, "scheduling.k8s.io", "v1", "priorityclasses", "", class).await?;

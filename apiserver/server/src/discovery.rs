@@ -111,7 +111,8 @@ fn storage_version_hash(kind: &Kind) -> String {
 fn resource_list(group: &str, version: &str) -> Value {
     let mut resources: BTreeMap<String, Value> = BTreeMap::new();
     for kind in kinds::all().iter().filter(|kind| kind.group == group && kind.version == version) {
-        let mut entry = json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind, "verbs": kind.verbs.names()});
+        let mut entry =
+            json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind, "verbs": kind.verbs.names()});
         if !kind.short_names.is_empty() {
             entry["shortNames"] = kind.short_names.into();
         }
@@ -133,7 +134,8 @@ fn resource_list(group: &str, version: &str) -> Value {
             resources.insert(name, entry);
         }
     }
-    let mut list = json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
+    let mut list =
+        json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();
     }

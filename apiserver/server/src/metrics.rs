@@ -22,8 +22,7 @@ pub struct Metrics {
 impl Metrics {
     pub fn count(&self, info: &crate::request::RequestInfo, code: u16) {
         if info.is_resource {
-            let labels =
-                (info.verb.to_uppercase(), info.group.clone(), info.version.clone(), info.resource.clone(), info.subresource.clone(), code);
+            let labels = (info.verb.to_uppercase(), info.group.clone(), info.version.clone(), info.resource.clone(), info.subresource.clone(), code);
             *self.requests.lock().entry(labels).or_default() += 1;
         }
     }

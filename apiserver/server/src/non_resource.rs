@@ -2,8 +2,8 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/server/{healthz,routes}`.
 
-use http::Response;
 use axum::body::Body;
+use http::Response;
 use serde_json::json;
 use skiff_api::kinds;
 
@@ -43,7 +43,24 @@ pub fn version() -> serde_json::Value {
 }
 
 fn index(ctx: &Context) -> Response<Body> {
-    let mut paths: Vec<String> = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/version"].map(String::from).into();
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ]
+    .map(String::from)
+    .into();
     for (group, versions) in discovery::groups() {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));

@@ -92,6 +92,11 @@ impl RequestInfo {
         info
     }
 
+    /// What the server does by itself.
+    pub fn own() -> RequestInfo {
+        RequestInfo { verb: "create".into(), ..RequestInfo::default() }
+    }
+
     /// The name in the path, empty for collections.
     pub fn name_in_path(&self) -> &str {
         &self.path_name

@@ -10,7 +10,7 @@ use skiff_api::{
 };
 
 use crate::{
-    auth::{authorize::reviews, token_review},
+    auth::{authenticate::review::token_review, authorize::reviews},
     body,
     context::{Answer, Context},
     negotiate::{self, Offers},

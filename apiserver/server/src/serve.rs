@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::App, auth::authenticate::PeerCertificate};
+use crate::{app::App, auth::pki::PeerCertificate};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long running answers have when the server stops.
@@ -58,7 +58,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, app: Arc<App>, watcher: hyper_util::server::graceful::Watcher) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    let peer = PeerCertificate::of(stream.get_ref().1);
+    let peer = PeerCertificate::from_chain(stream.get_ref().1.peer_certificates()).map(Arc::new);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         if let Some(peer) = &peer {

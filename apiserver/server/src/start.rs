@@ -2,7 +2,7 @@
 //!
 //! Invariant: when [`start`] returns, the server answers `/readyz` and every default object is there.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 use skiff_api::machinery::{clock::SharedClock, status::Status};
@@ -10,10 +10,15 @@ use skiff_storage::{Store, memory, redb};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::Chain,
+    admission,
     allocate::Allocator,
     app::{App, InProcess, StoredObjects},
-    auth::{User, authenticate::Authenticator, authorize::Authorizers},
+    auth::{
+        Objects, User,
+        authenticate::{self, Authenticator, service_account::Issuer},
+        authorize::Authorizers,
+        pki::{self, Pki, tls},
+    },
     bootstrap, serve, stored,
     subresources::node_proxy::{self, NodeClient},
 };
@@ -29,14 +34,46 @@ pub enum Data {
 /// How a server is to run.
 pub struct Config {
     pub data: Data,
+    /// Certificates and keys; made when absent.
+    pub cert_dir: PathBuf,
+    /// Files of the user's own in their place.
+    pub given: pki::Given,
     /// Port 0 picks one. The first is what kubeconfigs name.
     pub listen: Vec<SocketAddr>,
     /// Addresses under which pods reach the server (the endpoints of the service `kubernetes`); empty: the listening ones.
     pub advertise: Vec<SocketAddr>,
     pub authorization_modes: Vec<String>,
     pub service_cidr: IpNet,
-    pub tokens: HashMap<String, User>,
+    pub token_file: Option<PathBuf>,
+    /// `--service-account-key-file`s; empty: the key that signs.
+    pub service_account_key_files: Vec<PathBuf>,
+    /// `--service-account-signing-key-file`; `None`: the one in `cert_dir`.
+    pub service_account_signing_key_file: Option<PathBuf>,
+    pub service_account_issuer: String,
+    /// `--enable-admission-plugins` and `--disable-admission-plugins`.
+    pub admission: admission::Selection,
     pub clock: SharedClock,
+}
+
+impl Config {
+    /// A server with upstream's defaults that keeps its state at `data` and its keys in `cert_dir`.
+    pub fn new(data: Data, cert_dir: PathBuf) -> Config {
+        Config {
+            data,
+            cert_dir,
+            given: pki::Given::default(),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            advertise: Vec::new(),
+            authorization_modes: vec!["Node".into(), "RBAC".into()],
+            service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16).unwrap_or_default(),
+            token_file: None,
+            service_account_key_files: Vec::new(),
+            service_account_signing_key_file: None,
+            service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            admission: admission::Selection::default(),
+            clock: skiff_api::machinery::clock::system(),
+        }
+    }
 }
 
 #[derive(thiserror::Error, Debug)]
@@ -49,6 +86,12 @@ pub enum StartError {
     Mode(#[from] crate::auth::authorize::ModeError),
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Pki(#[from] pki::PkiError),
+    #[error(transparent)]
+    Authentication(#[from] authenticate::ConfigError),
+    #[error(transparent)]
+    Admission(#[from] admission::SelectionError),
     #[error("cannot make the default objects: {0}")]
     Bootstrap(#[from] Status),
 }
@@ -56,6 +99,8 @@ pub enum StartError {
 /// A server that runs until `stop`.
 pub struct Running {
     pub app: Arc<App>,
+    /// Keys and certificates; signs those of nodes and admins.
+    pub pki: Pki,
     pub addresses: Vec<SocketAddr>,
     stop: CancellationToken,
     listeners: Vec<tokio::task::JoinHandle<()>>,
@@ -102,14 +147,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let stopping = CancellationToken::new();
+    let allocator = Arc::new(Allocator::new(config.service_cidr, &*store));
+    let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
+    let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
+    let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
+    let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
     let app = Arc::new(App {
-        clock: config.clock,
-        authenticator: Authenticator { tokens: config.tokens },
-        authorizers: Authorizers::new(&config.authorization_modes, Arc::new(StoredObjects(store.clone())))?,
-        admission: Chain::default(),
-        allocator: Arc::new(Allocator::new(config.service_cidr, &*store)),
-        tokens: Arc::new(crate::auth::authenticate::service_account::Issuer),
-        node_client: NodeClient::new(node_proxy::tls_config(rustls::RootCertStore::empty(), None)?),
+        clock: config.clock.clone(),
+        authenticator,
+        authorizers: Authorizers::new(&config.authorization_modes, objects)?,
+        admission: admission::chain(&config.admission)?,
+        allocator,
+        tokens: Arc::new(issuer),
+        node_client: NodeClient::new(node_proxy::tls_config(tls::roots(pki.authority.certificate_pem().as_bytes())?, Some(identity))?),
         metrics: Default::default(),
         stopping: stopping.clone(),
         store,
@@ -117,15 +167,35 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let advertised = if config.advertise.is_empty() { addresses.clone() } else { config.advertise };
     bootstrap::run(&app, &advertised).await?;
     let stop = stopping.child_token();
-    let tls = self_signed()?;
-    let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, tls.clone(), app.clone(), stop.clone()))).collect();
-    Ok(Running { app, addresses, stop, listeners })
+    let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
+    let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
+    Ok(Running { app, pki, addresses, stop, listeners })
 }
 
-fn self_signed() -> Result<Arc<rustls::ServerConfig>, StartError> {
-    let cert = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(cert.signing_key.serialize_der()).unwrap();
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider())).with_safe_default_protocol_versions()?.with_no_client_auth().with_single_cert(vec![cert.cert.der().clone()], key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr]) -> pki::ServingNames {
+    let hosts = addresses.iter().chain(&config.advertise).map(SocketAddr::ip).collect();
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_string()).unwrap_or_default();
+    pki::ServingNames { cluster_domain: "cluster.local".into(), service_ips: vec![allocator.first()], listen_ips: hosts, host_name, extra: Vec::new() }
+}
+
+fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
+    let key = match &config.service_account_signing_key_file {
+        Some(path) => pki::read_signing_key(path)?,
+        None => pki::read_signing_key(&config.cert_dir.join("sa.key"))?,
+    };
+    let issuers = vec![config.service_account_issuer.clone()];
+    let published = pki::read_public_keys(&config.service_account_key_files)?;
+    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone());
+    let authentication = authenticate::Config {
+        client_ca: Some(pki.client_ca.clone()),
+        token_file: config.token_file.clone(),
+        service_account_keys: issuer.keys().to_vec(),
+        issuers: issuers.clone(),
+        audiences: issuers,
+        lookup: true,
+        bootstrap_tokens: true,
+        anonymous: true,
+    };
+    let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
+    Ok((authenticator, issuer))
 }

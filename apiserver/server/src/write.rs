@@ -15,6 +15,7 @@ use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
+    auth::authorize::escalation,
     context::Context,
     stored,
 };
@@ -144,6 +145,7 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
         let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
         validate_create(ctx, kind, &value)?;
         let name = value.name().to_string();
+        escalation(ctx, kind, &value, None)?;
         let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
         let admitted = ctx.app.admission.validate(&checked).await;
         value = checked.object.unwrap_or_default();
@@ -187,6 +189,14 @@ pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Resul
         return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
     Ok(())
+}
+
+/// Nobody grants by a role or binding what they may not do themselves.
+fn escalation(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+    let Some(of) = escalation::Kind::of(kind.plural).filter(|_| kind.group == "rbac.authorization.k8s.io") else { return Ok(()) };
+    let request_name = if old.is_some() { new.name() } else { "" };
+    let write = escalation::Write { kind: of, user: &ctx.user, namespace: new.namespace(), request_name, new, old };
+    escalation::check(&ctx.app.authorizers, &write)
 }
 
 fn clear_status(kind: &Kind, value: &mut Value) {
@@ -242,14 +252,7 @@ impl Update {
 }
 
 /// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
-pub async fn update(
-    ctx: &Context,
-    kind: &'static Kind,
-    namespace: &str,
-    name: &str,
-    how: Update,
-    compute: Compute<'_>,
-) -> Result<(Written, bool), Status> {
+pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str, how: Update, compute: Compute<'_>) -> Result<(Written, bool), Status> {
     let dry = dry_run(ctx)?;
     let key = stored::key_of(kind, namespace, name);
     for _ in 0..100 {
@@ -273,12 +276,7 @@ pub async fn update(
 
 fn check_preconditions(kind: &Kind, name: &str, how: &Update, live: &Value) -> Result<(), Status> {
     let failed = |what: &str, wanted: &str, found: &str| {
-        Err(Status::conflict(
-            kind.group,
-            kind.plural,
-            name,
-            &format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"),
-        ))
+        Err(Status::conflict(kind.group, kind.plural, name, &format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")))
     };
     if let Some(uid) = how.uid.as_deref().filter(|uid| *uid != live.uid()) {
         return failed("UID", uid, live.uid());
@@ -326,11 +324,7 @@ async fn attempt(
 
     if unconditional && !kind.strategy.allow_unconditional_update {
         let mut errors = Errors::default();
-        errors.invalid(
-            &skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"),
-            0,
-            "must be specified for an update",
-        );
+        errors.invalid(&skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
         return Err(Status::invalid(kind.group, kind.kind, &key.name, &errors));
     }
     if !unconditional && given_version != live.resource_version() {
@@ -340,6 +334,7 @@ async fn attempt(
     prepare_update(kind, part, &mut new, live);
     let allocation = crate::allocate::on_update(ctx, kind, &mut new, live, dry)?;
     validate_update(kind, part, &new, live)?;
+    escalation(ctx, kind, &new, Some(live))?;
     attributes.object = Some(new);
     let admitted = ctx.app.admission.validate(&attributes).await;
     let new = attributes.object.take().unwrap_or_default();
@@ -460,7 +455,13 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
 /// Something besides metadata and status changed.
 fn desired_differs(new: &Value, live: &Value) -> bool {
     let desired = |value: &Value| {
-        value.as_object().into_iter().flatten().filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind")).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect::<Vec<_>>()
     };
     desired(new) != desired(live)
 }

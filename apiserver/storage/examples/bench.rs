@@ -1,4 +1,5 @@
 //! Measures the store against the budgets of docs/performance.md: `cargo run --release -p skiff-storage --example bench [folder]`.
+//! With `open` after the folder it only opens the store that is there, to see time and memory of a fresh process.
 
 use std::{
     path::Path,
@@ -82,10 +83,27 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// What the disk itself can do: appends of 1 KB, each made durable, a second.
+fn disk(folder: &Path) -> f64 {
+    use std::{io::Write as _, os::unix::fs::FileExt as _};
+    std::fs::create_dir_all(folder).expect("folder");
+    let path = folder.join("probe");
+    let mut file = std::fs::File::create(&path).expect("file");
+    file.write_all(&vec![1; 2 << 20]).and_then(|()| file.sync_all()).expect("write");
+    let start = Instant::now();
+    for n in 0..1_000_u64 {
+        file.write_all_at(&[2; 1024], n * 1024).and_then(|()| file.sync_data()).expect("write");
+    }
+    std::fs::remove_file(path).expect("file");
+    1_000.0 / start.elapsed().as_secs_f64()
+}
+
 async fn durable(folder: &Path) {
     let open = || Arc::new(redb::open(folder, Options::default()).expect("open")) as Arc<dyn Store>;
     let store = timed("open a new folder", open);
+    println!("the disk alone, appends of 1 KB: {:.0}/s", disk(folder));
     println!("creates of 1 KB, one at a time: {:.0}/s", creates(&store, "a", 5_000, 1, 1024).await);
+    println!("the disk alone, appends of 1 KB: {:.0}/s", disk(folder));
     println!("creates of 1 KB, 8 in flight: {:.0}/s", creates(&store, "b", 16_000, 8, 1024).await);
     println!("creates of 1 KB, 64 in flight: {:.0}/s", creates(&store, "c", 79_360, 64, 1024).await);
     println!("resident with {} objects: {} MB", store.snapshot("configmaps").len(None), resident());
@@ -93,8 +111,11 @@ async fn durable(folder: &Path) {
     let bytes: usize = store.snapshot("configmaps").range(None, None).map(|object| object.bytes.len()).sum();
     println!("walk over {} MB: {:.1} ms", bytes >> 20, start.elapsed().as_secs_f64() * 1e3);
     let copy = folder.join("after-kill");
-    std::fs::create_dir_all(&copy).expect("folder");
+    std::fs::create_dir_all(copy.join("log")).expect("folder");
     std::fs::copy(folder.join("state.redb"), copy.join("state.redb")).expect("copy");
+    for file in std::fs::read_dir(folder.join("log")).expect("log").flatten() {
+        std::fs::copy(file.path(), copy.join("log").join(file.file_name())).expect("copy");
+    }
     timed("close", || futures::executor::block_on(store.close()));
     drop(store);
     let store = timed("open with 100,000 objects, log not folded", open);
@@ -110,6 +131,10 @@ async fn durable(folder: &Path) {
 async fn main() {
     let temporary = tempfile::tempdir_in("/var/tmp").expect("folder");
     let folder = std::env::args().nth(1).map_or_else(|| temporary.path().to_owned(), Into::into);
+    if std::env::args().nth(2).as_deref() == Some("open") {
+        drop(timed("open", || redb::open(&folder, Options::default()).expect("open")));
+        return;
+    }
     durable(&folder.join("data")).await;
     for flight in [1, 8, 64] {
         let store: Arc<dyn Store> = Arc::new(memory::open(Options::default()).expect("open"));

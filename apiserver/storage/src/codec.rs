@@ -1,15 +1,18 @@
 //! The bytes of a log batch and of an object's row. No I/O here.
 //!
 //! Invariant: what is read back is exactly what was written, or an error says why not (each value bears a checksum).
-//! Layout, all numbers little-endian: a batch is `crc32 u32, format u8, count u32`, then per record `kind u8` and four strings
-//! (resource, namespace, name, bytes), each `length u32` before it. Its revisions are dense and begin at the batch's key.
+//! Layout, all numbers little-endian: a batch is `crc32 u32, length u32, first revision u64, count u32`, then per record `kind u8`
+//! and four strings (resource, namespace, name, bytes), each `length u32` before it; its revisions are dense.
 //! An object's key is `resource \0 namespace / name`, its row `crc32 u32, revision u64, bytes`.
 
 use crate::Key;
 
-/// Of the layouts above. A database of another is refused.
+/// Of the layouts above; the database names it. One of another is refused.
 pub(crate) const FORMAT: u8 = 1;
-const BATCH_HEAD: usize = 9;
+/// Bytes before the records of a batch.
+pub(crate) const FRAME_HEAD: usize = 20;
+/// Revisions that a batch which is looked for in damaged bytes may lie ahead.
+const AHEAD: u64 = 1 << 24;
 const ROW_HEAD: usize = 12;
 
 /// What a record says.
@@ -46,7 +49,7 @@ pub(crate) struct BatchWriter {
 
 impl BatchWriter {
     pub fn new() -> Self {
-        Self { buffer: vec![0; BATCH_HEAD], count: 0 }
+        Self { buffer: vec![0; FRAME_HEAD], count: 0 }
     }
 
     pub fn push(&mut self, change: Change, key: &Key, bytes: &[u8]) {
@@ -58,35 +61,63 @@ impl BatchWriter {
         }
     }
 
-    pub fn finish(mut self) -> Vec<u8> {
-        self.buffer[4] = FORMAT;
-        self.buffer[5..BATCH_HEAD].copy_from_slice(&self.count.to_le_bytes());
+    /// The batch, whose first record has the revision `first`.
+    pub fn finish(mut self, first: u64) -> Vec<u8> {
+        let length = self.buffer.len() as u32;
+        self.buffer[4..8].copy_from_slice(&length.to_le_bytes());
+        self.buffer[8..16].copy_from_slice(&first.to_le_bytes());
+        self.buffer[16..FRAME_HEAD].copy_from_slice(&self.count.to_le_bytes());
         let checksum = crc32fast::hash(&self.buffer[4..]);
         self.buffer[..4].copy_from_slice(&checksum.to_le_bytes());
         self.buffer
     }
 }
 
-/// The records of a batch.
-pub(crate) fn read_batch(batch: &[u8]) -> Result<Vec<Record<'_>>, String> {
-    let (checksum, rest) = batch.split_first_chunk::<4>().ok_or("a batch is cut off")?;
-    if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
-        return Err("the checksum of a batch does not match".into());
+/// What stands at a place of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Framed {
+    /// A batch, `length` bytes of it.
+    Whole { first: u64, count: u32, length: usize },
+    /// Zeros, the end, or a part of a batch.
+    Nothing,
+}
+
+/// What stands at the beginning of `bytes`.
+pub(crate) fn frame(bytes: &[u8]) -> Framed {
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
+    let (Some(checksum), Some(length), Some(low), Some(high), Some(count)) = (word(0), word(4), word(8), word(12), word(16)) else {
+        return Framed::Nothing;
+    };
+    let length = length as usize;
+    match bytes.get(4..length) {
+        Some(rest) if length >= FRAME_HEAD && crc32fast::hash(rest) == checksum => {
+            Framed::Whole { first: u64::from(low) | u64::from(high) << 32, count, length }
+        }
+        _ => Framed::Nothing,
     }
-    let (&format, rest) = rest.split_first().ok_or("a batch is cut off")?;
-    if format != FORMAT {
-        return Err(format!("a batch has format {format}, this program knows {FORMAT}"));
-    }
-    let (count, mut rest) = rest.split_first_chunk::<4>().ok_or("a batch is cut off")?;
+}
+
+/// Whether a whole batch stands anywhere in `bytes` whose first revision is `from` or not far after it.
+pub(crate) fn has_frame(bytes: &[u8], from: u64) -> bool {
+    bytes.windows(FRAME_HEAD).enumerate().any(|(at, head)| {
+        let first = head[8..16].try_into().map_or(0, u64::from_le_bytes);
+        (from..from + AHEAD).contains(&first) && frame(&bytes[at..]) != Framed::Nothing
+    })
+}
+
+/// The revision of the first record of a batch, and the records.
+pub(crate) fn read_batch(batch: &[u8]) -> Result<(u64, Vec<Record<'_>>), String> {
+    let Framed::Whole { first, count, length } = frame(batch) else { return Err("the checksum of a batch does not match".into()) };
+    let mut rest = &batch[FRAME_HEAD..length];
     let mut records = Vec::new();
-    for _ in 0..u32::from_le_bytes(*count) {
+    for _ in 0..count {
         let (&kind, tail) = rest.split_first().ok_or("a batch is cut off")?;
         rest = tail;
         let change = Change::of(kind).ok_or_else(|| format!("a record has the unknown kind {kind}"))?;
         let (resource, namespace, name) = (text(&mut rest)?, text(&mut rest)?, text(&mut rest)?);
         records.push(Record { change, resource, namespace, name, bytes: part(&mut rest)? });
     }
-    Ok(records)
+    Ok((first, records))
 }
 
 fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
@@ -156,9 +187,9 @@ mod tests {
         writer.push(Change::Put, &key("pods", "default", "a"), b"{}");
         writer.push(Change::Remove, &key("deployments.apps", "", "b"), b"last");
         writer.push(Change::RemoveAsStored, &key("pods", "x", "c"), b"");
-        let batch = writer.finish();
-        let records = read_batch(&batch).unwrap();
-        assert_eq!(records.len(), 3);
+        let batch = writer.finish(77);
+        let (first, records) = read_batch(&batch).unwrap();
+        assert_eq!((first, records.len()), (77, 3));
         assert_eq!(records[1], Record { change: Change::Remove, resource: "deployments.apps", namespace: "", name: "b", bytes: b"last" });
         for broken in 0..batch.len() {
             let mut damaged = batch.clone();
@@ -166,6 +197,22 @@ mod tests {
             assert!(read_batch(&damaged).is_err(), "byte {broken}");
             assert!(read_batch(&batch[..broken]).is_err(), "cut at {broken}");
         }
+    }
+
+    #[test]
+    fn a_batch_is_found_in_what_follows_damage() {
+        let mut writer = BatchWriter::new();
+        writer.push(Change::Put, &key("pods", "default", "a"), b"{}");
+        let batch = writer.finish(77);
+        let bytes = [b"torn \0\0\0\x4d".as_slice(), &batch, &[0; 50]].concat();
+        assert_eq!(frame(&bytes), Framed::Nothing);
+        let table = [(77, true), (70, true), (78, false), (1, true)];
+        for (from, expected) in table {
+            assert_eq!(has_frame(&bytes, from), expected, "{from}");
+        }
+        assert!(!has_frame(&bytes[..bytes.len() - 51], 77), "a part of a batch is none");
+        assert!(!has_frame(&[0; 100], 1));
+        assert_eq!(frame(&[0; 100]), Framed::Nothing);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod objects;
 mod past;
 pub mod redb;
 mod ring;
+mod segments;
 mod state;
 mod store;
 mod types;

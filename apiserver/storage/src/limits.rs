@@ -118,7 +118,10 @@ mod tests {
 
     const KEEP: History = History { age: Duration::from_secs(10), events: 3, bytes: 1000, log_bytes: 4 << 20, log_bytes_busy: 8 << 20 };
 
-    fn ledger(entries: &[(u64, usize, u64)], start: Instant) -> Ledger<u64> {
+    /// What, bytes, second.
+    type Entries<'a> = &'a [(u64, usize, u64)];
+
+    fn ledger(entries: Entries<'_>, start: Instant) -> Ledger<u64> {
         let mut ledger = Ledger::default();
         for (what, bytes, second) in entries {
             ledger.push(*what, *bytes, start + Duration::from_secs(*second));
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn history_in_memory_is_bounded() {
         let start = Instant::now();
-        let table: [(&[(u64, usize, u64)], usize, u64, bool); 8] = [
+        let table: [(Entries<'_>, usize, u64, bool); 8] = [
             (&[], 0, 100, false),
             (&[(1, 10, 0)], 0, 10, false),
             (&[(1, 10, 0)], 0, 11, true),
@@ -148,7 +151,7 @@ mod tests {
     fn the_log_is_folded_in_slices() {
         const MB: usize = 1 << 20;
         let start = Instant::now();
-        let table: [(&[(u64, usize, u64)], bool, u64, Option<u64>); 9] = [
+        let table: [(Entries<'_>, bool, u64, Option<u64>); 9] = [
             (&[], true, 100, None),
             (&[(1, MB, 0)], true, 0, None),
             // Old, but not old enough to be worth it; then old enough, and what is young stays.

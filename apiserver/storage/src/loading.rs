@@ -79,7 +79,7 @@ impl Loading {
         if first != self.draft.revision + 1 {
             return Err(format!("after revision {} comes {first}", self.draft.revision));
         }
-        for record in codec::read_batch(bytes)? {
+        for record in codec::read_batch(bytes)?.1 {
             self.record(record)?;
         }
         let now = Instant::now();

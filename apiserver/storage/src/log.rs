@@ -22,8 +22,11 @@ pub(crate) trait Log: Send + 'static {
     /// Keeps a batch whose first write has the revision `first`.
     fn append(&mut self, first: u64, batch: &[u8]) -> Result<(), Error>;
 
-    /// Folds the batches up to the revision `through` (the last of a batch) into the objects.
-    fn compact(&mut self, through: u64) -> Result<(), Error>;
+    /// Folds the batches up to the revision `through` (the last of a batch) into the objects. `newest` is the last that was kept.
+    fn compact(&mut self, through: u64, newest: u64) -> Result<(), Error>;
+
+    /// Notes for the next start that the log reaches to `newest`, so that a lost end is noticed.
+    fn close(&mut self, newest: u64) -> Result<(), Error>;
 
     /// After an error: makes the log usable again, with nothing after the revision `newest` in it.
     fn recover(&mut self, newest: u64) -> Result<(), Error>;
@@ -44,7 +47,11 @@ impl Log for Nothing {
         Ok(())
     }
 
-    fn compact(&mut self, _: u64) -> Result<(), Error> {
+    fn compact(&mut self, _: u64, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn close(&mut self, _: u64) -> Result<(), Error> {
         Ok(())
     }
 

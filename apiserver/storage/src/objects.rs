@@ -3,21 +3,17 @@
 //! Invariant: the order is that of upstream's etcd keys, `namespace/name` bytewise (so `a-b` sorts before `a`); a snapshot never
 //! changes; cloning one costs a reference count. Follows `staging/src/k8s.io/apiserver/pkg/storage/etcd3/store.go` (list order).
 
-use std::{
-    borrow::Borrow,
-    cmp::Ordering,
-    ops::{Bound, RangeBounds},
-    sync::Arc,
-};
+use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
 
-use immutable_chunkmap::set::Set;
+use immutable_chunkmap::{
+    map::{NodeHandle, NodeRef},
+    set::Set,
+};
 
 use crate::Object;
 
 /// Objects a chunk: small, because each write copies the chunks on its path.
 const CHUNK: usize = 64;
-/// Objects that a [`Range`] takes out of the set at a time.
-const STRIDE: usize = 128;
 
 /// Where something stands in the order.
 trait Place {
@@ -88,37 +84,11 @@ impl Ord for Slot {
 
 /// The order of `namespace/name` without building it.
 fn compare(a: (&str, &str), b: (&str, &str)) -> Ordering {
-    if a.0 == b.0 {
+    // Namespaces are kept once, so most that are equal are the same.
+    if std::ptr::eq(a.0, b.0) || a.0 == b.0 {
         return a.1.cmp(b.1);
     }
     a.0.bytes().chain([b'/']).cmp(b.0.bytes().chain([b'/']))
-}
-
-/// All that lies at or after a place.
-struct Since<'a> {
-    place: (&'a str, &'a str),
-    inclusive: bool,
-}
-
-impl<'a> RangeBounds<dyn Place + 'a> for Since<'a> {
-    fn start_bound(&self) -> Bound<&(dyn Place + 'a)> {
-        if self.inclusive { Bound::Included(&self.place) } else { Bound::Excluded(&self.place) }
-    }
-
-    fn end_bound(&self) -> Bound<&(dyn Place + 'a)> {
-        Bound::Unbounded
-    }
-}
-
-impl<'a> Since<'a> {
-    /// Where a walk through `namespace` (all of them: `None`) begins that goes on after `after`.
-    fn of(namespace: Option<&'a str>, after: Option<(&'a str, &'a str)>) -> Self {
-        let first = (namespace.unwrap_or(""), "");
-        match after {
-            Some(place) if compare(place, first).is_ge() => Self { place, inclusive: false },
-            _ => Self { place: first, inclusive: true },
-        }
-    }
 }
 
 /// The objects of one resource.
@@ -126,9 +96,14 @@ impl<'a> Since<'a> {
 pub(crate) struct Objects(Set<Slot, CHUNK>);
 
 impl Objects {
-    /// From objects in any order, each key once.
+    /// From objects in any order, each key once. Quick when they are in order.
     pub fn bulk(objects: Vec<Arc<Object>>) -> Self {
-        Self(Set::new().insert_many(objects.into_iter().map(Slot)))
+        let slots: Vec<Slot> = objects.into_iter().map(Slot).collect();
+        if !slots.is_sorted_by(|a, b| a < b) {
+            return Self(Set::new().insert_many(slots));
+        }
+        let chunks: Vec<&[Slot]> = slots.chunks(CHUNK).collect();
+        Self(Set::from_root(balanced(&chunks)))
     }
 
     pub fn len(&self) -> usize {
@@ -149,13 +124,17 @@ impl Objects {
     pub fn remove(&mut self, object: &Arc<Object>) {
         self.0.remove_cow::<Slot>(&Slot(object.clone()));
     }
+}
 
-    fn walk<'a>(&'a self, namespace: Option<&'a str>, after: Option<(&'a str, &'a str)>) -> impl Iterator<Item = &'a Arc<Object>> {
-        self.0
-            .range::<dyn Place + 'a, _>(Since::of(namespace, after))
-            .map(|slot| &slot.0)
-            .take_while(move |object| namespace.is_none_or(|namespace| *object.key.namespace == *namespace))
-    }
+/// A tree of chunks that are in order, each with 1 to [`CHUNK`] slots in order.
+fn balanced(chunks: &[&[Slot]]) -> Option<NodeHandle<Slot, (), CHUNK>> {
+    let (left, rest) = chunks.split_at(chunks.len() / 2);
+    let (middle, right) = rest.split_first()?;
+    let pairs = middle.iter().map(|slot| (slot.clone(), ()));
+    // SAFETY: `Objects::bulk`, the only caller but this function, cuts the chunks out of one strictly increasing sequence, none
+    // empty and none longer than CHUNK, so keys to the left are below and keys to the right above; as the halves differ by at most
+    // one chunk, so do their heights.
+    Some(unsafe { NodeHandle::create(balanced(left), pairs, balanced(right)) })
 }
 
 /// One resource as it was at one revision. Immutable; to clone it is cheap.
@@ -183,8 +162,10 @@ impl Snapshot {
     /// The objects of `namespace` (`None`: of all) that come after the place `(namespace, name)`, in order. The iterator owns what it
     /// walks over, so it can outlive the snapshot and cross an await.
     pub fn range(&self, namespace: Option<&str>, after: Option<(&str, &str)>) -> Range {
-        let mut range = Range { objects: self.objects.clone(), namespace: namespace.map(Into::into), ahead: Vec::new().into_iter(), last: None };
-        range.ahead = range.stride(after);
+        let first = (namespace.unwrap_or(""), "");
+        let after = after.filter(|after| compare(*after, first).is_ge());
+        let mut range = Range { namespace: namespace.map(Into::into), ahead: Vec::new(), unvisited: Vec::new() };
+        range.seek(self.objects.0.root(), after.unwrap_or(first), after.is_none());
         range
     }
 
@@ -192,27 +173,59 @@ impl Snapshot {
     pub fn len(&self, namespace: Option<&str>) -> usize {
         match namespace {
             None => self.objects.len(),
-            Some(_) => self.objects.walk(namespace, None).count(),
+            Some(_) => self.range(namespace, None).count(),
         }
     }
 
-    /// Number of objects that [`Snapshot::range`] would yield, by a walk that touches no reference count.
+    /// Number of objects that [`Snapshot::range`] would yield, by a walk over them.
     pub fn remaining(&self, namespace: Option<&str>, after: Option<(&str, &str)>) -> usize {
-        self.objects.walk(namespace, after).count()
+        self.range(namespace, after).count()
     }
 }
 
-/// A walk through a [`Snapshot`].
+/// A walk through a [`Snapshot`]. It holds the few nodes of the tree that it has still to visit, so it needs no reference to it.
+/// (The set's own iterator can not be owned, and looks at every chunk before the place where it starts.)
 pub struct Range {
-    objects: Objects,
     namespace: Option<Box<str>>,
-    ahead: std::vec::IntoIter<Arc<Object>>,
-    last: Option<Arc<Object>>,
+    /// The objects of the present chunk that are still to come, the next one last.
+    ahead: Vec<Arc<Object>>,
+    /// Nodes whose own chunk and right subtree come after the present chunk, the next one last.
+    unvisited: Vec<NodeHandle<Slot, (), CHUNK>>,
 }
 
+type Node<'a> = NodeRef<'a, Slot, (), CHUNK>;
+
 impl Range {
-    fn stride(&self, after: Option<(&str, &str)>) -> std::vec::IntoIter<Arc<Object>> {
-        self.objects.walk(self.namespace.as_deref(), after).take(STRIDE).cloned().collect::<Vec<_>>().into_iter()
+    /// Goes down to the first chunk that reaches beyond `place`.
+    fn seek(&mut self, mut node: Option<Node<'_>>, place: (&str, &str), inclusive: bool) {
+        let beyond = |slot: &Slot| match compare(slot.place(), place) {
+            Ordering::Equal => inclusive,
+            order => order.is_gt(),
+        };
+        while let Some(this) = node {
+            if this.pairs().last().is_some_and(|(last, ())| beyond(last)) {
+                self.unvisited.push(this.keep());
+                node = this.left();
+            } else {
+                node = this.right();
+            }
+        }
+        self.next_chunk();
+        while self.ahead.last().is_some_and(|object| !beyond(&Slot(object.clone()))) {
+            self.ahead.pop();
+        }
+    }
+
+    fn next_chunk(&mut self) {
+        let Some(node) = self.unvisited.pop() else { return };
+        let view = node.view();
+        self.ahead.extend(view.pairs().map(|(slot, ())| slot.0.clone()));
+        self.ahead.reverse();
+        let mut next = view.right();
+        while let Some(node) = next {
+            self.unvisited.push(node.keep());
+            next = node.left();
+        }
     }
 }
 
@@ -220,15 +233,17 @@ impl Iterator for Range {
     type Item = Arc<Object>;
 
     fn next(&mut self) -> Option<Arc<Object>> {
-        if self.ahead.as_slice().is_empty() {
-            let last = self.last.take()?;
-            self.ahead = self.stride(Some((&last.key.namespace, &last.key.name)));
+        if self.ahead.is_empty() {
+            self.next_chunk();
         }
-        let object = self.ahead.next()?;
-        if self.ahead.as_slice().is_empty() {
-            self.last = Some(object.clone());
+        let object = self.ahead.pop()?;
+        match &self.namespace {
+            Some(namespace) if *object.key.namespace != **namespace => {
+                (self.ahead, self.unvisited) = (Vec::new(), Vec::new());
+                None
+            }
+            _ => Some(object),
         }
-        Some(object)
     }
 }
 
@@ -259,10 +274,13 @@ mod tests {
         assert_eq!(expected, ["/node", "a-b/x", "a.c/z", "a/b", "a/x", "ab/a"]);
     }
 
+    /// Namespace, after, what is yielded.
+    type Row<'a> = (Option<&'a str>, Option<(&'a str, &'a str)>, &'a [&'a str]);
+
     #[test]
     fn ranges() {
         let snapshot = snapshot(&[("a", "1"), ("a", "2"), ("a", "3"), ("a-b", "1"), ("b", "1"), ("b", "2")]);
-        let table: [(Option<&str>, Option<(&str, &str)>, &[&str]); 9] = [
+        let table: [Row<'_>; 9] = [
             (None, None, &["a-b/1", "a/1", "a/2", "a/3", "b/1", "b/2"]),
             (Some("a"), None, &["a/1", "a/2", "a/3"]),
             (Some("a"), Some(("a", "1")), &["a/2", "a/3"]),
@@ -281,11 +299,34 @@ mod tests {
     }
 
     #[test]
-    fn a_range_longer_than_a_stride_yields_all() {
-        for count in [STRIDE - 1, STRIDE, STRIDE + 1, 3 * STRIDE] {
+    fn a_range_over_many_chunks_yields_all() {
+        for count in [CHUNK - 1, CHUNK, CHUNK + 1, 50 * CHUNK] {
             let places: Vec<String> = (0..count).map(|n| format!("{n:05}")).collect();
             let all: Vec<(&str, &str)> = places.iter().map(|name| ("ns", name.as_str())).collect();
-            assert_eq!(snapshot(&all).range(Some("ns"), None).map(|object| object.key.name.to_string()).collect::<Vec<_>>(), places);
+            let snapshot = snapshot(&all);
+            let names = |after| snapshot.range(Some("ns"), after).map(|object| object.key.name.to_string()).collect::<Vec<_>>();
+            assert_eq!(names(None), places);
+            for start in (0..count).step_by(17) {
+                assert_eq!(names(Some(("ns", &places[start]))), places[start + 1..]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_built_in_bulk_can_be_changed() {
+        for count in [0, 1, CHUNK, CHUNK + 1, 7 * CHUNK + 5, 40 * CHUNK] {
+            let all: Vec<Arc<Object>> = (0..count).map(|n| object("ns", &format!("{:06}", n * 2), 1)).collect();
+            let mut objects = Objects::bulk(all.clone());
+            assert_eq!(objects.len(), count);
+            for n in 0..count {
+                objects.insert(object("ns", &format!("{:06}", n * 2 + 1), 2));
+            }
+            for odd in all.iter().skip(1).step_by(2) {
+                objects.remove(odd);
+            }
+            let names: Vec<u64> = Snapshot::new(1, objects).range(None, None).map(|object| object.key.name.parse().unwrap()).collect();
+            let expected: Vec<u64> = (0..count as u64 * 2).filter(|n| n % 4 != 2).collect();
+            assert_eq!(names, expected);
         }
     }
 

@@ -1,7 +1,7 @@
-//! The durable store: one redb database in a data folder.
+//! The durable store: a log of batches, and one redb database that holds the objects as of an older revision.
 //!
-//! Invariant: `objects` holds exactly the state at the revision `compacted`, `log` every batch after it; a commit of either is one
-//! transaction with one fsync. A database that can not be read is left as it is. One process holds the folder.
+//! Invariant: `objects` holds exactly the state at the revision `compacted`, the log every batch after it. A database or log that
+//! can not be read is left as it is. One process holds the folder.
 //! Stands in for upstream's etcd (`staging/src/k8s.io/apiserver/pkg/storage/etcd3/store.go`, `compact.go`).
 
 use std::{
@@ -19,9 +19,9 @@ use crate::{
     Error, LocalStore, Options,
     codec::{self, Change},
     log::{FIRST, Loaded, Log, Sink},
+    segments::{Files, Folder, Segments, Sizes},
 };
 
-const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const OBJECTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
@@ -30,6 +30,8 @@ const FILE: &str = "state.redb";
 /// A database that is being made. What bears this name was never used.
 const NASCENT: &str = "state.redb.new";
 const LOCK: &str = "lock";
+/// The folder of the log.
+const LOG: &str = "log";
 
 /// Opens the store in `folder`, which is made when missing (mode 0700). Reads all of it, so it blocks for a while: about 0.2 s for
 /// 100,000 objects.
@@ -73,6 +75,9 @@ pub(crate) struct RedbLog {
     site: Box<dyn Site>,
     /// `None` before it is loaded, and between a failure and a recovery that worked.
     database: Option<Database>,
+    segments: Segments,
+    /// The newest revision that the database knows the log to reach.
+    noted: u64,
     /// Held as long as the database may be opened again.
     _lock: Option<File>,
 }
@@ -82,9 +87,13 @@ impl RedbLog {
         let lock = lock_folder(folder)?;
         let path = folder.join(FILE);
         if !path.try_exists().map_err(|error| at(&path, "look for the database", error))? {
+            if Folder::new(folder.join(LOG)).list().is_ok_and(|segments| !segments.is_empty()) {
+                return Err(Error::Damaged { path: path.display().to_string(), reason: "it is missing, but its log is there".into() });
+            }
             create(folder, cache)?;
         }
-        Ok(Self { site: Box::new(InFile { path, cache }), database: None, _lock: Some(lock) })
+        let segments = Segments::new(Box::new(Folder::new(folder.join(LOG))), Sizes::default());
+        Ok(Self { site: Box::new(InFile { path, cache }), database: None, segments, noted: 0, _lock: Some(lock) })
     }
 
     fn reopen(&self) -> Result<Database, Error> {
@@ -99,8 +108,9 @@ impl RedbLog {
         }
     }
 
-    /// Reads without writing a byte, which is possible when the database was closed well. `None`: it was not.
-    fn load_untouched(&self, sink: Sink<'_>) -> Result<Option<()>, Error> {
+    /// Reads the objects without writing a byte, which is possible when the database was closed well; answers as
+    /// [`read`]. `None`: it was not closed well.
+    fn load_untouched(&self, sink: Sink<'_>) -> Result<Option<Known>, Error> {
         match self.site.open_read_only() {
             Ok(database) => self.read(&database, sink).map(Some),
             Err(DatabaseError::RepairAborted) => Ok(None),
@@ -108,7 +118,7 @@ impl RedbLog {
         }
     }
 
-    fn read(&self, database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<(), Error> {
+    fn read(&self, database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Known, Error> {
         read(database, sink).map_err(|error| self.failed("read the database", error))?.map_err(|reason| self.damaged(reason))
     }
 
@@ -131,17 +141,26 @@ impl RedbLog {
     }
 }
 
-/// Yields everything. The inner error is damage.
-fn read(database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Result<(), String>, ::redb::Error> {
+/// What the database knows of the log.
+struct Known {
+    /// The revision that the objects are of.
+    compacted: u64,
+    /// The log reaches at least to this revision.
+    newest: u64,
+}
+
+/// Yields the objects. The inner error is damage.
+fn read(database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Result<Known, String>, ::redb::Error> {
     let read = database.begin_read()?;
-    let (meta, objects, log) = (read.open_table(META)?, read.open_table(OBJECTS)?, read.open_table(LOG)?);
+    let (meta, objects) = (read.open_table(META)?, read.open_table(OBJECTS)?);
     match meta.get("format")?.map(|format| format.value()) {
         Some(format) if format == u64::from(codec::FORMAT) => {}
         other => return Ok(Err(format!("its format is {other:?}, this program knows {}", codec::FORMAT))),
     }
-    let Some(compacted) = meta.get("compacted")?.map(|revision| revision.value()) else {
-        return Ok(Err("it lacks its compacted revision".into()));
+    let (Some(compacted), Some(newest)) = (meta.get("compacted")?, meta.get("newest")?) else {
+        return Ok(Err("it lacks its revisions".into()));
     };
+    let (compacted, newest) = (compacted.value(), newest.value());
     if let Err(reason) = sink(Loaded::Compacted(compacted)) {
         return Ok(Err(reason));
     }
@@ -151,13 +170,7 @@ fn read(database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Result<(), S
             return Ok(Err(reason));
         }
     }
-    for batch in log.iter()? {
-        let (first, batch) = batch?;
-        if let Err(reason) = sink(Loaded::Batch { first: first.value(), bytes: batch.value() }) {
-            return Ok(Err(reason));
-        }
-    }
-    Ok(Ok(()))
+    Ok(Ok(Known { compacted, newest }))
 }
 
 fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), String> {
@@ -168,92 +181,109 @@ fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), String> {
 
 impl Log for RedbLog {
     fn load(&mut self, sink: Sink<'_>) -> Result<(), Error> {
-        // redb panics on some damage.
-        let untouched = catch_unwind(AssertUnwindSafe(|| self.load_untouched(sink))).map_err(|_| self.damaged(BROKEN.into()))??;
-        let database = self.reopen()?;
-        if untouched.is_none() {
-            catch_unwind(AssertUnwindSafe(|| self.read(&database, sink))).map_err(|_| self.damaged(BROKEN.into()))??;
+        let broken = |_| self.damaged(BROKEN.into());
+        // redb panics on some damage. A panic leaves nothing that is used again.
+        let known = catch_unwind(AssertUnwindSafe(|| self.load_untouched(sink))).map_err(broken)??;
+        let (known, repaired) = match known {
+            Some(known) => (known, None),
+            None => {
+                let database = self.reopen()?;
+                let known = catch_unwind(AssertUnwindSafe(|| self.read(&database, sink))).map_err(broken)??;
+                (known, Some(database))
+            }
+        };
+        let newest = self.segments.load(known.compacted, sink).map_err(|source| Error::Io { what: "read the log", source })?;
+        let newest = newest.map_err(|reason| self.damaged(reason))?;
+        if newest < known.newest {
+            return Err(self.damaged(format!("its log ends at revision {newest}, but reached {}", known.newest)));
         }
-        self.database = Some(database);
+        self.noted = known.newest;
+        self.database = Some(repaired.map_or_else(|| self.reopen(), Ok)?);
         Ok(())
     }
 
     fn append(&mut self, first: u64, batch: &[u8]) -> Result<(), Error> {
-        insert(self.database()?, first, batch).map_err(|error| self.failed("write to the database", error))
+        self.segments.append(first, batch).map_err(|source| Error::Io { what: "write to the log", source })
     }
 
-    fn compact(&mut self, through: u64) -> Result<(), Error> {
-        fold(self.database()?, through).map_err(|error| self.failed("compact the database", error))?.map_err(|reason| self.damaged(reason))
+    fn compact(&mut self, through: u64, newest: u64) -> Result<(), Error> {
+        let what = "compact the log";
+        let batches = self.segments.through(through).map_err(|source| Error::Io { what, source })?;
+        let rows = last_versions(&batches).map_err(|reason| self.damaged(reason))?;
+        fold(self.database()?, rows, through, newest).map_err(|error| self.failed("compact the database", error))?;
+        self.noted = newest;
+        self.segments.forget(through).map_err(|source| Error::Io { what, source })
+    }
+
+    fn close(&mut self, newest: u64) -> Result<(), Error> {
+        if newest > self.noted {
+            note(self.database()?, newest).map_err(|error| self.failed("close the database", error))?;
+            self.noted = newest;
+        }
+        Ok(())
     }
 
     fn recover(&mut self, newest: u64) -> Result<(), Error> {
+        self.segments.recover(newest + 1).map_err(|source| Error::Io { what: "recover the log", source })?;
         // redb refuses all after a failed write, until it is opened anew.
         self.database = None;
-        let database = self.reopen()?;
-        truncate(&database, newest).map_err(|error| self.failed("recover the database", error))?;
-        self.database = Some(database);
+        self.database = Some(self.reopen()?);
         Ok(())
     }
 }
 
-fn insert(database: &Database, first: u64, batch: &[u8]) -> Result<(), ::redb::Error> {
-    let write = database.begin_write()?;
-    write.open_table(LOG)?.insert(first, batch)?;
+/// The row of each key that the batches touch, as they leave it: `None` when the object is gone.
+type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+fn last_versions(batches: &[Vec<u8>]) -> Result<Rows, String> {
+    let mut rows = Rows::new();
+    for batch in batches {
+        let (first, records) = codec::read_batch(batch)?;
+        for (revision, record) in (first..).zip(records) {
+            let row = (record.change == Change::Put).then(|| codec::row(revision, record.bytes));
+            rows.insert(codec::row_key(record.resource, record.namespace, record.name), row);
+        }
+    }
+    Ok(rows)
+}
+
+fn note(database: &Database, newest: u64) -> Result<(), ::redb::Error> {
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    write.open_table(META)?.insert("newest", newest)?;
     Ok(write.commit()?)
 }
 
-/// Moves the batches up to `through` into the objects, the last version of each. The inner error is damage.
-fn fold(database: &Database, through: u64) -> Result<Result<(), String>, ::redb::Error> {
-    let write = database.begin_write()?;
+/// Brings the objects from the compacted revision to `through`.
+fn fold(database: &Database, rows: Rows, through: u64, newest: u64) -> Result<(), ::redb::Error> {
+    let mut write = database.begin_write()?;
+    // After a crash the database is then opened without a walk through all of it.
+    write.set_quick_repair(true);
     {
-        let mut log = write.open_table(LOG)?;
-        let mut last: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        for batch in log.range(..=through)? {
-            let (first, batch) = batch?;
-            let records = match codec::read_batch(batch.value()) {
-                Ok(records) => records,
-                Err(reason) => return Ok(Err(reason)),
-            };
-            for (revision, record) in (first.value()..).zip(records) {
-                let row = (record.change == Change::Put).then(|| codec::row(revision, record.bytes));
-                last.insert(codec::row_key(record.resource, record.namespace, record.name), row);
-            }
-        }
         let mut objects = write.open_table(OBJECTS)?;
-        for (key, row) in last {
+        for (key, row) in rows {
             match row {
                 Some(row) => objects.insert(key.as_slice(), row.as_slice())?,
                 None => objects.remove(key.as_slice())?,
             };
         }
-        log.retain_in(..=through, |_, _| false)?;
-        write.open_table(META)?.insert("compacted", through)?;
+        let mut meta = write.open_table(META)?;
+        meta.insert("compacted", through)?;
+        meta.insert("newest", newest)?;
     }
-    write.commit()?;
-    Ok(Ok(()))
-}
-
-/// Takes out of the log what a commit that was answered with an error may have left in it.
-fn truncate(database: &Database, newest: u64) -> Result<(), ::redb::Error> {
-    let read = database.begin_read()?;
-    if read.open_table(LOG)?.range(newest + 1..)?.next().is_none() {
-        return Ok(());
-    }
-    drop(read);
-    let write = database.begin_write()?;
-    write.open_table(LOG)?.retain_in(newest + 1.., |_, _| false)?;
     Ok(write.commit()?)
 }
 
 /// The tables of an empty store.
 fn initialise(database: &Database) -> Result<(), ::redb::Error> {
-    let write = database.begin_write()?;
-    write.open_table(LOG)?;
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
     write.open_table(OBJECTS)?;
     {
         let mut meta = write.open_table(META)?;
         meta.insert("format", u64::from(codec::FORMAT))?;
         meta.insert("compacted", FIRST)?;
+        meta.insert("newest", FIRST)?;
     }
     Ok(write.commit()?)
 }
@@ -266,6 +296,11 @@ fn builder(cache: usize) -> Builder {
 
 /// Makes an empty database under another name and renames it when it is whole: a file named [`FILE`] is never half made.
 fn create(folder: &Path, cache: usize) -> Result<(), Error> {
+    let log = folder.join(LOG);
+    match DirBuilder::new().mode(0o700).create(&log) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(&log, "create the log's folder", error)),
+        _ => {}
+    }
     let nascent = folder.join(NASCENT);
     match std::fs::remove_file(&nascent) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&nascent, "remove the half-made database", error)),

@@ -148,12 +148,21 @@ impl Writer {
                 self.batch(batch);
             }
         }
+        self.finish();
+    }
+
+    fn finish(&mut self) {
         // What a failed commit may have left on disk must not come back.
         if let Health::Failed { retry, .. } = &mut self.health {
             *retry = Instant::now();
-            if let Err(error) = self.recover() {
-                tracing::error!(%error, "the database could not be recovered before the end: writes that were refused may be in it");
+        }
+        match self.recover() {
+            Ok(()) => {
+                if let Err(error) = self.log.close(self.shared.revision()) {
+                    tracing::warn!(%error, "the database was not closed well; nothing that was acknowledged is lost");
+                }
             }
+            Err(error) => tracing::error!(%error, "the database could not be recovered before the end: writes that were refused may be in it"),
         }
     }
 
@@ -181,8 +190,8 @@ impl Writer {
 
     /// Makes the batch durable, then visible.
     fn keep(&mut self, draft: &Draft, records: BatchWriter) -> Result<Vec<Arc<Ring>>, Error> {
-        let batch = records.finish();
         let first = draft.revision + 1 - draft.events.len() as u64;
+        let batch = records.finish(first);
         if let Err(error) = self.log.append(first, &batch) {
             return Err(self.fail(error));
         }
@@ -226,7 +235,7 @@ impl Writer {
     /// Folds one slice of the log into the objects if that is due. True when it did.
     fn fold(&mut self, idle: bool) -> bool {
         let Some(through) = self.past.fold_through(idle, Instant::now()) else { return false };
-        match self.log.compact(through) {
+        match self.log.compact(through, self.shared.revision()) {
             Ok(()) => {
                 self.past.folded(through);
                 true

@@ -33,6 +33,8 @@ pub struct Strategy {
     pub has_status: bool,
     /// A new object may bring its status along (events of nodes made by hand, bound claims).
     pub keeps_status_on_create: bool,
+    /// Paths that a write of `/status` leaves alone.
+    pub status_reset: &'static [&'static str],
     /// `metadata.generation` counts changes of what is not metadata or status.
     pub has_generation: bool,
     /// An update without resourceVersion overwrites.
@@ -66,6 +68,7 @@ impl Strategy {
         warnings: |_, _| Vec::new(),
         has_status: false,
         keeps_status_on_create: false,
+        status_reset: &["spec"],
         has_generation: false,
         allow_unconditional_update: true,
         allow_create_on_update: false,

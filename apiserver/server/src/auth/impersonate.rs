@@ -15,9 +15,7 @@ use skiff_api::machinery::{
 
 use super::{
     ALL_AUTHENTICATED, ALL_SERVICE_ACCOUNTS, ALL_UNAUTHENTICATED, ANONYMOUS, Attributes, Authorizer, NODE_USER_PREFIX, NODES_GROUP,
-    SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User,
-    authorize::forbidden,
-    split_service_account,
+    SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User, authorize::forbidden, split_service_account,
 };
 
 const USER: &str = "impersonate-user";
@@ -166,7 +164,9 @@ impl Mode {
         self.check_groups(&requestor, &wanted.groups, authorizer)?;
         self.check_extra(&requestor, &wanted.extra, authorizer)?;
         let add = if user.name == ANONYMOUS { ALL_UNAUTHENTICATED } else { ALL_AUTHENTICATED };
-        if !user.in_group(add) && !(add == ALL_AUTHENTICATED && user.in_group(ALL_UNAUTHENTICATED)) {
+        // Whoever wants to be unauthenticated stays it.
+        let said = user.in_group(add) || user.in_group(ALL_UNAUTHENTICATED);
+        if !said {
             user.groups.push(add.to_owned());
         }
         Ok(user)
@@ -235,10 +235,7 @@ impl Mode {
     }
 
     fn check_extra(self, requestor: &Arc<User>, extra: &BTreeMap<String, Vec<String>>, authorizer: &dyn Authorizer) -> Result<(), Status> {
-        let right = |key: &str, value: &str| Attributes {
-            subresource: key.to_owned(),
-            ..self.right(requestor, "authentication.k8s.io", "userextras", value)
-        };
+        let right = |key: &str, value: &str| Attributes { subresource: key.to_owned(), ..self.right(requestor, "authentication.k8s.io", "userextras", value) };
         if self.constrained() && !extra.is_empty() {
             validate_extra(extra).map_err(|why| forbidden(&right("", ""), &why))?;
             let many = extra.len() >= MANY || extra.values().map(Vec::len).sum::<usize>() >= MANY;
@@ -255,9 +252,8 @@ fn validate_extra(extra: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
         if key.is_empty() {
             return Err("impersonating the empty string key in extra is not allowed".to_owned());
         }
-        let faults: Vec<String> = is_domain_prefixed_path(key).into_iter().map(|(detail, value)| {
-            format!("extra.key: Invalid value: {}: {detail}", go_quoted(&value))
-        }).collect();
+        let faults: Vec<String> =
+            is_domain_prefixed_path(key).into_iter().map(|(detail, value)| format!("extra.key: Invalid value: {}: {detail}", go_quoted(&value))).collect();
         if let Some(faults) = super::authorize::aggregate(&faults) {
             return Err(format!("impersonating an invalid key in extra is not allowed: {faults}"));
         }
@@ -301,11 +297,17 @@ mod tests {
             .cluster_bind("legacy", "legacy", &["User boss"])
             .cluster_role("one", &["impersonate | core | users | bob", "impersonate | core | groups | dev"])
             .cluster_bind("one", "one", &["User clerk"])
-            .cluster_role("users", &["impersonate:user-info | authentication.k8s.io | users groups userextras/scopes", "impersonate-on:user-info:list | core | pods"])
+            .cluster_role(
+                "users",
+                &["impersonate:user-info | authentication.k8s.io | users groups userextras/scopes", "impersonate-on:user-info:list | core | pods"],
+            )
             .cluster_bind("users", "users", &["User lister"])
             .cluster_role("node", &["impersonate:associated-node | authentication.k8s.io | nodes", "impersonate-on:associated-node:list | core | pods"])
             .cluster_bind("node", "node", &["ServiceAccount kube-system/agent"])
-            .cluster_role("accounts", &["impersonate:serviceaccount | authentication.k8s.io | serviceaccounts", "impersonate-on:serviceaccount:* | * | *"])
+            .cluster_role(
+                "accounts",
+                &["impersonate:serviceaccount | authentication.k8s.io | serviceaccounts", "impersonate-on:serviceaccount:get | core | pods"],
+            )
             .bind("a", "accounts", "ClusterRole", "accounts", &["User deputy"]);
         Authorizers::new(&["RBAC"], Arc::new(fake)).unwrap()
     }
@@ -335,10 +337,7 @@ mod tests {
         assert_eq!(user(&[("User", "x"), ("Uid", "77")]).uid, "77");
         assert_eq!(user(&[("User", "system:anonymous")]).groups, ["system:unauthenticated"]);
         assert_eq!(user(&[("User", "x"), ("Group", "system:unauthenticated")]).groups, ["system:unauthenticated"]);
-        assert_eq!(
-            user(&[("User", "system:serviceaccount:a:default")]).groups,
-            ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]
-        );
+        assert_eq!(user(&[("User", "system:serviceaccount:a:default")]).groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
         assert_eq!(user(&[("User", "system:serviceaccount:a:default"), ("Group", "g")]).groups, ["g", "system:authenticated"]);
         let extra = user(&[("User", "x"), ("Extra-Scopes", "a"), ("Extra-scopes", "b"), ("Extra-Acme.com%2fProject", "p"), ("Extra-bad%zz", "q")]).extra;
         assert_eq!(extra["scopes"], ["a", "b"]);

@@ -134,8 +134,7 @@ impl PublicKey {
             keys.push(match kind {
                 SectionKind::PublicKey => PublicKey::from_spki(&der)?,
                 SectionKind::Certificate => {
-                    let (_, certificate) =
-                        x509_parser::certificate::X509Certificate::from_der(&der).map_err(|error| KeyError::Malformed(error.to_string()))?;
+                    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&der).map_err(|error| KeyError::Malformed(error.to_string()))?;
                     PublicKey::from_spki(certificate.public_key().raw)?
                 }
                 SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => SigningKey::from_der(kind, &der)?.public,
@@ -206,7 +205,7 @@ fn rsa_components(pkcs1: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 enum Pair {
-    Ec(EcdsaKeyPair),
+    Ec(Box<EcdsaKeyPair>),
     Rsa(Box<RsaKeyPair>),
 }
 
@@ -250,9 +249,9 @@ impl SigningKey {
             SectionKind::RsaPrivateKey => (Pair::Rsa(Box::new(RsaKeyPair::from_der(der).map_err(rejected)?)), Algorithm::Rs256),
             _ => {
                 if let Ok(pair) = ec(&ECDSA_P256_SHA256_FIXED_SIGNING) {
-                    (Pair::Ec(pair), Algorithm::Es256)
+                    (Pair::Ec(Box::new(pair)), Algorithm::Es256)
                 } else if let Ok(pair) = ec(&ECDSA_P384_SHA384_FIXED_SIGNING) {
-                    (Pair::Ec(pair), Algorithm::Es384)
+                    (Pair::Ec(Box::new(pair)), Algorithm::Es384)
                 } else {
                     (Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(rejected)?)), Algorithm::Rs256)
                 }
@@ -331,7 +330,7 @@ fn sec1(der: &[u8], random: &SystemRandom) -> Result<(Pair, Algorithm), KeyError
         length => return Err(KeyError::Unsupported(format!("an EC key of {} bits", length * 8))),
     };
     let pair = EcdsaKeyPair::from_private_key_and_public_key(signing, &private, &public, random).map_err(rejected)?;
-    Ok((Pair::Ec(pair), algorithm))
+    Ok((Pair::Ec(Box::new(pair)), algorithm))
 }
 
 /// DER in PEM's dress.

@@ -13,6 +13,8 @@ pub mod impersonate;
 pub mod keys;
 pub mod pki;
 #[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 mod types;
 

@@ -118,3 +118,13 @@ impl skiff_api::machinery::clock::Clock for StoppedClock {
         *self.0.lock()
     }
 }
+
+/// The lines of a recording of the real server; `None`, and said, where the recordings are not at hand.
+pub fn recorded(file: &str) -> Option<Vec<Value>> {
+    let Ok(folder) = std::env::var("UPSTREAM_DATA") else {
+        eprintln!("skipped: UPSTREAM_DATA is not set to the folder of recordings");
+        return None;
+    };
+    let text = std::fs::read_to_string(format!("{folder}/recorded/{file}")).unwrap();
+    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}

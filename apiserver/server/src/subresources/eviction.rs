@@ -77,7 +77,11 @@ async fn take(ctx: &Context, row: &'static Kind, budget: &str, pod: &Value) -> R
         if status["observedGeneration"].as_i64().unwrap_or(0) < live.generation() {
             let mut refusal = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
             let message = format!("The disruption budget {budget} is still being processed by the server.");
-            refusal.details = Some(Details { causes: vec![Cause { reason: "DisruptionBudget".into(), message, ..Cause::default() }], retry_after_seconds: 10, ..Details::default() });
+            refusal.details = Some(Details {
+                causes: vec![Cause { reason: "DisruptionBudget".into(), message, ..Cause::default() }],
+                retry_after_seconds: 10,
+                ..Details::default()
+            });
             return Err(refusal);
         }
         let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);

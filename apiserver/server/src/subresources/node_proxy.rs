@@ -63,9 +63,8 @@ fn node_address(ctx: &Context, name: &str) -> Result<String, Status> {
 
 /// The container that a request means.
 fn container_of(ctx: &Context, pod: &Value, sub: &Subresource) -> Result<String, Status> {
-    let names = |field: &str| -> Vec<String> {
-        pod["spec"][field].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str().map(str::to_string)).collect()
-    };
+    let names =
+        |field: &str| -> Vec<String> { pod["spec"][field].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str().map(str::to_string)).collect() };
     let containers = names("containers");
     let all: Vec<String> = containers.iter().cloned().chain(names("initContainers")).chain(names("ephemeralContainers")).collect();
     let asked = ctx.query.text("container");
@@ -73,7 +72,9 @@ fn container_of(ctx: &Context, pod: &Value, sub: &Subresource) -> Result<String,
         if containers.len() == 1 {
             return Ok(containers[0].clone());
         }
-        if let Some(default) = pod.annotation("kubectl.kubernetes.io/default-container").filter(|name| matches!(sub, Subresource::Log) && all.iter().any(|n| n == name)) {
+        if let Some(default) =
+            pod.annotation("kubectl.kubernetes.io/default-container").filter(|name| matches!(sub, Subresource::Log) && all.iter().any(|n| n == name))
+        {
             return Ok(default.into());
         }
         let mut said = format!("a container name must be specified for pod {}, choose one of: [{}]", pod.name(), containers.join(" "));
@@ -105,7 +106,9 @@ fn pod_target(ctx: &Context, pod: &Value, sub: &Subresource) -> Result<Target, S
     if node.is_empty() {
         return Err(match sub {
             // logs of a pod that has no node yet are empty
-            Subresource::Log => Status::bad_request(format!("container {:?} in pod {name:?} is waiting to start: no host assigned", container.unwrap_or_default())),
+            Subresource::Log => {
+                Status::bad_request(format!("container {:?} in pod {name:?} is waiting to start: no host assigned", container.unwrap_or_default()))
+            }
             _ => Status::bad_request(format!("pod {name} does not have a host assigned")),
         });
     }
@@ -180,7 +183,9 @@ fn proxy_target(ctx: &Context, kind: &'static Kind) -> Result<Target, Status> {
     };
     let path = ctx.info.path.split_once("/proxy").map_or("", |(_, rest)| rest);
     let query = ctx.query.encode();
-    Ok(Target { uri: format!("{scheme}://{authority}{}{path}{}{query}", if path.starts_with('/') { "" } else { "/" }, if query.is_empty() { "" } else { "?" }) })
+    Ok(Target {
+        uri: format!("{scheme}://{authority}{}{path}{}{query}", if path.starts_with('/') { "" } else { "/" }, if query.is_empty() { "" } else { "?" }),
+    })
 }
 
 /// A ready endpoint of a service's port.

@@ -45,7 +45,8 @@ fn scale_of(scale: &Scale, object: &Value) -> Value {
             metadata[name] = value.clone();
         }
     }
-    let mut out = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {}, "status": {"replicas": number(scale.status_replicas)}});
+    let mut out =
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {}, "status": {"replicas": number(scale.status_replicas)}});
     if number(scale.spec_replicas) != 0 {
         out["spec"]["replicas"] = number(scale.spec_replicas).into();
     }

@@ -149,7 +149,8 @@ fn decode_token(token: &str) -> Result<(u64, String, String), Status> {
     }
     let start = value["start"].as_str().unwrap_or("").trim_end_matches('\0');
     let (namespace, name) = start.split_once('/').unwrap_or(("", start));
-    let revision = value["rv"].as_u64().filter(|rv| *rv > 0).ok_or_else(|| invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
+    let revision =
+        value["rv"].as_u64().filter(|rv| *rv > 0).ok_or_else(|| invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
     Ok((revision, namespace.into(), name.into()))
 }
 
@@ -261,7 +262,9 @@ fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Bod
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", kind.kind, kind.api_version()).as_bytes());
+    head.extend_from_slice(
+        format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", kind.kind, kind.api_version()).as_bytes(),
+    );
     let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
     let mut rest = objects.into_iter();
     let mut first = true;

@@ -73,7 +73,9 @@ fn well_placed(ctx: &Context, kind: &Kind) -> bool {
     if !kind.namespaced {
         return !in_namespace;
     }
-    in_namespace || info.path.contains("/watch/") || info.name_in_path().is_empty() && matches!(info.verb.as_str(), "list" | "watch" | "")
+    in_namespace
+        || info.path.contains("/watch/")
+        || info.name_in_path().is_empty() && matches!(info.verb.as_str(), "list" | "watch" | "")
         || info.name_in_path().is_empty() && !matches!(info.verb.as_str(), "get")
 }
 

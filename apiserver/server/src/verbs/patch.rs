@@ -126,11 +126,7 @@ impl Patch<'_> {
                 patch::merge::apply(&mut new, document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
             }
             PatchType::Strategic => {
-                patch::strategic::apply(&mut new, document, self.kind.node()).map_err(|error| match error.status() {
-                    400 => Status::bad_request(error.to_string()),
-                    422 => Status::new(422, "Invalid", error.to_string()),
-                    _ => Status::internal_plain(error.to_string()),
-                })?;
+                new = patch::strategic::apply(live, &document, self.kind.node()).map_err(|error| error.status())?;
             }
             PatchType::Apply => unreachable!("apply has a way of its own"),
         }
@@ -138,8 +134,9 @@ impl Patch<'_> {
     }
 
     fn document(&self) -> Result<Value, Status> {
-        let (value, duplicates) = body::parse(&self.text, BodyType::Json)
-            .map_err(|error| Status::bad_request(format!("error decoding patch: {}", error.trim_start_matches("couldn't get version/kind; json parse error: "))))?;
+        let (value, duplicates) = body::parse(&self.text, BodyType::Json).map_err(|error| {
+            Status::bad_request(format!("error decoding patch: {}", error.trim_start_matches("couldn't get version/kind; json parse error: ")))
+        })?;
         self.report(duplicates.iter().map(|path| format!("duplicate field {path:?}")))?;
         Ok(value)
     }
@@ -162,7 +159,10 @@ impl Patch<'_> {
         let kind_of = |value: &Value| (value["apiVersion"].as_str().unwrap_or("").to_string(), value["kind"].as_str().unwrap_or("").to_string());
         if kind_of(new) != kind_of(live) {
             let (version, kind) = kind_of(new);
-            return Err(Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"", self.kind.kind)));
+            return Err(Status::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                self.kind.kind
+            )));
         }
         if new.name() != live.name() {
             return Err(Status::bad_request(format!("the name of the object ({}) does not match the name on the URL ({})", new.name(), live.name())));
@@ -171,8 +171,7 @@ impl Patch<'_> {
     }
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
-        let (mut config, duplicates) =
-            body::parse(&self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+        let (config, duplicates) = body::parse(&self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
         if !config.is_object() {
             return Err(Status::bad_request("error decoding YAML: the patch is no object"));
         }
@@ -210,7 +209,11 @@ impl Patch<'_> {
         let _ = skiff_api::machinery::schema::conform(&mut new, self.kind.node()).map_err(|error| Status::bad_request(error.to_string()))?;
         (self.kind.strategy.defaults)(&mut new);
         if new.name() != self.ctx.info.name_in_path() {
-            return Err(Status::bad_request(format!("the name of the object ({}) does not match the name on the URL ({})", new.name(), self.ctx.info.name_in_path())));
+            return Err(Status::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                new.name(),
+                self.ctx.info.name_in_path()
+            )));
         }
         Ok(new)
     }

@@ -91,35 +91,70 @@ fn a_folder_that_can_not_be_made_or_written_is_named() {
     assert!(matches!(&error, Error::Io { what: "open the lock of the data folder", .. }), "{error}");
 }
 
-/// Each of these is damage, and the file stays as it is, to the byte.
-#[tokio::test]
-async fn a_damaged_database_is_refused_and_left_alone() {
-    let whole = tempfile::tempdir().unwrap();
-    {
-        let store = open(whole.path(), Options::default()).unwrap();
-        for name in 0..50 {
-            store.commit(create(&name.to_string())).await.unwrap();
+/// All files of a data folder but the lock.
+fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for part in [folder.to_owned(), folder.join(LOG)] {
+        for entry in fs::read_dir(part).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file() && entry.file_name() != LOCK) {
+            files.push((entry.path().display().to_string(), fs::read(entry.path()).unwrap()));
         }
     }
-    let bytes = fs::read(whole.path().join(FILE)).unwrap();
-    let needle = br#""data":"17""#;
-    let inside = bytes.windows(needle.len()).rposition(|window| window == needle).unwrap();
-    let mut flipped = bytes.clone();
-    flipped[inside + 8] ^= 1;
-    let table: [(&str, Vec<u8>); 5] = [
-        ("empty", Vec::new()),
-        ("no database", b"not a database at all".repeat(9000)),
-        ("cut off", bytes[..bytes.len() / 2].to_vec()),
-        ("zeroed", vec![0; bytes.len()]),
-        ("a flipped bit", flipped),
+    files.sort();
+    files
+}
+
+/// Each of these is damage, and the files stay as they are, to the byte.
+#[tokio::test]
+async fn a_damaged_database_is_refused_and_left_alone() {
+    type Damage = fn(&mut Vec<u8>, name: &str);
+    let kinds: [(&str, Damage); 5] = [
+        ("empty", |bytes, _| bytes.clear()),
+        ("no database", |bytes, _| *bytes = b"not a database at all".repeat(9000)),
+        ("cut off", |bytes, name| bytes.truncate(bytes.len().min(place(bytes, name)) / 2)),
+        ("zeroed", |bytes, _| bytes.fill(0)),
+        ("a flipped bit", |bytes, name| {
+            let place = place(bytes, name);
+            bytes[place] ^= 1;
+        }),
     ];
-    for (what, content) in table {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE), &content).unwrap();
-        let error = refusal(folder.path());
-        assert!(matches!(error, Error::Damaged { .. }), "{what}: {error:?}");
-        assert!(fs::read(folder.path().join(FILE)).unwrap() == content, "{what}: the file was changed");
+    // The first objects were folded into the database, the others are in the log.
+    let history = crate::History { log_bytes_busy: 3000, ..crate::History::default() };
+    let options = Options { history, ..Options::default() };
+    for (what, damage) in kinds {
+        for (file, name) in [(FILE.to_owned(), "3"), (format!("{LOG}/{:020}.log", 2), "35"), (format!("{LOG}/{:020}.log", 2), "39")] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(folder.path(), options.clone()).unwrap();
+            for name in 0..40 {
+                store.commit(create(&name.to_string())).await.unwrap();
+            }
+            store.close().await;
+            let path = folder.path().join(&file);
+            let mut bytes = fs::read(&path).unwrap();
+            damage(&mut bytes, name);
+            fs::write(&path, &bytes).unwrap();
+            let before = content(folder.path());
+            let error = refusal(folder.path());
+            assert!(matches!(error, Error::Damaged { .. }), "{what} {file}: {error:?}");
+            assert!(content(folder.path()) == before, "{what} {file}: the files were changed");
+        }
     }
+}
+
+/// Where the name of an object stands in its text.
+fn place(bytes: &[u8], name: &str) -> usize {
+    let needle = format!(r#""data":"{name}""#);
+    bytes.windows(needle.len()).rposition(|window| window == needle.as_bytes()).unwrap() + 8
+}
+
+#[tokio::test]
+async fn a_log_without_its_database_is_not_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), Options::default()).unwrap();
+    store.commit(create("a")).await.unwrap();
+    drop(store);
+    fs::remove_file(folder.path().join(FILE)).unwrap();
+    assert!(matches!(refusal(folder.path()), Error::Damaged { .. }));
+    assert!(!folder.path().join(FILE).exists());
 }
 
 #[test]

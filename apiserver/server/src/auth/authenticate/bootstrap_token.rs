@@ -77,9 +77,9 @@ fn check(object: &Value, id: &str, secret: &str, now: Timestamp) -> Result<Vec<S
 /// `system:bootstrappers:` and up to 256 of lower-case letters, digits, colons and dashes, a letter or digit last.
 fn is_group(group: &str) -> bool {
     let part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    group.strip_prefix("system:bootstrappers:").is_some_and(|rest| {
-        rest.len() <= 256 && rest.bytes().all(|byte| part(byte) || byte == b':' || byte == b'-') && rest.bytes().last().is_some_and(part)
-    })
+    group
+        .strip_prefix("system:bootstrappers:")
+        .is_some_and(|rest| rest.len() <= 256 && rest.bytes().all(|byte| part(byte) || byte == b':' || byte == b'-') && rest.bytes().last().is_some_and(part))
 }
 
 #[cfg(test)]
@@ -120,7 +120,16 @@ mod tests {
 
     #[test]
     fn others_are_nobodys() {
-        for token in ["", "abc123", "abc123.", "abc123.0123456789abcdeF", "abc123.0123456789abcde", "abc123.0123456789abcdee", "abc124.0123456789abcdef", "ABC123.0123456789abcdef"] {
+        for token in [
+            "",
+            "abc123",
+            "abc123.",
+            "abc123.0123456789abcdeF",
+            "abc123.0123456789abcde",
+            "abc123.0123456789abcdee",
+            "abc124.0123456789abcdef",
+            "ABC123.0123456789abcdef",
+        ] {
             assert_eq!(ask(token, secret(&[])), None, "{token}");
         }
         let changes: &[(&str, Option<&str>)] = &[

@@ -93,9 +93,8 @@ pub struct Authenticator {
 impl Authenticator {
     pub fn new(config: Config, objects: Arc<dyn Objects>, clock: SharedClock) -> Result<Authenticator, ConfigError> {
         let audiences = if config.audiences.is_empty() { config.issuers.clone() } else { config.audiences };
-        let service_accounts = (!config.service_account_keys.is_empty()).then(|| {
-            Verifier::new(config.service_account_keys, config.issuers, audiences.clone(), config.lookup, objects.clone(), clock.clone())
-        });
+        let service_accounts = (!config.service_account_keys.is_empty())
+            .then(|| Verifier::new(config.service_account_keys, config.issuers, audiences.clone(), config.lookup, objects.clone(), clock.clone()));
         Ok(Authenticator {
             certificates: config.client_ca.map(|pem| x509::Verifier::new(&pem)).transpose()?,
             token_file: config.token_file.map(|path| TokenFile::read(&path)).transpose()?,
@@ -153,7 +152,9 @@ impl Authenticator {
             Ok(None) => {}
             Err(error) => errors.push(error),
         }
-        if self.bootstrap_tokens && let Some(user) = agnostic(bootstrap_token::user(token, &*self.objects, self.clock.now())) {
+        if self.bootstrap_tokens
+            && let Some(user) = agnostic(bootstrap_token::user(token, &*self.objects, self.clock.now()))
+        {
             return Ok(holder(user));
         }
         Err(Unauthorized(aggregate(&errors).unwrap_or_else(|| "invalid bearer token".to_owned())))
@@ -209,9 +210,8 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {
-    let says = |name, word: &str| {
-        headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).is_some_and(|value| value.to_ascii_lowercase().contains(word))
-    };
+    let says =
+        |name, word: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).is_some_and(|value| value.to_ascii_lowercase().contains(word));
     says(header::CONNECTION, "upgrade") && says(header::UPGRADE, "websocket")
 }
 

@@ -338,10 +338,7 @@ fn audiences_must_meet() {
     assert!(ask(json!(["api"])).is_ok());
     assert!(ask(json!(["vault", "api2"])).is_ok());
     assert_eq!(ask(json!(["vault"])).unwrap_err(), "token audiences [\"vault\"] is invalid for the target audiences [\"api\" \"api2\"]");
-    assert_eq!(
-        ask(json!(["vault", "x"])).unwrap_err(),
-        "token audiences [\"vault\" \"x\"] is invalid for the target audiences [\"api\" \"api2\"]"
-    );
+    assert_eq!(ask(json!(["vault", "x"])).unwrap_err(), "token audiences [\"vault\" \"x\"] is invalid for the target audiences [\"api\" \"api2\"]");
 }
 
 #[test]
@@ -493,11 +490,14 @@ fn discovery_tells_how_to_verify() {
 fn bootstrap_tokens_are_one_more_kind() {
     let world = world();
     let data = |text: &str| json!(base64::engine::general_purpose::STANDARD.encode(text));
-    world.fake.put("secrets", json!({
-        "metadata": {"namespace": "kube-system", "name": "bootstrap-token-abc123"},
-        "type": "bootstrap.kubernetes.io/token",
-        "data": {"token-id": data("abc123"), "token-secret": data("0123456789abcdef"), "usage-bootstrap-authentication": data("true")},
-    }));
+    world.fake.put(
+        "secrets",
+        json!({
+            "metadata": {"namespace": "kube-system", "name": "bootstrap-token-abc123"},
+            "type": "bootstrap.kubernetes.io/token",
+            "data": {"token-id": data("abc123"), "token-secret": data("0123456789abcdef"), "usage-bootstrap-authentication": data("true")},
+        }),
+    );
     let user = world.bearer("abc123.0123456789abcdef").unwrap().unwrap();
     assert_eq!(user, User::new("system:bootstrap:abc123", &["system:bootstrappers", "system:authenticated"]));
     assert_eq!(world.bearer("abc123.0123456789abcdee").unwrap_err(), "invalid bearer token");

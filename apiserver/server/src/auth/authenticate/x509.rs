@@ -47,7 +47,7 @@ impl Verifier {
 
     /// Whose certificate this is.
     pub fn user(&self, peer: &PeerCertificate, now: jiff::Timestamp) -> Result<Option<Arc<User>>, String> {
-        let verified = peer.verified.get_or_init(|| self.verify(&peer.chain, now)).as_ref().map_err(Clone::clone)?;
+        let verified = peer.verified(|| self.verify(peer.chain(), now))?;
         if now.as_second() < verified.not_before || now.as_second() > verified.not_after {
             return Err("x509: certificate has expired or is not yet valid".to_owned());
         }
@@ -65,13 +65,11 @@ impl Verifier {
 fn read(der: &CertificateDer) -> Result<Verified, String> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|error| format!("x509: {error}"))?;
     let subject = certificate.subject();
-    let text = |value: &x509_parser::x509::AttributeTypeAndValue| {
-        value.as_str().map(str::to_owned).map_err(|_| "x509: the subject holds what is no text".to_owned())
-    };
+    let text =
+        |value: &x509_parser::x509::AttributeTypeAndValue| value.as_str().map(str::to_owned).map_err(|_| "x509: the subject holds what is no text".to_owned());
     let name = subject.iter_common_name().last().map(text).transpose()?.unwrap_or_default();
     let groups = subject.iter_organization().map(text).collect::<Result<Vec<_>, _>>()?;
-    let uids: Vec<String> =
-        subject.iter_attributes().filter(|value| value.attr_type().to_id_string() == UID_OID).map(text).collect::<Result<_, _>>()?;
+    let uids: Vec<String> = subject.iter_attributes().filter(|value| value.attr_type().to_id_string() == UID_OID).map(text).collect::<Result<_, _>>()?;
     let uid = match uids.as_slice() {
         [] => String::new(),
         [uid] if uid.is_empty() => return Err("UID cannot be an empty string".to_owned()),

@@ -86,9 +86,7 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
     if write.user.in_group(SYSTEM_MASTERS) || write.old.is_some_and(|old| only_collector_fields(write.new, old)) {
         return Ok(());
     }
-    let read = |value: &Value| {
-        Written::deserialize(value).map_err(|error| Status::internal(format!("cannot read the {}: {error}", write.kind.resource())))
-    };
+    let read = |value: &Value| Written::deserialize(value).map_err(|error| Status::internal(format!("cannot read the {}: {error}", write.kind.resource())));
     let new = read(write.new)?;
     match write.kind {
         Kind::Role | Kind::ClusterRole => {
@@ -236,9 +234,11 @@ mod tests {
             "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"alice\" (groups=[\"dev\" \"system:authenticated\"]) is attempting to \
              grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"list\"]}"
         );
-        assert!(try_write("alice", Kind::Role, role("named2", "get | core | secrets | only more"), None).unwrap_err().ends_with(
-            "\n{APIGroups:[\"\"], Resources:[\"secrets\"], ResourceNames:[\"more\"], Verbs:[\"get\"]}"
-        ));
+        assert!(
+            try_write("alice", Kind::Role, role("named2", "get | core | secrets | only more"), None)
+                .unwrap_err()
+                .ends_with("\n{APIGroups:[\"\"], Resources:[\"secrets\"], ResourceNames:[\"more\"], Verbs:[\"get\"]}")
+        );
         let (old, new) = (role("special", "get | core | pods"), role("special", "get | core | nodes"));
         assert_eq!(try_write("binder", Kind::Role, new.clone(), Some(old.clone())), Ok(()));
         assert!(try_write("binder", Kind::Role, new, None).is_err(), "escalate on one name does not hold for a create");

@@ -53,8 +53,16 @@ mod tests {
             ..Attributes::default()
         };
         let table = [
-            (attributes("list", "", "pods", "", "default", ""), "", r#"pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the namespace "default""#),
-            (attributes("get", "", "nodes", "", "", "x"), "", r#"nodes "x" is forbidden: User "bob" cannot get resource "nodes" in API group "" at the cluster scope"#),
+            (
+                attributes("list", "", "pods", "", "default", ""),
+                "",
+                r#"pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the namespace "default""#,
+            ),
+            (
+                attributes("get", "", "nodes", "", "", "x"),
+                "",
+                r#"nodes "x" is forbidden: User "bob" cannot get resource "nodes" in API group "" at the cluster scope"#,
+            ),
             (
                 attributes("get", "apps", "deployments", "scale", "a", "x"),
                 "why",

@@ -191,7 +191,9 @@ impl Authorizer for NodeAuthorizer {
         if node.is_empty() {
             return no(&format!("unknown node for user {}", quote(&asked.user.name)));
         }
-        if asked.resource_request && let Some(decision) = self.resource(node, asked) {
+        if asked.resource_request
+            && let Some(decision) = self.resource(node, asked)
+        {
             return decision;
         }
         match self.rules.iter().any(|rule| rule::allows(rule, asked)) {
@@ -202,9 +204,7 @@ impl Authorizer for NodeAuthorizer {
 
     fn rules(&self, user: &User, _: &str) -> Rules {
         match node_identity(user) {
-            Some(_) => {
-                Rules { incomplete: true, errors: vec!["node authorizer does not support user rule resolution".to_owned()], ..Rules::default() }
-            }
+            Some(_) => Rules { incomplete: true, errors: vec!["node authorizer does not support user rule resolution".to_owned()], ..Rules::default() },
             None => Rules::default(),
         }
     }

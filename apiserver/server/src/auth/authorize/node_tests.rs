@@ -42,8 +42,15 @@ fn cluster() -> Fake {
         .with("pods", mirror)
         .with("pods", pod("a", "two", "n2", json!({"volumes": [{"name": "a", "secret": {"secretName": "twos"}}]})))
         .with("pods", json!({"metadata": {"namespace": "a", "name": "unbound"}, "spec": {"volumes": [{"secret": {"secretName": "floating"}}]}}))
-        .with("persistentvolumes", volume("pv1", "data", json!({"csi": {"nodeStageSecretRef": {"namespace": "store", "name": "stage"},
-            "controllerExpandSecretRef": {"namespace": "store", "name": "controller"}}})))
+        .with(
+            "persistentvolumes",
+            volume(
+                "pv1",
+                "data",
+                json!({"csi": {"nodeStageSecretRef": {"namespace": "store", "name": "stage"},
+            "controllerExpandSecretRef": {"namespace": "store", "name": "controller"}}}),
+            ),
+        )
         .with("persistentvolumes", volume("pv2", "other", json!({"rbd": {"secretRef": {"name": "rbd"}}})))
         .with("persistentvolumes", json!({"metadata": {"name": "pv3"}, "spec": {}}))
         .with("volumeattachments.storage.k8s.io", json!({"metadata": {"name": "va1"}, "spec": {"nodeName": "n1"}}))
@@ -148,7 +155,10 @@ fn changes_are_seen_at_once() {
     assert!(ask(&authorizer, "get secrets a/twos").allowed());
     fake.remove("pods", "a", "two");
     assert!(!ask(&authorizer, "get secrets a/twos").allowed());
-    fake.put("persistentvolumes", json!({"metadata": {"name": "pv2"}, "spec": {"claimRef": {"namespace": "a", "name": "data"}, "rbd": {"secretRef": {"name": "rbd"}}}}));
+    fake.put(
+        "persistentvolumes",
+        json!({"metadata": {"name": "pv2"}, "spec": {"claimRef": {"namespace": "a", "name": "data"}, "rbd": {"secretRef": {"name": "rbd"}}}}),
+    );
     assert!(ask(&authorizer, "get secrets a/rbd").allowed());
 }
 

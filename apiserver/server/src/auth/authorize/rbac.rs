@@ -65,8 +65,11 @@ struct Role {
     rules: Vec<PolicyRule>,
 }
 
-/// Parsed objects of one resource by namespace and name, with the revision that was parsed.
-struct Parsed<T>(HashMap<(Arc<str>, Arc<str>), (u64, Result<Arc<T>, String>)>);
+/// Namespace and name.
+type Name = (Arc<str>, Arc<str>);
+
+/// Parsed objects of one resource, with the revision that was parsed; an error says why an object cannot be read.
+struct Parsed<T>(HashMap<Name, (u64, Result<Arc<T>, String>)>);
 
 impl<T: DeserializeOwned> Parsed<T> {
     /// The present objects of `resource`, those unchanged since `before` not parsed again.
@@ -248,12 +251,16 @@ impl Rbac {
     fn with<T>(&self, work: impl FnOnce(&Snapshot) -> T) -> T {
         let fresh = |snapshot: &Option<Arc<Snapshot>>| snapshot.as_ref().is_some_and(|snapshot| snapshot.versions == self.versions());
         let present = self.snapshot.load();
-        if fresh(&present) && let Some(snapshot) = &*present {
+        if fresh(&present)
+            && let Some(snapshot) = &*present
+        {
             return work(snapshot);
         }
         let _making = self.making.lock();
         let present = self.snapshot.load_full();
-        if fresh(&present) && let Some(snapshot) = &present {
+        if fresh(&present)
+            && let Some(snapshot) = &present
+        {
             return work(snapshot);
         }
         // The versions are taken before the objects: a change in between is seen as one more change.
@@ -305,12 +312,7 @@ impl Authorizer for Rbac {
     fn rules(&self, user: &User, namespace: &str) -> Rules {
         let (rules, errors) = self.rules_for(user, namespace);
         let part = |keep: fn(&PolicyRule) -> bool| rules.iter().filter(|rule| keep(rule)).cloned().collect();
-        Rules {
-            resource: part(|rule| !rule.resources.is_empty()),
-            non_resource: part(|rule| !rule.non_resource_urls.is_empty()),
-            incomplete: false,
-            errors,
-        }
+        Rules { resource: part(|rule| !rule.resources.is_empty()), non_resource: part(|rule| !rule.non_resource_urls.is_empty()), incomplete: false, errors }
     }
 }
 
@@ -378,17 +380,17 @@ mod tests {
 
     #[test]
     fn reasons_name_the_binding() {
-        let fake = Fake::default()
-            .cluster_role("pods", &["get | core | pods"])
-            .cluster_bind("crew", "pods", &["User other", "Group crew"])
-            .bind("a", "here", "ClusterRole", "pods", &["ServiceAccount local"]);
+        let fake = Fake::default().cluster_role("pods", &["get | core | pods"]).cluster_bind("crew", "pods", &["User other", "Group crew"]).bind(
+            "a",
+            "here",
+            "ClusterRole",
+            "pods",
+            &["ServiceAccount local"],
+        );
         let rbac = Rbac::new(Arc::new(fake));
         let reason = |name: &str, groups: &[&str]| ask(&rbac, &User::new(name, groups), "get", "pods", "a").reason().to_owned();
         assert_eq!(reason("x", &["crew"]), r#"RBAC: allowed by ClusterRoleBinding "crew" of ClusterRole "pods" to Group "crew""#);
-        assert_eq!(
-            reason("system:serviceaccount:a:local", &[]),
-            r#"RBAC: allowed by RoleBinding "here/a" of ClusterRole "pods" to ServiceAccount "local/a""#
-        );
+        assert_eq!(reason("system:serviceaccount:a:local", &[]), r#"RBAC: allowed by RoleBinding "here/a" of ClusterRole "pods" to ServiceAccount "local/a""#);
         assert_eq!(reason("x", &[]), "");
     }
 

@@ -117,10 +117,7 @@ fn rules_are_listed() {
     assert_eq!(status["resourceRules"].as_array().unwrap().len(), 4);
     assert_eq!(status.get("evaluationError"), None);
     let status = self_subject_rules(&authorizers, &User::new("bob", &[]), "a").unwrap();
-    assert_eq!(
-        status["evaluationError"],
-        "[clusterrole.rbac.authorization.k8s.io \"lost\" not found, role.rbac.authorization.k8s.io \"nosuch\" not found]"
-    );
+    assert_eq!(status["evaluationError"], "[clusterrole.rbac.authorization.k8s.io \"lost\" not found, role.rbac.authorization.k8s.io \"nosuch\" not found]");
     let status = self_subject_rules(&authorizers, &User::new("system:node:n", &["system:nodes"]), "a").unwrap();
     assert_eq!((&status["incomplete"], &status["evaluationError"]), (&json!(true), &json!("node authorizer does not support user rule resolution")));
     assert_eq!(self_subject_rules(&authorizers, &User::default(), "").unwrap_err().message, "no namespace on request");

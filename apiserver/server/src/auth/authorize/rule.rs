@@ -70,11 +70,7 @@ fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
         }
     }
     for url in &rule.non_resource_urls {
-        parts.extend(rule.verbs.iter().map(|verb| PolicyRule {
-            verbs: vec![verb.clone()],
-            non_resource_urls: vec![url.clone()],
-            ..PolicyRule::default()
-        }));
+        parts.extend(rule.verbs.iter().map(|verb| PolicyRule { verbs: vec![verb.clone()], non_resource_urls: vec![url.clone()], ..PolicyRule::default() }));
     }
     parts
 }
@@ -216,7 +212,11 @@ mod tests {
             (&["* | * | *"], &["get | core | pods", "* | * | *"], &[]),
             (&["* | * | *"], &["get : /x"], &["get : /x"]),
             (&["get list | core | configmaps"], &["get | core | configmaps"], &[]),
-            (&["get | core | configmaps"], &["get list | core | configmaps secrets"], &["list | core | configmaps", "get | core | secrets", "list | core | secrets"]),
+            (
+                &["get | core | configmaps"],
+                &["get list | core | configmaps secrets"],
+                &["list | core | configmaps", "get | core | secrets", "list | core | secrets"],
+            ),
             (&["get | core | secrets | only"], &["get | core | secrets | only more"], &["get | core | secrets | more"]),
             (&["get | core | secrets | only"], &["get | core | secrets"], &["get | core | secrets"]),
             (&["get | core | secrets"], &["get | core | secrets | only"], &[]),

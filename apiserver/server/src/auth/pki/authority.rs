@@ -134,8 +134,7 @@ impl Authority {
             return Err(PkiError::SignerExpired(end));
         }
         let end = if seconds < SHORT { now + seconds } else { now + seconds - BACKDATE };
-        let template =
-            Template { subject, key, not_before: now - BACKDATE, not_after: end.min(self.facts.not_after), usages, sans, authority: false };
+        let template = Template { subject, key, not_before: now - BACKDATE, not_after: end.min(self.facts.not_after), usages, sans, authority: false };
         let issuer = Issuer { subject: &self.facts.subject, key_id: self.facts.key_id.as_deref(), key: &self.key };
         certificate::sign(&template, &issuer, &SystemRandom::new())
     }

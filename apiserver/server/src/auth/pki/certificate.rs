@@ -7,7 +7,12 @@ use std::net::IpAddr;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
-use x509_parser::{certificate::X509Certificate, extensions::{GeneralName, ParsedExtension}, prelude::FromDer, time::ASN1Time};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer,
+    time::ASN1Time,
+};
 use yasna::{DERWriter, Tag};
 
 use super::PkiError;
@@ -234,7 +239,9 @@ fn extensions(writer: &mut yasna::DERWriterSeq, template: &Template, issuer_key_
         });
     });
     add(&[2, 5, 29, 19], true, constraints);
-    if template.authority && let Ok(key) = PublicKey::from_spki(&template.key) {
+    if template.authority
+        && let Ok(key) = PublicKey::from_spki(&template.key)
+    {
         add(&[2, 5, 29, 14], false, yasna::construct_der(|writer| writer.write_bytes(&key_id(&key))));
     }
     if let Some(id) = issuer_key_id {
@@ -313,8 +320,8 @@ impl Request {
     pub fn from_pem(pem: &[u8]) -> Result<Request, PkiError> {
         use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject};
         let der = CertificateSigningRequestDer::from_pem_slice(pem).map_err(|error| PkiError::Request(error.to_string()))?;
-        let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(&der)
-            .map_err(|error| PkiError::Request(error.to_string()))?;
+        let (_, request) =
+            x509_parser::certification_request::X509CertificationRequest::from_der(&der).map_err(|error| PkiError::Request(error.to_string()))?;
         request.verify_signature().map_err(|error| PkiError::RequestSignature(error.to_string()))?;
         let info = &request.certification_request_info;
         let text = |value: &x509_parser::x509::AttributeTypeAndValue| value.as_str().unwrap_or_default().to_owned();

@@ -38,8 +38,7 @@ fn a_folder_is_filled_once() {
     }
     let mut files: Vec<String> = fs::read_dir(&pki_folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
-    let expected =
-        ["apiserver-kubelet-client.crt", "apiserver-kubelet-client.key", "apiserver.crt", "apiserver.key", "ca.crt", "ca.key", "sa.key", "sa.pub"];
+    let expected = ["apiserver-kubelet-client.crt", "apiserver-kubelet-client.key", "apiserver.crt", "apiserver.key", "ca.crt", "ca.key", "sa.key", "sa.pub"];
     assert_eq!(files, expected, "nothing half-written stays");
 
     let serving = facts(&first.serving);

@@ -15,20 +15,33 @@ use rustls::{
 };
 
 use super::{Issued, PkiError};
+use crate::auth::authenticate::x509::Verified;
 
-/// The certificate that a client showed on a connection, first its own, then what leads to an authority. Made once a connection.
+/// The certificate that a client showed on a connection, first its own, then what leads to an authority. Made once a connection;
+/// clones share what was found out about it.
+#[derive(Clone, Debug)]
+pub struct PeerCertificate(Arc<Peer>);
+
 #[derive(Debug)]
-pub struct PeerCertificate {
-    pub chain: Vec<CertificateDer<'static>>,
-    /// Filled by the authenticator at the connection's first request.
-    pub(crate) verified: OnceLock<Result<crate::auth::authenticate::x509::Verified, String>>,
+struct Peer {
+    chain: Vec<CertificateDer<'static>>,
+    verified: OnceLock<Result<Verified, String>>,
 }
 
 impl PeerCertificate {
     /// From what `rustls::ServerConnection::peer_certificates` has; `None` when the client showed none.
     pub fn from_chain(chain: Option<&[CertificateDer<'_>]>) -> Option<PeerCertificate> {
         let chain: Vec<_> = chain?.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        (!chain.is_empty()).then(|| PeerCertificate { chain, verified: OnceLock::new() })
+        (!chain.is_empty()).then(|| PeerCertificate(Arc::new(Peer { chain, verified: OnceLock::new() })))
+    }
+
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+
+    /// What `verify` said the first time.
+    pub(crate) fn verified(&self, verify: impl FnOnce() -> Result<Verified, String>) -> Result<&Verified, String> {
+        self.0.verified.get_or_init(verify).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -37,6 +50,11 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PkiError
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = read.map_err(|error| PkiError::Certificate(error.to_string()))?;
     if certificates.is_empty() { Err(PkiError::NoCertificate) } else { Ok(certificates) }
+}
+
+/// The private key of a pair.
+pub fn private_key(pair: &Issued) -> Result<PrivateKeyDer<'static>, PkiError> {
+    PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| PkiError::Tls(error.to_string()))
 }
 
 /// The authorities of a PEM file.

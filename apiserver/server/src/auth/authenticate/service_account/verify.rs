@@ -17,17 +17,11 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use skiff_api::machinery::{
-    clock::SharedClock,
-    field::go_quoted,
-    meta::Meta,
-    status::Status,
-    time,
-};
+use skiff_api::machinery::{clock::SharedClock, field::go_quoted, meta::Meta, status::Status, time};
 use skiff_storage::Object;
 use subtle::ConstantTimeEq;
 
-use super::claims::{Claims, LEGACY_ISSUER};
+use super::claims::{Claims, Kubernetes, LEGACY_ISSUER};
 use crate::auth::{
     ALL_SERVICE_ACCOUNTS, Objects, SERVICE_ACCOUNT_GROUP_PREFIX, SERVICE_ACCOUNT_PREFIX, User,
     authenticate::{Holder, audience_error},
@@ -42,8 +36,7 @@ const LEEWAY: i64 = 60;
 const REMEMBERED: usize = 16_384;
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 const INVALIDATED: &str = "service account token has been invalidated";
-const AUTO_GENERATED: &str =
-    "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.";
+const AUTO_GENERATED: &str = "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.";
 
 pub struct Verifier {
     keys: Vec<PublicKey>,
@@ -58,14 +51,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    pub fn new(
-        keys: Vec<PublicKey>,
-        issuers: Vec<String>,
-        audiences: Vec<String>,
-        lookup: bool,
-        objects: Arc<dyn Objects>,
-        clock: SharedClock,
-    ) -> Verifier {
+    pub fn new(keys: Vec<PublicKey>, issuers: Vec<String>, audiences: Vec<String>, lookup: bool, objects: Arc<dyn Objects>, clock: SharedClock) -> Verifier {
         Verifier { keys, issuers, audiences, lookup, objects, clock, verified: Mutex::default() }
     }
 
@@ -158,24 +144,7 @@ impl Verifier {
         if self.gone(&stored)? {
             return Err(format!("service account {namespace}/{} has been deleted", account.name));
         }
-        for (reference, resource, namespace, what) in [
-            (&said.secret, "secrets", namespace, ("secret", "secret ref")),
-            (&said.pod, "pods", namespace, ("pod", "pod ref")),
-            // The node of a pod's token is there for information.
-            (if said.pod.is_none() { &said.node } else { &None }, "nodes", "", ("node", "node ref")),
-        ] {
-            let Some(reference) = reference else {
-                continue;
-            };
-            let object = self.objects.get(resource, namespace, &reference.name).ok_or(INVALIDATED)?;
-            if uid(&object) != reference.uid {
-                let kind = if what.0 == "secret" { "secret UID" } else if what.0 == "pod" { "pod UID" } else { "node UID" };
-                return Err(format!("{kind} ({}) does not match service account {} claim ({})", uid(&object), what.1, reference.uid));
-            }
-            if self.gone(&object)? {
-                return Err(INVALIDATED.to_owned());
-            }
-        }
+        self.check_references(said)?;
         let mut user = account_user(namespace, &account.name, &account.uid);
         let mut tell = |key: &str, value: &str| drop(user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]));
         if !claims.jti.is_empty() {
@@ -192,6 +161,27 @@ impl Verifier {
             }
         }
         Ok(user)
+    }
+
+    /// That what the token is bound to is still there.
+    fn check_references(&self, said: &Kubernetes) -> Result<(), String> {
+        // The node of a pod's token is there for information.
+        let node = if said.pod.is_none() { said.node.as_ref() } else { None };
+        let references = [("secret", said.secret.as_ref()), ("pod", said.pod.as_ref()), ("node", node)];
+        for (kind, reference) in references {
+            let Some(reference) = reference else {
+                continue;
+            };
+            let namespace = if kind == "node" { "" } else { &said.namespace };
+            let object = self.objects.get(&format!("{kind}s"), namespace, &reference.name).ok_or(INVALIDATED)?;
+            if uid(&object) != reference.uid {
+                return Err(format!("{kind} UID ({}) does not match service account {kind} ref claim ({})", uid(&object), reference.uid));
+            }
+            if self.gone(&object)? {
+                return Err(INVALIDATED.to_owned());
+            }
+        }
+        Ok(())
     }
 
     fn legacy(&self, token: &str, claims: &Claims, warnings: &mut Vec<String>) -> Result<User, String> {

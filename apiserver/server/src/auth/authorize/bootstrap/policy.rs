@@ -13,13 +13,8 @@ const EVENTS: &str = "create patch update | core events.k8s.io | events";
 pub const AGGREGATED: &[&str] = &["admin", "edit", "view"];
 
 /// The cluster roles that bear an aggregation label, and for which aggregated role.
-pub const AGGREGATE_TO: &[(&str, &str)] = &[
-    ("edit", "admin"),
-    ("system:aggregate-to-admin", "admin"),
-    ("system:aggregate-to-edit", "edit"),
-    ("system:aggregate-to-view", "view"),
-    ("view", "edit"),
-];
+pub const AGGREGATE_TO: &[(&str, &str)] =
+    &[("edit", "admin"), ("system:aggregate-to-admin", "admin"), ("system:aggregate-to-edit", "edit"), ("system:aggregate-to-view", "view"), ("view", "edit")];
 
 pub const CLUSTER_ROLES: &[RoleRow] = &[
     ("cluster-admin", &["* | * | *", "* : *"]),
@@ -70,19 +65,14 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
     ("system:auth-delegator", &["create | authentication.k8s.io | tokenreviews", "create | authorization.k8s.io | subjectaccessreviews"]),
     (
         "system:basic-user",
-        &[
-            "create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews",
-            "create | authentication.k8s.io | selfsubjectreviews",
-        ],
+        &["create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews", "create | authentication.k8s.io | selfsubjectreviews"],
     ),
     ("system:certificates.k8s.io:certificatesigningrequests:nodeclient", &["create | certificates.k8s.io | certificatesigningrequests/nodeclient"]),
     ("system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", &["create | certificates.k8s.io | certificatesigningrequests/selfnodeclient"]),
     ("system:certificates.k8s.io:kube-apiserver-client-approver", &["approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client"]),
     (
         "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
-        &[
-            "approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet",
-        ],
+        &["approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet"],
     ),
     ("system:certificates.k8s.io:kubelet-serving-approver", &["approve | certificates.k8s.io | signers | kubernetes.io/kubelet-serving"]),
     ("system:certificates.k8s.io:legacy-unknown-approver", &["approve | certificates.k8s.io | signers | kubernetes.io/legacy-unknown"]),
@@ -149,10 +139,7 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
     ),
     (
         "system:monitoring",
-        &[
-            "get : /flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz",
-            "get | core | nodes/metrics",
-        ],
+        &["get : /flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz", "get | core | nodes/metrics"],
     ),
     (
         "system:node",
@@ -209,9 +196,7 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
     ("system:public-info-viewer", &["get : /healthz /livez /readyz /version /version/"]),
     (
         "system:service-account-issuer-discovery",
-        &[
-            "get : /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
-        ],
+        &["get : /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"],
     ),
     (
         "system:volume-scheduler",
@@ -328,12 +313,7 @@ pub const CONTROLLERS: &[RoleRow] = &[
     ),
     (
         "endpoint-controller",
-        &[
-            "get list watch | core | pods services",
-            "create delete get list update watch | core | endpoints",
-            "create | core | endpoints/restricted",
-            EVENTS,
-        ],
+        &["get list watch | core | pods services", "create delete get list update watch | core | endpoints", "create | core | endpoints/restricted", EVENTS],
     ),
     (
         "endpointslice-controller",
@@ -358,12 +338,7 @@ pub const CONTROLLERS: &[RoleRow] = &[
     ),
     (
         "ephemeral-volume-controller",
-        &[
-            "get list watch | core | pods",
-            "update | core | pods/finalizers",
-            "create get list watch | core | persistentvolumeclaims",
-            EVENTS,
-        ],
+        &["get list watch | core | pods", "update | core | pods/finalizers", "create get list watch | core | persistentvolumeclaims", EVENTS],
     ),
     (
         "expand-controller",
@@ -400,10 +375,7 @@ pub const CONTROLLERS: &[RoleRow] = &[
     ),
     (
         "legacy-service-account-token-cleaner",
-        &[
-            "get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking",
-            "delete patch | core | secrets",
-        ],
+        &["get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking", "delete patch | core | secrets"],
     ),
     (
         "namespace-controller",
@@ -441,12 +413,7 @@ pub const CONTROLLERS: &[RoleRow] = &[
     ("pv-protection-controller", &["get list update watch | core | persistentvolumes", EVENTS]),
     (
         "pvc-protection-controller",
-        &[
-            "get list update watch | core | persistentvolumeclaims",
-            "update | core | persistentvolumeclaims/status",
-            "get list watch | core | pods",
-            EVENTS,
-        ],
+        &["get list update watch | core | persistentvolumeclaims", "update | core | persistentvolumeclaims/status", "get list watch | core | pods", EVENTS],
     ),
     (
         "replicaset-controller",
@@ -552,7 +519,8 @@ pub const ROLES: &[(&str, &str, &[&str])] = &[
     ("kube-system", "system:controller:token-cleaner", &["delete get list watch | core | secrets", EVENTS]),
 ];
 
-const LEADER: &[&str] = &["create get list update watch | coordination.k8s.io | leases", "create get list update watch | coordination.k8s.io | leasecandidates"];
+const LEADER: &[&str] =
+    &["create get list update watch | coordination.k8s.io | leases", "create get list update watch | coordination.k8s.io | leasecandidates"];
 
 /// Role bindings: the namespace, the name, the role of that namespace, the subjects.
 pub const ROLE_BINDINGS: &[(&str, &str, &str, &str)] = &[

@@ -1,17 +1,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
-use crate::auth::{Attributes, Authorizer, User, authorize::Authorizers, testing::Fake};
-
-/// Whatever is compared comes from outside of the project: the folder with recordings of the real server.
-fn recorded(file: &str) -> Option<Vec<Value>> {
-    let Ok(folder) = std::env::var("UPSTREAM_DATA") else {
-        eprintln!("skipped: UPSTREAM_DATA is not set to the folder of recordings");
-        return None;
-    };
-    let text = std::fs::read_to_string(format!("{folder}/recorded/{file}")).unwrap();
-    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
-}
+use crate::auth::{
+    Attributes, Authorizer, User,
+    authorize::Authorizers,
+    testing::{Fake, recorded},
+};
 
 #[test]
 fn the_policy_is_upstreams() {
@@ -113,9 +107,8 @@ fn the_policy_admits_whom_it_should() {
 
 #[test]
 fn reconciling_only_adds() {
-    let find = |name: &str, kind: &str| {
-        bootstrap_objects().into_iter().find(|(_, _, object)| object["metadata"]["name"] == name && object["kind"] == kind).unwrap().2
-    };
+    let find =
+        |name: &str, kind: &str| bootstrap_objects().into_iter().find(|(_, _, object)| object["metadata"]["name"] == name && object["kind"] == kind).unwrap().2;
     let dns = find("system:kube-dns", "ClusterRole");
     assert_eq!(reconcile(&dns, None), Reconcile::Create(dns.clone()));
     assert_eq!(reconcile(&dns, Some(&dns)), Reconcile::Nothing);
