@@ -129,7 +129,10 @@ async fn logs_pods_and_figures() {
     let (code, text) = node.get(SERVER, "/containerLogs/default/p/bad").await;
     assert_eq!(code, 400);
     assert!(text.starts_with("container \"bad\" in pod \"p\" is waiting to start: "), "{text}");
-    assert_eq!(node.get(SERVER, "/containerLogs/default/p/c?previous=true").await, (400, "previous terminated container \"c\" in pod \"p\" not found".to_owned()));
+    assert_eq!(
+        node.get(SERVER, "/containerLogs/default/p/c?previous=true").await,
+        (400, "previous terminated container \"c\" in pod \"p\" not found".to_owned())
+    );
     let pods: Value = serde_json::from_str(&node.get(SERVER, "/pods").await.1).unwrap();
     assert_eq!(pods["items"][0]["metadata"]["name"], "p");
     let summary: Value = serde_json::from_str(&node.get(SERVER, "/stats/summary").await.1).unwrap();

@@ -91,12 +91,8 @@ impl ControlPlane {
     /// Writes the admin context.
     pub fn write_kubeconfig(&self, path: &std::path::Path) -> anyhow::Result<()> {
         let admin = self.server.pki.admin()?;
-        let access = super::kubeconfig::Access {
-            server: self.url(),
-            ca_pem: &self.server.pki.serving_ca,
-            certificate_pem: &admin.certificate,
-            key_pem: &admin.key,
-        };
+        let access =
+            super::kubeconfig::Access { server: self.url(), ca_pem: &self.server.pki.serving_ca, certificate_pem: &admin.certificate, key_pem: &admin.key };
         super::kubeconfig::merge(path, &access)
     }
 }

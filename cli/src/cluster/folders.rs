@@ -78,7 +78,9 @@ impl Folders {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 let holder = self.record().map(|record| format!(" (process {})", record.pid)).unwrap_or_default();
-                bail!("the data folder {shown} is held by another process{holder}; end it with `skiff down --data-dir {shown}` or choose another folder with --data-dir")
+                bail!(
+                    "the data folder {shown} is held by another process{holder}; end it with `skiff down --data-dir {shown}` or choose another folder with --data-dir"
+                )
             }
             Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }

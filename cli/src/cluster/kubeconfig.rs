@@ -37,7 +37,11 @@ pub fn merge(path: &Path, access: &Access) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
     };
-    let mut config: Value = if text.trim().is_empty() { Value::Mapping(Mapping::new()) } else { serde_yaml_ng::from_str(&text).with_context(|| format!("{shown} is no kubeconfig"))? };
+    let mut config: Value = if text.trim().is_empty() {
+        Value::Mapping(Mapping::new())
+    } else {
+        serde_yaml_ng::from_str(&text).with_context(|| format!("{shown} is no kubeconfig"))?
+    };
     let top = config.as_mapping_mut().with_context(|| format!("{shown} is no kubeconfig"))?;
     top.entry("apiVersion".into()).or_insert("v1".into());
     top.entry("kind".into()).or_insert("Config".into());
@@ -73,7 +77,13 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     }
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let beside = real.with_extension(format!("skiff-{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).with_context(|| format!("cannot write beside {shown}"))?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .with_context(|| format!("cannot write beside {shown}"))?;
     file.write_all(text.as_bytes())?;
     if let Ok(old) = std::fs::metadata(&real) {
         let _ = file.set_permissions(std::fs::Permissions::from_mode(old.permissions().mode() & 0o777));
@@ -90,7 +100,11 @@ mod tests {
     fn leaves_the_rest_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
-        std::fs::write(&path, "apiVersion: v1\nkind: Config\nclusters:\n- name: other\n  cluster: {server: https://a}\ncontexts: null\ncurrent-context: other\nextensions: [1]\n").unwrap();
+        std::fs::write(
+            &path,
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: other\n  cluster: {server: https://a}\ncontexts: null\ncurrent-context: other\nextensions: [1]\n",
+        )
+        .unwrap();
         let access = Access { server: "https://127.0.0.1:1".into(), ca_pem: "ca", certificate_pem: "cert", key_pem: "key" };
         merge(&path, &access).unwrap();
         merge(&path, &access).unwrap();

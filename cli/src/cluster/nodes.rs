@@ -62,7 +62,14 @@ pub async fn network(folders: &Folders, cluster_cidr: IpNet, service_cidr: IpNet
 }
 
 /// Starts an agent for each name.
-pub async fn start_real(server: &Running, folders: &Folders, network: ClusterNetwork, names: &[String], port: u16, service_cidr: IpNet) -> anyhow::Result<RealNodes> {
+pub async fn start_real(
+    server: &Running,
+    folders: &Folders,
+    network: ClusterNetwork,
+    names: &[String],
+    port: u16,
+    service_cidr: IpNet,
+) -> anyhow::Result<RealNodes> {
     let network = Arc::new(network);
     let stop = CancellationToken::new();
     let mut nodes = Vec::new();
@@ -157,6 +164,12 @@ async fn route(view: Arc<ClusterView>, network: Arc<ClusterNetwork>, names: Vec<
 }
 
 impl RealNodes {
+    /// The address of the first node.
+    pub fn first_ip(&self) -> Option<String> {
+        let addresses = &self.nodes.first()?.0.agent.addresses;
+        addresses.iter().find(|address| address.type_ == "InternalIP").map(|address| address.address.clone())
+    }
+
     /// Ends agents, containers and networks; what pods stored and images stay.
     pub async fn end(mut self) {
         self.stop.cancel();
@@ -191,7 +204,12 @@ impl RealNodes {
 /// Takes away every mount below a folder, the deepest first.
 fn unmount_below(folder: &std::path::Path) {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut mounts: Vec<PathBuf> = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(path.replace("\\040", " "))).filter(|path| path.starts_with(folder)).collect();
+    let mut mounts: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|path| PathBuf::from(path.replace("\\040", " ")))
+        .filter(|path| path.starts_with(folder))
+        .collect();
     mounts.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
     for path in mounts {
         if let Err(error) = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH) {

@@ -98,7 +98,13 @@ async fn up(flags: Parsed) -> anyhow::Result<()> {
     let wish = wish(&flags)?;
     let _held = wish.folders.hold()?;
     let mut story = Story::begin();
-    println!("Starting a cluster of {} {}node{} in {}", wish.names.len(), if wish.simulated { "simulated " } else { "" }, if wish.names.len() == 1 { "" } else { "s" }, wish.folders.data.display());
+    println!(
+        "Starting a cluster of {} {}node{} in {}",
+        wish.names.len(),
+        if wish.simulated { "simulated " } else { "" },
+        if wish.names.len() == 1 { "" } else { "s" },
+        wish.folders.data.display()
+    );
     let mut plan = Plan::new(&wish.folders);
     plan.server.listen = vec![wish.listen];
     let cluster_cidr = *plan.controllers.cluster_cidrs.first().context("no cluster network")?;
@@ -183,10 +189,13 @@ async fn live(
         () = stop.cancelled() => return Ok(()),
     };
     println!("Ready after {:.0} ms. Context \"skiff\" is in {}", story.total(), kubeconfig.display());
-    println!("\nTry:\n  skiff get pods -A -o wide\n  skiff create deployment web --image=skiff.local/shop:v1 --replicas=2\n  {}", match &url {
-        Some(url) => format!("curl {url}"),
-        None => "skiff get events -A".into(),
-    });
+    println!(
+        "\nTry:\n  skiff get pods -A -o wide\n  skiff create deployment web --image=skiff.local/shop:v1 --replicas=2\n  {}",
+        match &url {
+            Some(url) => format!("curl {url}"),
+            None => "skiff get events -A".into(),
+        }
+    );
     println!("Ctrl-C ends it.");
     wish.folders.write_record(&Record {
         pid: std::process::id(),

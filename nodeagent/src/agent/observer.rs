@@ -69,7 +69,12 @@ struct Pods {
     listings: u64,
 }
 
-async fn observe(runtime: SharedRuntime, mut incoming: mpsc::UnboundedReceiver<Request>, mut events: broadcast::Receiver<RuntimeEvent>, stop: CancellationToken) {
+async fn observe(
+    runtime: SharedRuntime,
+    mut incoming: mpsc::UnboundedReceiver<Request>,
+    mut events: broadcast::Receiver<RuntimeEvent>,
+    stop: CancellationToken,
+) {
     let mut pods = Pods::default();
     loop {
         let mut refreshes = Vec::new();

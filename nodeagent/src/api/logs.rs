@@ -163,7 +163,12 @@ fn log_of(handle: &Handle, container: &str, previous: bool) -> Result<(String, P
 }
 
 fn waiting(status: &k8s_openapi::api::core::v1::PodStatus, container: &str) -> Option<String> {
-    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten()).chain(status.ephemeral_container_statuses.iter().flatten());
+    let all = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten())
+        .chain(status.ephemeral_container_statuses.iter().flatten());
     let status = all.into_iter().find(|status| status.name == container)?;
     Some(status.state.as_ref()?.waiting.as_ref()?.reason.clone().unwrap_or_default())
 }

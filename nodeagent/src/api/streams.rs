@@ -70,7 +70,8 @@ pub async fn exec(State(shared): State<Shared>, Path((namespace, pod, container)
 pub async fn attach(State(shared): State<Shared>, Path((namespace, pod, container)): Path<(String, String, String)>, request: Request) -> Response {
     let mut spec = exec_spec(&request);
     spec.command.clear();
-    let tty = shared.node.pod_named(&namespace, &pod).and_then(|handle| names::find_container(&handle.pod(), &container)).and_then(|(_, container)| container.tty);
+    let tty =
+        shared.node.pod_named(&namespace, &pod).and_then(|handle| names::find_container(&handle.pod(), &container)).and_then(|(_, container)| container.tty);
     spec.tty = tty.unwrap_or(false);
     spec.stderr &= !spec.tty;
     remote_command(&shared, running(&shared.node, &namespace, &pod, &container), spec, Way::Attach, request)
@@ -154,7 +155,11 @@ pub async fn port_forward(State(shared): State<Shared>, Path((namespace, pod)): 
         Ok(protocol) => protocol,
         Err(refusal) => return *refusal,
     };
-    let ports: Vec<u16> = values(&request, "ports").iter().chain(&values(&request, "port")).flat_map(|list| list.split(',').filter_map(|port| port.parse().ok()).collect::<Vec<_>>()).collect();
+    let ports: Vec<u16> = values(&request, "ports")
+        .iter()
+        .chain(&values(&request, "port"))
+        .flat_map(|list| list.split(',').filter_map(|port| port.parse().ok()).collect::<Vec<_>>())
+        .collect();
     let old = forward::WEBSOCKET.iter().find(|(name, _)| *name == protocol).map(|(_, framing)| *framing);
     if kind == Kind::WebSocket && old.is_some() && ports.is_empty() {
         return refuse(StatusCode::BAD_REQUEST, "query parameter \"port\" is required");

@@ -3,6 +3,7 @@
 //! Invariant: everything it makes bears the prefix `skiff` and is gone after `Network::clear`.
 
 pub mod cluster;
+pub mod dns;
 pub mod link;
 pub mod nft;
 pub mod ns;

@@ -68,7 +68,8 @@ pub async fn keep_status(node: Arc<Context>, mut current: NodeStatus) {
         if due || status::differs(&current, &fresh) {
             match write(&node, &fresh).await {
                 Ok(answer) => {
-                    let ready = |status: &NodeStatus| status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+                    let ready =
+                        |status: &NodeStatus| status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
                     if written.is_some() && ready(&current) != ready(&fresh) {
                         let (reason, word) = if ready(&fresh) { ("NodeReady", "NodeReady") } else { ("NodeNotReady", "NodeNotReady") };
                         event(&node, reason, format!("Node {} status is now: {word}", node.config.node_name));

@@ -61,7 +61,12 @@ pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod
     }
     if let Some(get) = &handler.http_get {
         return request(container, pod_ip, get).await.map_err(|error| {
-            format!("HTTP lifecycle hook ({}) for Container {:?} in Pod {:?} failed - error: {error}", get.path.as_deref().unwrap_or_default(), container.name, describe(pod))
+            format!(
+                "HTTP lifecycle hook ({}) for Container {:?} in Pod {:?} failed - error: {error}",
+                get.path.as_deref().unwrap_or_default(),
+                container.name,
+                describe(pod)
+            )
         });
     }
     if let Some(sleep) = &handler.sleep {

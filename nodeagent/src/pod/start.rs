@@ -9,14 +9,15 @@ use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use super::{
     containers::Waiting,
-    env, expand::expand,
+    env,
+    expand::expand,
     fields::Known,
-    files, hooks, kill,
+    files,
     handle::Handle,
+    hooks, kill,
     names::{self, describe, is_host_network, name, namespace, spec, uid},
     publish::publish,
-    pull,
-    resources, sandbox,
+    pull, resources, sandbox,
     security::{self, ImageUser},
     view::annotation,
 };
@@ -96,7 +97,10 @@ fn crash_loop(node: &Context, handle: &Handle, pod: &Pod, container: &Container)
     let message = format!("Back-off restarting failed container {} in pod {}", container.name, describe(pod));
     node.events.record(names::container_reference(pod, &container.name), Type::Warning, "BackOff", message);
     let delay = go_seconds(state.backoff.delay(key).as_secs());
-    Some(Waiting { reason: "CrashLoopBackOff".to_owned(), message: format!("back-off {delay} restarting failed container={} pod={}", container.name, describe(pod)) })
+    Some(Waiting {
+        reason: "CrashLoopBackOff".to_owned(),
+        message: format!("back-off {delay} restarting failed container={} pod={}", container.name, describe(pod)),
+    })
 }
 
 /// `1m20s`, as Go prints so many seconds.

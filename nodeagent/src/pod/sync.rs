@@ -370,7 +370,9 @@ async fn collect_garbage(node: &Context, handle: &Handle) {
             tracing::debug!(%error, path = %container.log_path.display(), "log of a dead container not removed");
         }
     }
-    let all_anew = view.sandboxes.len() > 1 && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready) && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
+    let all_anew = view.sandboxes.len() > 1
+        && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
+        && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
     if all_anew {
         for old in &view.sandboxes[1..] {
             if let Err(error) = node.runtime.remove_sandbox(&old.id).await {

@@ -119,7 +119,13 @@ pub async fn websocket(io: impl Io, version: Version, framing: Framing, spec: &E
     });
     let outlets = Outlets::WebSocket(outbound);
     // An empty message tells the client that all is set up.
-    let first = if spec.stdout { STDOUT } else if spec.stderr && !spec.tty { STDERR } else { ERROR };
+    let first = if spec.stdout {
+        STDOUT
+    } else if spec.stderr && !spec.tty {
+        STDERR
+    } else {
+        ERROR
+    };
     if outlets.write(first, Bytes::new()).await.is_err() {
         tracing::debug!("client left before its command began");
     }
@@ -275,7 +281,10 @@ fn last_words(version: Version, exit: &Exit, command: &[String]) -> Option<Strin
 mod tests {
     use futures::FutureExt;
 
-    use super::{super::spdy::tests::{Client, Seen}, *};
+    use super::{
+        super::spdy::tests::{Client, Seen},
+        *,
+    };
 
     /// A process that answers what it is told, in capitals.
     fn shouting(code: i32) -> Streams {
@@ -319,7 +328,10 @@ mod tests {
     #[tokio::test]
     async fn over_a_websocket() {
         use futures::{SinkExt, StreamExt};
-        use tokio_tungstenite::{WebSocketStream, tungstenite::{Message, protocol::Role}};
+        use tokio_tungstenite::{
+            WebSocketStream,
+            tungstenite::{Message, protocol::Role},
+        };
         let (near, far) = tokio::io::duplex(1 << 16);
         let spec = ExecSpec { stdin: true, stdout: true, ..Default::default() };
         let server = tokio::spawn(async move {

@@ -27,7 +27,9 @@ pub enum Kind {
 
 /// What the request wants to become; `None` when it wants to stay what it is.
 pub fn kind(headers: &HeaderMap) -> Option<Kind> {
-    let has = |name: HeaderName, word: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| value.to_ascii_lowercase().contains(word));
+    let has = |name: HeaderName, word: &str| {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| value.to_ascii_lowercase().contains(word))
+    };
     if !has(header::CONNECTION, "upgrade") {
         return None;
     }
@@ -56,7 +58,11 @@ pub fn choose<'a>(kind: Kind, headers: &HeaderMap, spoken: &[&'a str]) -> Result
         (Some(chosen), _, _) => Ok(chosen),
         (None, true, Some(oldest)) => Ok(oldest),
         _ => {
-            let mut refusal = Response::new(Body::from(format!("unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{}]", offered.join(" "), spoken.join(" "))));
+            let mut refusal = Response::new(Body::from(format!(
+                "unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{}]",
+                offered.join(" "),
+                spoken.join(" ")
+            )));
             *refusal.status_mut() = StatusCode::FORBIDDEN;
             for protocol in spoken {
                 if let Ok(value) = HeaderValue::from_str(protocol) {
