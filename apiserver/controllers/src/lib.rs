@@ -17,10 +17,12 @@ pub mod options;
 pub mod owners;
 pub mod pods;
 pub mod queue;
+pub mod quota;
 pub mod reflect;
 pub mod runner;
 
 mod affinity;
+mod clusterrole_aggregation;
 mod cronjob;
 mod daemonset;
 mod deployment;

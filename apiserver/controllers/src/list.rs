@@ -6,7 +6,7 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    cronjob, daemonset, deployment, disruption, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc,
+    clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota,
     replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished,
 };
 
@@ -43,6 +43,8 @@ pub const CONTROLLERS: &[Controller] = &[
     on("cronjob-controller", "cronjob", cronjob::start),
     on("ttl-after-finished-controller", "ttl-after-finished", ttl_after_finished::start),
     on("disruption-controller", "disruption", disruption::start),
+    on("resourcequota-controller", "resourcequota", quota::start),
+    on("clusterrole-aggregation-controller", "clusterrole-aggregation", clusterrole_aggregation::start),
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),
