@@ -29,6 +29,7 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod endpointslice;
+mod endpointslice_mirroring;
 mod fraction;
 mod gc;
 mod history;
@@ -46,6 +47,7 @@ mod statefulset;
 mod taint_eviction;
 mod tolerations;
 mod ttl_after_finished;
+mod volume;
 
 use std::sync::Arc;
 
