@@ -82,7 +82,7 @@ fn run(args: &[String]) {
     for (name, case) in CASES.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))) {
         let started = Instant::now();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a tokio runtime");
-        let outcome = runtime.block_on(AssertUnwindSafe(tokio::time::timeout(DEADLINE, case())).catch_unwind());
+        let outcome = runtime.block_on(AssertUnwindSafe(async { tokio::time::timeout(DEADLINE, case()).await }).catch_unwind());
         let verdict = match outcome {
             Ok(Ok(())) => "ok",
             Ok(Err(_)) => "HUNG",

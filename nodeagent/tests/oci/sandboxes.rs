@@ -78,7 +78,7 @@ pub async fn mounts() {
     let world = World::new().await;
     let pod = world.pod().await;
     let (folder, file) = (world.path("host"), world.path("hosts"));
-    fs::create_dir(&folder).unwrap();
+    fs::create_dir_all(folder.join("deeper")).unwrap();
     fs::write(folder.join("a"), "from the host\n").unwrap();
     fs::write(&file, "10.1.2.3 pod\n").unwrap();
     let spec = ContainerSpec {

@@ -122,13 +122,16 @@ impl World {
     pub async fn exec(&self, container: &str, command: &[&str], input: Option<&str>) -> (i32, String, String) {
         let spec = ExecSpec { command: strings(command), tty: false, stdin: input.is_some(), stdout: true, stderr: true };
         let mut streams = self.runtime.exec(container, spec).await.expect("the command starts");
-        if let (Some(input), Some(mut stdin)) = (input, streams.stdin.take()) {
-            stdin.write_all(input.as_bytes()).await.expect("stdin takes it");
-            stdin.shutdown().await.expect("stdin closes");
-        }
         let (mut out, mut err) = (String::new(), String::new());
-        let (mut stdout, mut stderr) = (streams.stdout.expect("stdout"), streams.stderr.expect("stderr"));
-        let (a, b) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+        let (mut stdout, mut stderr) = (streams.stdout.take().expect("stdout"), streams.stderr.take().expect("stderr"));
+        let stdin = streams.stdin.take();
+        let feed = async {
+            if let (Some(input), Some(mut stdin)) = (input, stdin) {
+                stdin.write_all(input.as_bytes()).await.expect("stdin takes it");
+                stdin.shutdown().await.expect("stdin closes");
+            }
+        };
+        let (a, b, ()) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err), feed);
         a.and(b).expect("the output is read");
         (streams.exit.await.expect("an exit code"), out, err)
     }
@@ -253,6 +256,9 @@ impl Layer {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_size(bytes.len() as u64);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         match target {
             Some(target) => self.0.append_link(&mut header, path, target).expect("a link"),
             None => self.0.append_data(&mut header, path, bytes).expect("an entry"),

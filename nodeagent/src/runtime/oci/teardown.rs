@@ -46,7 +46,16 @@ impl Inner {
                 tokio::time::sleep(LOOK).await;
             }
         }
+        self.reap_shim(sandbox);
         self.settle(&record)
+    }
+
+    /// Where this agent is the first process of its namespace, the shims' remains are its own to collect.
+    fn reap_shim(&self, sandbox: &str) {
+        if let Ok(Some(shim)) = state::read_if_there::<ShimRecord>(&self.dir(sandbox).shim()) {
+            // Elsewhere it is not our child.
+            let _ = nix::sys::wait::waitpid(Pid::from_raw(shim.pid), Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+        }
     }
 
     /// Whether the sandbox's shim is dead; then its containers have been settled.

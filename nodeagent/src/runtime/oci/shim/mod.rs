@@ -11,6 +11,7 @@ mod log;
 mod output;
 mod pause;
 mod reaper;
+mod reasons;
 mod streams;
 
 use std::{
