@@ -53,6 +53,13 @@ pub async fn exec_with_streams() {
     let refused = world.runtime.exec(&id, spec.clone()).await.err().unwrap();
     let wanted = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nowhere\": executable file not found in $PATH: unknown";
     assert_eq!(refused.to_string(), wanted);
+    // What nobody waits for any more is ended.
+    let sleep = ExecSpec { command: crate::world::strings(&["sleep", "4321"]), stdout: true, stderr: true, ..ExecSpec::default() };
+    let streams = world.runtime.exec(&id, sleep).await.unwrap();
+    let sleeps = async || world.exec(&id, &["sh", "-c", "ps | grep -c 'sleep 432[1]'"], None).await.1;
+    assert_eq!(sleeps().await, "1\n");
+    drop(streams);
+    until("it is gone", async || (sleeps().await == "0\n").then_some(())).await;
     world.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
     assert!(world.runtime.exec(&id, spec).await.err().unwrap().to_string().contains("container is in CONTAINER_EXITED state"));
     world.finish().await;

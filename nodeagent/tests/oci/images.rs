@@ -156,7 +156,7 @@ pub async fn pulling() {
     registry.push(&saved(&world), "team/app:v1", &["--format=oci"]);
     let name = format!("{}/team/app:v1", registry.address);
     let image = world.images.pull(&name, &[]).await.unwrap();
-    assert_eq!(image.tags, [name.clone()]);
+    assert_eq!(image.tags, std::slice::from_ref(&name));
     assert!(image.digests[0].starts_with(&format!("{}/team/app@sha256:", registry.address)), "{image:?}");
     let pod = world.pod().await;
     assert_eq!(world.run(&pod, ContainerSpec { image_id: image.id.clone(), ..world.script("cat /above") }).await.1, "stdout F from the upper layer\n");

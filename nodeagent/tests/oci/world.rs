@@ -161,6 +161,26 @@ impl World {
     }
 }
 
+/// A test that has failed leaves nothing either; one that has passed has nothing left.
+impl Drop for World {
+    fn drop(&mut self) {
+        for sandbox in fs::read_dir(self.path("run")).into_iter().flatten().flatten() {
+            let shim = fs::read(sandbox.path().join("shim.json")).ok().and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+            if let Some(pid) = shim.and_then(|shim| shim["pid"].as_i64()) {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL);
+            }
+        }
+        let script = format!(
+            "g='*{}*'; for i in 1 2 3; do find /sys/fs/cgroup -path \"$g\" -name cgroup.procs -exec cat {{}} + 2>/dev/null | sort -u | xargs -r kill -9 2>/dev/null; \
+             find /sys/fs/cgroup -depth -path \"$g\" -type d -exec rmdir {{}} + 2>/dev/null; done; \
+             grep -o '{}[^ ]*' /proc/mounts | xargs -r umount -l",
+            self.cgroup,
+            self.folder.path().display()
+        );
+        let _ = Command::new("sh").args(["-c", &script]).status();
+    }
+}
+
 fn open(folder: &Path, cgroup: &str, images: &Store) -> OciRuntime {
     let config = OciConfig { run_dir: folder.join("run"), data_dir: folder.join("data"), cgroup: cgroup.to_owned() };
     OciRuntime::open(config, images.clone()).expect("the runtime opens")

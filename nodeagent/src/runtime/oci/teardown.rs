@@ -114,10 +114,10 @@ impl Inner {
             failures.note("a container", self.discard_container(&dir, &id).map_err(io::Error::other));
         }
         failures.note("its /dev/shm", unmount(&dir.shm()));
-        if let Ok(record) = self.sandbox(sandbox) {
-            if !self.cgroup_is_shared(&record) {
-                failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
-            }
+        if let Ok(record) = self.sandbox(sandbox)
+            && !self.cgroup_is_shared(&record)
+        {
+            failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
         }
         failures.note("its folder", remove_all(&dir.0));
         self.stopping.lock().remove(sandbox);
