@@ -1,0 +1,22 @@
+//! MutatingAdmissionPolicyBinding: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "admissionregistration.k8s.io",
+    version: "v1",
+    kind: "MutatingAdmissionPolicyBinding",
+    plural: "mutatingadmissionpolicybindings",
+    singular: "mutatingadmissionpolicybinding",
+    short_names: &[],
+    categories: &["api-extensions"],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "admissionregistration.v1.MutatingAdmissionPolicyBinding",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { allow_unconditional_update: false, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,22 @@
+//! CustomResourceDefinition: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "apiextensions.k8s.io",
+    version: "v1",
+    kind: "CustomResourceDefinition",
+    plural: "customresourcedefinitions",
+    singular: "customresourcedefinition",
+    short_names: &["crd", "crds"],
+    categories: &["api-extensions"],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[Subresource::Status],
+    schema: "apiextensions.v1.CustomResourceDefinition",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

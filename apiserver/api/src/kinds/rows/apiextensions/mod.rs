@@ -1,0 +1,3 @@
+//! The kinds of the group `apiextensions`.
+
+pub mod custom_resource_definition;

@@ -1,0 +1,3 @@
+//! The kinds of the group `apiregistration`.
+
+pub mod api_service;

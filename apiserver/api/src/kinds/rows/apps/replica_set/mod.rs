@@ -1,0 +1,22 @@
+//! ReplicaSet: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs, subresource::SCALE};
+
+pub const KIND: Kind = Kind {
+    group: "apps",
+    version: "v1",
+    kind: "ReplicaSet",
+    plural: "replicasets",
+    singular: "replicaset",
+    short_names: &["rs"],
+    categories: &["all"],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
+    schema: "apps.v1.ReplicaSet",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

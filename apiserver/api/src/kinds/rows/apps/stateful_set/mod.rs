@@ -1,0 +1,22 @@
+//! StatefulSet: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs, subresource::SCALE};
+
+pub const KIND: Kind = Kind {
+    group: "apps",
+    version: "v1",
+    kind: "StatefulSet",
+    plural: "statefulsets",
+    singular: "statefulset",
+    short_names: &["sts"],
+    categories: &["all"],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
+    schema: "apps.v1.StatefulSet",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,22 @@
+//! CertificateSigningRequest: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "certificates.k8s.io",
+    version: "v1",
+    kind: "CertificateSigningRequest",
+    plural: "certificatesigningrequests",
+    singular: "certificatesigningrequest",
+    short_names: &["csr"],
+    categories: &[],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[Subresource::Approval, Subresource::Status],
+    schema: "certificates.v1.CertificateSigningRequest",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,3 @@
+//! The kinds of the group `certificates`.
+
+pub mod certificate_signing_request;

@@ -1,0 +1,22 @@
+//! Endpoints: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Endpoints",
+    plural: "endpoints",
+    singular: "endpoints",
+    short_names: &["ep"],
+    categories: &[],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "core.v1.Endpoints",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,22 @@
+//! Event: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Event",
+    plural: "events",
+    singular: "event",
+    short_names: &["ev"],
+    categories: &[],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "core.v1.Event",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

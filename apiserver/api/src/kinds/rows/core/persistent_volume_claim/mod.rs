@@ -1,0 +1,22 @@
+//! PersistentVolumeClaim: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "PersistentVolumeClaim",
+    plural: "persistentvolumeclaims",
+    singular: "persistentvolumeclaim",
+    short_names: &["pvc"],
+    categories: &[],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[Subresource::Status],
+    schema: "core.v1.PersistentVolumeClaim",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

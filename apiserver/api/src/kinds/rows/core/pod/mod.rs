@@ -1,0 +1,33 @@
+//! Pod: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Pod",
+    plural: "pods",
+    singular: "pod",
+    short_names: &["po"],
+    categories: &["all"],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[
+        Subresource::Attach,
+        Subresource::Binding,
+        Subresource::EphemeralContainers,
+        Subresource::Eviction,
+        Subresource::Exec,
+        Subresource::Log,
+        Subresource::PortForward,
+        Subresource::Proxy("PodProxyOptions"),
+        Subresource::Resize,
+        Subresource::Status,
+    ],
+    schema: "core.v1.Pod",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,22 @@
+//! Secret: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Secret",
+    plural: "secrets",
+    singular: "secret",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "core.v1.Secret",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy::DEFAULT,
+    stored_as: None,
+    storage_version: None,
+};

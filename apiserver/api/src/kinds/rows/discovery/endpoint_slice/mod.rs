@@ -1,0 +1,22 @@
+//! EndpointSlice: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "discovery.k8s.io",
+    version: "v1",
+    kind: "EndpointSlice",
+    plural: "endpointslices",
+    singular: "endpointslice",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "discovery.v1.EndpointSlice",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy::DEFAULT,
+    stored_as: None,
+    storage_version: None,
+};

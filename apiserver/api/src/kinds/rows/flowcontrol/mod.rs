@@ -1,0 +1,4 @@
+//! The kinds of the group `flowcontrol`.
+
+pub mod flow_schema;
+pub mod priority_level_configuration;

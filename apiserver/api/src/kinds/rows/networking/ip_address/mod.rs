@@ -1,0 +1,22 @@
+//! IPAddress: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "networking.k8s.io",
+    version: "v1",
+    kind: "IPAddress",
+    plural: "ipaddresses",
+    singular: "ipaddress",
+    short_names: &["ip"],
+    categories: &[],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "networking.v1.IPAddress",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy::DEFAULT,
+    stored_as: None,
+    storage_version: None,
+};

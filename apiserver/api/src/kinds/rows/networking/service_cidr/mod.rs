@@ -1,0 +1,22 @@
+//! ServiceCIDR: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "networking.k8s.io",
+    version: "v1",
+    kind: "ServiceCIDR",
+    plural: "servicecidrs",
+    singular: "servicecidr",
+    short_names: &[],
+    categories: &[],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[Subresource::Status],
+    schema: "networking.v1.ServiceCIDR",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,3 @@
+//! The kinds of the group `node`.
+
+pub mod runtime_class;

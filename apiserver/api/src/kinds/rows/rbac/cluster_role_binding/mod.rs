@@ -1,0 +1,22 @@
+//! ClusterRoleBinding: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs, strategy};
+
+pub const KIND: Kind = Kind {
+    group: "rbac.authorization.k8s.io",
+    version: "v1",
+    kind: "ClusterRoleBinding",
+    plural: "clusterrolebindings",
+    singular: "clusterrolebinding",
+    short_names: &[],
+    categories: &[],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "rbac.v1.ClusterRoleBinding",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { validate_name: strategy::path_segment, allow_create_on_update: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

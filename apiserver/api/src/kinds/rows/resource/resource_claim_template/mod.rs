@@ -1,0 +1,22 @@
+//! ResourceClaimTemplate: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "resource.k8s.io",
+    version: "v1",
+    kind: "ResourceClaimTemplate",
+    plural: "resourceclaimtemplates",
+    singular: "resourceclaimtemplate",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "resource.v1.ResourceClaimTemplate",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { returns_deleted: true, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

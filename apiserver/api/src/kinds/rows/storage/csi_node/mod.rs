@@ -1,0 +1,22 @@
+//! CSINode: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "storage.k8s.io",
+    version: "v1",
+    kind: "CSINode",
+    plural: "csinodes",
+    singular: "csinode",
+    short_names: &[],
+    categories: &[],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "storage.v1.CSINode",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy { allow_unconditional_update: false, ..Strategy::DEFAULT },
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,22 @@
+//! StorageClass: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "storage.k8s.io",
+    version: "v1",
+    kind: "StorageClass",
+    plural: "storageclasses",
+    singular: "storageclass",
+    short_names: &["sc"],
+    categories: &[],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "storage.v1.StorageClass",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy::DEFAULT,
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,22 @@
+//! VolumeAttributesClass: its row.
+
+use crate::kinds::{Columns, Kind, Strategy, Verbs};
+
+pub const KIND: Kind = Kind {
+    group: "storage.k8s.io",
+    version: "v1",
+    kind: "VolumeAttributesClass",
+    plural: "volumeattributesclasses",
+    singular: "volumeattributesclass",
+    short_names: &["vac"],
+    categories: &[],
+    namespaced: false,
+    verbs: Verbs::All,
+    subresources: &[],
+    schema: "storage.v1.VolumeAttributesClass",
+    selectable: &[],
+    columns: Columns::NAME_AND_AGE,
+    strategy: Strategy::DEFAULT,
+    stored_as: None,
+    storage_version: None,
+};

@@ -1,0 +1,110 @@
+//! What is particular to a kind in the life of its objects, as functions in its row. All work on values in canonical form.
+//!
+//! Follows the strategies of upstream's `pkg/registry/*/*/strategy.go` and `pkg/apis/*/*/defaults.go`.
+
+use serde_json::Value;
+
+use crate::machinery::{field::Errors, names};
+
+/// Texts for the Warning header.
+pub type Warnings = Vec<String>;
+
+/// The functions of a kind. `..Strategy::DEFAULT` fills what a kind does not need.
+#[derive(Debug, Clone, Copy)]
+pub struct Strategy {
+    /// Problems of a name, in the words of `names`. The flag tells a prefix (`generateName`) from a name.
+    pub validate_name: fn(&str, bool) -> Vec<String>,
+    /// Upstream's versioned defaults; runs after each decode, so it is idempotent.
+    pub defaults: fn(&mut Value),
+    /// Clears what a client may not set and sets what the server does. Runs after mutating admission.
+    pub prepare_for_create: fn(&mut Value),
+    /// `(new, old)`; with `has_status` the status was taken from `old` already.
+    pub prepare_for_update: fn(&mut Value, &Value),
+    /// For the `status` subresource: `(new, old)`; what is not status was taken from `old` already.
+    pub prepare_for_status_update: fn(&mut Value, &Value),
+    /// Everything but metadata, which is validated for all kinds alike.
+    pub validate: fn(&Value) -> Errors,
+    /// `(new, old)`.
+    pub validate_update: fn(&Value, &Value) -> Errors,
+    pub validate_status_update: fn(&Value, &Value) -> Errors,
+    /// `(new, old)`.
+    pub warnings: fn(&Value, Option<&Value>) -> Warnings,
+    /// The main resource leaves `status` alone and `/status` leaves all else alone.
+    pub has_status: bool,
+    /// A new object may bring its status along (events of nodes made by hand, bound claims).
+    pub keeps_status_on_create: bool,
+    /// Paths that a write of `/status` leaves alone.
+    pub status_reset: &'static [&'static str],
+    /// `metadata.generation` counts changes of what is not metadata or status.
+    pub has_generation: bool,
+    /// An update without resourceVersion overwrites.
+    pub allow_unconditional_update: bool,
+    /// PUT of an absent object makes it.
+    pub allow_create_on_update: bool,
+    /// Seconds of grace that a deletion gives when it says nothing; `None`: objects go at once.
+    pub default_grace: Option<fn(&Value) -> i64>,
+    /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
+    pub skips_grace: fn(&Value) -> bool,
+    /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
+    pub orphan_by_default: bool,
+    /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
+    pub deprecation: Option<&'static str>,
+    /// What is said of a field selector's field that the kind does not have.
+    pub unknown_field: fn(&str) -> String,
+    /// A deletion answers with the object, not with a Status.
+    pub returns_deleted: bool,
+}
+
+impl Strategy {
+    pub const DEFAULT: Strategy = Strategy {
+        validate_name: subdomain,
+        defaults: |_| {},
+        prepare_for_create: |_| {},
+        prepare_for_update: |_, _| {},
+        prepare_for_status_update: |_, _| {},
+        validate: |_| Errors::default(),
+        validate_update: |_, _| Errors::default(),
+        validate_status_update: |_, _| Errors::default(),
+        warnings: |_, _| Vec::new(),
+        has_status: false,
+        keeps_status_on_create: false,
+        status_reset: &["spec"],
+        has_generation: false,
+        allow_unconditional_update: true,
+        allow_create_on_update: false,
+        default_grace: None,
+        skips_grace: |_| false,
+        orphan_by_default: false,
+        deprecation: None,
+        unknown_field: |field| format!("field label not supported: {field}"),
+        returns_deleted: false,
+    };
+}
+
+/// Names that are DNS subdomains.
+pub fn subdomain(name: &str, prefix: bool) -> Vec<String> {
+    names::is_dns1123_subdomain(&masked(name, prefix))
+}
+
+/// Names that are DNS labels.
+pub fn label(name: &str, prefix: bool) -> Vec<String> {
+    names::is_dns1123_label(&masked(name, prefix))
+}
+
+/// Names that are path segments (RBAC).
+pub fn path_segment(name: &str, prefix: bool) -> Vec<String> {
+    if prefix { names::is_path_segment_prefix(name) } else { names::is_path_segment_name(name) }
+}
+
+/// Services before 1.36's relaxation.
+pub fn dns1035(name: &str, prefix: bool) -> Vec<String> {
+    names::is_dns1035_label(&masked(name, prefix))
+}
+
+/// A prefix may end with a dash, because more comes after it.
+fn masked(name: &str, prefix: bool) -> String {
+    match name.strip_suffix('-') {
+        Some(rest) if prefix && !rest.is_empty() => format!("{rest}a"),
+        _ => name.into(),
+    }
+}

@@ -1,0 +1,85 @@
+//! The subresources that a row may have: their names, verbs and the kinds they speak.
+
+/// Where a kind keeps what its `scale` shows.
+#[derive(Debug)]
+pub struct Scale {
+    /// JSON path of the wanted count, below the object.
+    pub spec_replicas: &'static [&'static str],
+    pub status_replicas: &'static [&'static str],
+    /// The selector: a `LabelSelector` or (replicationcontrollers) a plain map.
+    pub selector: &'static [&'static str],
+}
+
+/// The usual place.
+pub const SCALE: Scale = Scale { spec_replicas: &["spec", "replicas"], status_replicas: &["status", "replicas"], selector: &["spec", "selector"] };
+
+#[derive(Debug)]
+pub enum Subresource {
+    Status,
+    Scale(&'static Scale),
+    /// namespaces: the list of `spec.finalizers`.
+    Finalize,
+    /// certificatesigningrequests.
+    Approval,
+    Binding,
+    Eviction,
+    EphemeralContainers,
+    Resize,
+    /// serviceaccounts.
+    Token,
+    Log,
+    Exec,
+    Attach,
+    PortForward,
+    /// pods, services, nodes; the kind of its options.
+    Proxy(&'static str),
+}
+
+impl Subresource {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Subresource::Status => "status",
+            Subresource::Scale(_) => "scale",
+            Subresource::Finalize => "finalize",
+            Subresource::Approval => "approval",
+            Subresource::Binding => "binding",
+            Subresource::Eviction => "eviction",
+            Subresource::EphemeralContainers => "ephemeralcontainers",
+            Subresource::Resize => "resize",
+            Subresource::Token => "token",
+            Subresource::Log => "log",
+            Subresource::Exec => "exec",
+            Subresource::Attach => "attach",
+            Subresource::PortForward => "portforward",
+            Subresource::Proxy(_) => "proxy",
+        }
+    }
+
+    pub fn verbs(&self) -> &'static [&'static str] {
+        match self {
+            Subresource::Status | Subresource::Scale(_) | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
+                &["get", "patch", "update"]
+            }
+            Subresource::Finalize => &["update"],
+            Subresource::Binding | Subresource::Eviction | Subresource::Token => &["create"],
+            Subresource::Log => &["get"],
+            Subresource::Exec | Subresource::Attach | Subresource::PortForward => &["create", "get"],
+            Subresource::Proxy(_) => &["create", "delete", "get", "patch", "update"],
+        }
+    }
+
+    /// `(group, version, kind)` of what it speaks; `None`: the parent's own kind.
+    pub fn kind(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self {
+            Subresource::Scale(_) => Some(("autoscaling", "v1", "Scale")),
+            Subresource::Eviction => Some(("policy", "v1", "Eviction")),
+            Subresource::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
+            Subresource::Binding => Some(("", "v1", "Binding")),
+            Subresource::Exec => Some(("", "v1", "PodExecOptions")),
+            Subresource::Attach => Some(("", "v1", "PodAttachOptions")),
+            Subresource::PortForward => Some(("", "v1", "PodPortForwardOptions")),
+            Subresource::Proxy(kind) => Some(("", "v1", kind)),
+            _ => None,
+        }
+    }
+}

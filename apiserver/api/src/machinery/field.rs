@@ -1,0 +1,276 @@
+//! Validation errors that name a field: the list that every validation fills, and the words it is reported in.
+//!
+//! Invariant: the text of an error is upstream's to the letter.
+//! Follows `staging/src/k8s.io/apimachinery/pkg/util/validation/field/{errors,path}.go`.
+
+use std::fmt::{self, Write};
+
+use serde_json::{Value, json};
+
+/// Where a value stands. Lives on the stack; costs nothing until an error is written.
+#[derive(Clone, Copy)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    at: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Name(&'a str),
+    Index(usize),
+    Key(&'a str),
+}
+
+impl<'a> Path<'a> {
+    /// `Path::new("spec")`; dots may join several names.
+    pub const fn new(name: &'a str) -> Path<'a> {
+        Path { parent: None, at: Step::Name(name) }
+    }
+    pub fn child<'b>(&'b self, name: &'b str) -> Path<'b> {
+        Path { parent: Some(self), at: Step::Name(name) }
+    }
+    pub fn index(&self, index: usize) -> Path<'_> {
+        Path { parent: Some(self), at: Step::Index(index) }
+    }
+    /// A map's key: `metadata.labels[app]`.
+    pub fn key<'b>(&'b self, key: &'b str) -> Path<'b> {
+        Path { parent: Some(self), at: Step::Key(key) }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.at {
+            Step::Name(name) => {
+                // an empty root stands for "no prefix"
+                let inner = self.parent.is_some_and(|parent| !parent.is_blank());
+                if inner { write!(f, ".{name}") } else { f.write_str(name) }
+            }
+            Step::Index(index) => write!(f, "[{index}]"),
+            Step::Key(key) => write!(f, "[{key}]"),
+        }
+    }
+}
+
+impl Path<'_> {
+    fn is_blank(&self) -> bool {
+        matches!(self.at, Step::Name("")) && self.parent.is_none_or(Path::is_blank)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    NotFound,
+    Required,
+    Duplicate,
+    Invalid,
+    NotSupported,
+    Forbidden,
+    TooLong,
+    TooMany,
+    Internal,
+    TypeInvalid,
+}
+
+impl Kind {
+    /// The cause's `reason`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Kind::NotFound => "FieldValueNotFound",
+            Kind::Required => "FieldValueRequired",
+            Kind::Duplicate => "FieldValueDuplicate",
+            Kind::Invalid => "FieldValueInvalid",
+            Kind::NotSupported => "FieldValueNotSupported",
+            Kind::Forbidden => "FieldValueForbidden",
+            Kind::TooLong => "FieldValueTooLong",
+            Kind::TooMany => "FieldValueTooMany",
+            Kind::Internal => "InternalError",
+            Kind::TypeInvalid => "FieldValueTypeInvalid",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Kind::NotFound => "Not found",
+            Kind::Required => "Required value",
+            Kind::Duplicate => "Duplicate value",
+            Kind::Invalid | Kind::TypeInvalid => "Invalid value",
+            Kind::NotSupported => "Unsupported value",
+            Kind::Forbidden => "Forbidden",
+            Kind::TooLong => "Too long",
+            Kind::TooMany => "Too many",
+            Kind::Internal => "Internal error",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Error {
+    pub kind: Kind,
+    pub field: String,
+    /// The value found, for the kinds that show it.
+    pub value: Option<Value>,
+    pub detail: String,
+}
+
+impl Error {
+    /// The message without the field's name.
+    pub fn body(&self) -> String {
+        let mut out = self.kind.words().to_string();
+        if !matches!(self.kind, Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal)
+            && let Some(value) = &self.value
+        {
+            let _ = match value {
+                Value::String(text) => write!(out, ": {}", go_quoted(text)),
+                other => write!(out, ": {other}"),
+            };
+        }
+        if !self.detail.is_empty() {
+            let _ = write!(out, ": {}", self.detail);
+        }
+        out
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.body())
+    }
+}
+
+/// Go's `%q`.
+pub fn go_quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                let _ = write!(out, "\\x{:02x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// What a validation found. Empty means valid.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Errors(pub Vec<Error>);
+
+impl Errors {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn push(&mut self, kind: Kind, path: &Path, value: Option<Value>, detail: impl Into<String>) {
+        self.0.push(Error { kind, field: path.to_string(), value, detail: detail.into() });
+    }
+    pub fn required(&mut self, path: &Path, detail: impl Into<String>) {
+        self.push(Kind::Required, path, None, detail);
+    }
+    pub fn invalid(&mut self, path: &Path, value: impl Into<Value>, detail: impl Into<String>) {
+        self.push(Kind::Invalid, path, Some(value.into()), detail);
+    }
+    /// One `invalid` for each of `details` (what the checks of `names` answer).
+    pub fn invalid_all<D: Into<String>>(&mut self, path: &Path, value: &str, details: impl IntoIterator<Item = D>) {
+        for detail in details {
+            self.invalid(path, value, detail);
+        }
+    }
+    pub fn forbidden(&mut self, path: &Path, detail: impl Into<String>) {
+        self.push(Kind::Forbidden, path, None, detail);
+    }
+    pub fn duplicate(&mut self, path: &Path, value: impl Into<Value>) {
+        self.push(Kind::Duplicate, path, Some(value.into()), "");
+    }
+    pub fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
+        self.push(Kind::NotFound, path, Some(value.into()), "");
+    }
+    /// `Unsupported value: "x": supported values: "a", "b"`; the values are shown sorted, as upstream does.
+    pub fn not_supported(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
+        let mut sorted = supported.to_vec();
+        sorted.sort_unstable();
+        let quoted: Vec<String> = sorted.iter().map(|s| go_quoted(s)).collect();
+        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+        self.push(Kind::NotSupported, path, Some(value.into()), detail);
+    }
+    /// `Too long: may not be more than N bytes`.
+    pub fn too_long(&mut self, path: &Path, max: i64) {
+        let detail = match max {
+            i64::MIN..=-1 => "value is too long".into(),
+            1 => "may not be more than 1 byte".into(),
+            _ => format!("may not be more than {max} bytes"),
+        };
+        self.push(Kind::TooLong, path, None, detail);
+    }
+    /// `Too many: N: must have at most M items`.
+    pub fn too_many(&mut self, path: &Path, actual: i64, max: i64) {
+        let detail = match max {
+            i64::MIN..=-1 => "has too many items".into(),
+            1 => "must have at most 1 item".into(),
+            _ => format!("must have at most {max} items"),
+        };
+        self.push(Kind::TooMany, path, (actual >= 0).then(|| json!(actual)), detail);
+    }
+    pub fn internal(&mut self, path: &Path, detail: impl Into<String>) {
+        self.push(Kind::Internal, path, None, detail);
+    }
+    pub fn type_invalid(&mut self, path: &Path, value: impl Into<Value>, detail: impl Into<String>) {
+        self.push(Kind::TypeInvalid, path, Some(value.into()), detail);
+    }
+    pub fn extend(&mut self, more: Errors) {
+        self.0.extend(more.0);
+    }
+
+    /// As upstream joins several: one stands alone, more stand in brackets; the same text once.
+    pub fn message(&self) -> String {
+        let mut seen: Vec<String> = Vec::new();
+        for error in &self.0 {
+            let text = error.to_string();
+            if !seen.contains(&text) {
+                seen.push(text);
+            }
+        }
+        match seen.len() {
+            1 => seen.remove(0),
+            _ => format!("[{}]", seen.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        let spec = Path::new("spec");
+        let ports = spec.child("ports");
+        let mut errors = Errors::default();
+        errors.required(&ports.index(0).child("name"), "");
+        errors.invalid(&spec.child("replicas"), -1, "must be greater than or equal to 0");
+        errors.not_supported(&spec.child("type"), "x", &["b", "a"]);
+        assert_eq!(
+            errors.message(),
+            r#"[spec.ports[0].name: Required value, spec.replicas: Invalid value: -1: must be greater than or equal to 0, spec.type: Unsupported value: "x": supported values: "a", "b"]"#
+        );
+        let mut errors = Errors::default();
+        errors.invalid(&Path::new("metadata").child("labels").key("a b"), "a b", "no");
+        assert_eq!(errors.message(), r#"metadata.labels[a b]: Invalid value: "a b": no"#);
+    }
+}

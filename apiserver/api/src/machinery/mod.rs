@@ -1,0 +1,15 @@
+//! The machinery that reads every kind: quantities, selectors, patches, schemas, errors, time. No I/O, no async.
+
+pub mod clock;
+pub mod field;
+pub mod gojson;
+pub mod managed_fields;
+pub mod meta;
+pub mod names;
+pub mod object_meta;
+pub mod patch;
+pub mod quantity;
+pub mod schema;
+pub mod selector;
+pub mod status;
+pub mod time;

@@ -1,0 +1,95 @@
+//! Merging one list into another.
+//!
+//! Invariant: a merged list holds no two elements that the patch and the server share an identity for.
+//! Follows upstream's `strategicpatch/patch.go` (mergeSlice and what it calls).
+
+use serde_json::Value;
+
+use super::apply::{Options, merge_map};
+use super::order::{normalize, partition};
+use super::{DIRECTIVE, ElementKind, Meta, StrategicError, Strategy, element_kind, find, merge_value};
+
+/// Merges `patch` into `original` as the field's strategy has it. `deleting`: the patch lists scalars to take out.
+pub(super) fn merge_list(original: Vec<Value>, patch: Vec<Value>, meta: Meta<'_>, deleting: bool, options: Options) -> Result<Vec<Value>, StrategicError> {
+    if meta.strategy != Strategy::Merge && !deleting {
+        return Ok(patch);
+    }
+    if original.is_empty() && patch.is_empty() {
+        return Ok(original);
+    }
+    let kind = element_kind(&[&original, &patch])?;
+    let (merged, patch, original) = if kind == ElementKind::Scalar {
+        if options.merge_parallel_list && deleting {
+            return Ok(original.into_iter().filter(|v| !patch.contains(v)).collect());
+        }
+        let both = original.iter().chain(&patch).cloned().collect();
+        (deduplicate(both), patch, original)
+    } else {
+        if meta.merge_key.is_empty() {
+            return Err(StrategicError::Other("cannot merge lists without merge key for struct".into()));
+        }
+        let (original, patch) = obey_directives(original, patch, meta.merge_key)?;
+        merge_maps(original, patch, meta, options)?
+    };
+    let (in_patch, server_only) = partition(merged, &patch, meta.merge_key)?;
+    normalize(in_patch, server_only, &patch, &original, meta.merge_key, kind)
+}
+
+/// Carries out `$patch` in the elements of a patch; returns the list to merge into and the elements without directives.
+fn obey_directives(mut original: Vec<Value>, patch: Vec<Value>, merge_key: &str) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
+    let (mut plain, mut replace) = (Vec::with_capacity(patch.len()), false);
+    for item in patch {
+        let Some(directive) = item.get(DIRECTIVE) else {
+            plain.push(item);
+            continue;
+        };
+        match directive.as_str() {
+            Some("delete") => {
+                let value = merge_value(&item, merge_key)?;
+                while let Some(at) = find(&original, merge_key, value)? {
+                    original.remove(at);
+                }
+            }
+            Some("replace") => replace = true,
+            Some("merge") => return Err(StrategicError::Other("merging lists cannot yet be specified in the patch".into())),
+            _ => return Err(StrategicError::PatchType { directive: directive.clone(), map: item }),
+        }
+    }
+    Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
+}
+
+/// The merged list, the patch, and the original for its order.
+type Merged = (Vec<Value>, Vec<Value>, Vec<Value>);
+
+fn merge_maps(original: Vec<Value>, patch: Vec<Value>, meta: Meta<'_>, options: Options) -> Result<Merged, StrategicError> {
+    let mut merged = original.clone();
+    for item in &patch {
+        let value = merge_value(item, meta.merge_key)?;
+        match find(&merged, meta.merge_key, value)? {
+            Some(at) => {
+                if let (Value::Object(into), Value::Object(from)) = (merged[at].take(), item.clone()) {
+                    merged[at] = Value::Object(merge_map(into, from, meta.schema, options)?);
+                }
+            }
+            None => merged.push(item.clone()),
+        }
+    }
+    Ok((merged, patch, original))
+}
+
+/// Drops what stands twice; the last element takes the place of one dropped, as upstream has it.
+pub(super) fn deduplicate(mut list: Vec<Value>) -> Vec<Value> {
+    let mut i = 0;
+    while i < list.len() {
+        let mut j = i + 1;
+        while j < list.len() {
+            if list[i] == list[j] {
+                list.swap_remove(j);
+            } else {
+                j += 1;
+            }
+        }
+        i += 1;
+    }
+    list
+}

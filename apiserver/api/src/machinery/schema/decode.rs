@@ -1,0 +1,327 @@
+//! Brings a JSON value into the form that Go's typed decode and encode would give it: types checked, scalars in canonical form, unknown
+//! fields taken out and named, absent values written where Go writes its zero, empty ones left out where Go leaves them out.
+//!
+//! Invariant: `conform` of a conformed value changes nothing.
+//! Follows `encoding/json` with the struct tags of upstream's types, as `sigs.k8s.io/json` reads them (case-sensitive).
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use serde_json::{Map, Value};
+
+use super::{Field, Node, Omit, Schema, Shape, Type};
+use crate::machinery::{quantity, time};
+
+/// What `conform` noticed besides.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Paths of fields that the type does not have, in upstream's form (`spec.ports[0].nosuch`).
+    pub unknown: Vec<String>,
+}
+
+/// A value of the wrong type, in Go's words (`json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool`).
+#[derive(thiserror::Error, Debug, PartialEq)]
+#[error("{0}")]
+pub struct TypeError(pub String);
+
+/// Checks and canonicalises `value` as the type at `root`.
+pub fn conform(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
+    let mut walk = Walk { schema: root.schema(), decoded: Decoded::default(), first: None };
+    match root.as_type() {
+        Some(t) => walk.structure(value, t, None),
+        None => {
+            if let Some(shape) = root.shape() {
+                walk.value(value, shape, None);
+            }
+        }
+    }
+    match walk.first {
+        Some(error) => Err(TypeError(error)),
+        None => Ok(walk.decoded),
+    }
+}
+
+/// Where the walk is, as a list that lives on the stack: paths cost nothing until one is needed.
+struct Trail<'a> {
+    parent: Option<&'a Trail<'a>>,
+    at: Step<'a>,
+}
+
+enum Step<'a> {
+    Field { owner: &'a Type, field: &'a Field },
+    Index(usize),
+    Key(&'a str),
+}
+
+impl Trail<'_> {
+    fn path(&self, out: &mut String) {
+        if let Some(parent) = self.parent {
+            parent.path(out);
+        }
+        match &self.at {
+            Step::Field { field, .. } => push_name(out, &field.name),
+            Step::Index(index) => out.push_str(&format!("[{index}]")),
+            Step::Key(key) => push_name(out, key),
+        }
+    }
+
+    /// Go's account of the place: names of the fields only, embedded structs among them, after the innermost struct's name.
+    fn go_path(&self) -> String {
+        let mut names = Vec::new();
+        let mut owner = None;
+        let mut at = Some(self);
+        while let Some(trail) = at {
+            if let Step::Field { owner: of, field } = &trail.at {
+                owner = owner.or(Some(of.short_name()));
+                names.push(&*field.name);
+                if !field.via.is_empty() {
+                    names.push(&*field.via);
+                }
+            }
+            at = trail.parent;
+        }
+        names.reverse();
+        format!("{}.{}", owner.unwrap_or_default(), names.join("."))
+    }
+}
+
+fn push_name(out: &mut String, name: &str) {
+    if !out.is_empty() {
+        out.push('.');
+    }
+    out.push_str(name);
+}
+
+struct Walk<'s> {
+    schema: &'s Schema,
+    decoded: Decoded,
+    /// Go goes on after a value of the wrong type and reports the first.
+    first: Option<String>,
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+impl<'s> Walk<'s> {
+    fn wrong(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
+        let place = trail.map_or_else(|| "Go value".to_string(), |trail| format!("Go struct field {}", trail.go_path()));
+        self.fail(format!("json: cannot unmarshal {found} into {place} of type {go_type}"));
+    }
+
+    fn fail(&mut self, said: String) {
+        self.first.get_or_insert(said);
+    }
+
+    fn structure(&mut self, value: &mut Value, t: &'s Type, trail: Option<&Trail>) {
+        let Value::Object(map) = value else {
+            let found = kind_of(value);
+            return self.wrong(found, t.go_name(), trail);
+        };
+        let mut unknown: Vec<String> = Vec::new();
+        for (name, child) in map.iter_mut() {
+            match t.field(name) {
+                Some(field) => {
+                    if !child.is_null() {
+                        self.value(child, &field.shape, Some(&Trail { parent: trail, at: Step::Field { owner: t, field } }));
+                    }
+                }
+                None if t.preserve_unknown => {}
+                None => unknown.push(name.clone()),
+            }
+        }
+        for name in unknown {
+            map.remove(&name);
+            let mut path = String::new();
+            if let Some(trail) = trail {
+                trail.path(&mut path);
+            }
+            push_name(&mut path, &name);
+            self.decoded.unknown.push(path);
+        }
+        for field in &t.fields {
+            self.settle(map, field);
+        }
+    }
+
+    /// Writes or leaves out `field` as Go's encoder would.
+    fn settle(&mut self, map: &mut Map<String, Value>, field: &'s Field) {
+        let present = match map.get(&*field.name) {
+            None => None,
+            Some(Value::Null) => {
+                map.remove(&*field.name);
+                None
+            }
+            Some(value) => Some(value),
+        };
+        match present {
+            Some(value) => {
+                let dropped = match field.omit {
+                    Omit::Never => false,
+                    Omit::Empty => !field.pointer && is_empty(value, &field.shape),
+                    Omit::Zero => !field.pointer && (is_empty(value, &field.shape) || value.as_object().is_some_and(Map::is_empty)),
+                };
+                if dropped {
+                    map.remove(&*field.name);
+                }
+            }
+            None => {
+                if let Some(zero) = self.zero(field) {
+                    map.insert(field.name.as_ref().into(), zero);
+                }
+            }
+        }
+    }
+
+    /// What Go writes for a field that was not given; `None` when it writes nothing.
+    fn zero(&mut self, field: &'s Field) -> Option<Value> {
+        let always = field.omit == Omit::Never;
+        if field.omit == Omit::Zero {
+            return None;
+        }
+        if field.pointer {
+            return always.then_some(Value::Null);
+        }
+        Some(match &field.shape {
+            Shape::Struct(index) => {
+                let mut value = Value::Object(Map::new());
+                let t = &self.schema.types[*index as usize];
+                self.structure(&mut value, t, None);
+                value
+            }
+            Shape::Quantity => "0".into(),
+            Shape::IntOrString => 0.into(),
+            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json => Value::Null,
+            Shape::Duration => "0s".into(),
+            _ if !always => return None,
+            Shape::String(_) => "".into(),
+            Shape::Bool => false.into(),
+            Shape::Int32(_) | Shape::Int64(_) | Shape::Float64 => 0.into(),
+            Shape::Bytes | Shape::List(_) | Shape::Map(_) => Value::Null,
+        })
+    }
+
+    fn value(&mut self, value: &mut Value, shape: &'s Shape, trail: Option<&Trail>) {
+        match shape {
+            Shape::Struct(index) => {
+                let t = &self.schema.types[*index as usize];
+                self.structure(value, t, trail);
+            }
+            Shape::List(of) => {
+                let Value::Array(items) = value else { return self.mistyped(value, shape, trail) };
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.element(item, of, &Trail { parent: trail, at: Step::Index(index) });
+                }
+            }
+            Shape::Map(of) => {
+                let Value::Object(map) = value else { return self.mistyped(value, shape, trail) };
+                for (key, item) in map.iter_mut() {
+                    self.element(item, of, &Trail { parent: trail, at: Step::Key(key) });
+                }
+            }
+            // embedded objects are kept as they came
+            Shape::Json | Shape::Raw => {}
+            _ => self.scalar(value, shape, trail),
+        }
+    }
+
+    /// An element that is null is Go's zero of its type.
+    fn element(&mut self, item: &mut Value, of: &'s Shape, trail: &Trail) {
+        if item.is_null() {
+            *item = match of {
+                Shape::Struct(_) | Shape::Map(_) => Value::Object(Map::new()),
+                Shape::String(_) => "".into(),
+                Shape::Int32(_) | Shape::Int64(_) | Shape::Float64 => 0.into(),
+                Shape::Bool => false.into(),
+                Shape::Bytes => "".into(),
+                Shape::Quantity => "0".into(),
+                _ => return,
+            };
+        }
+        self.value(item, of, Some(trail));
+    }
+
+    fn mistyped(&mut self, value: &Value, shape: &Shape, trail: Option<&Trail>) {
+        let name = shape.go_name(self.schema);
+        self.wrong(kind_of(value), &name, trail);
+    }
+
+    fn scalar(&mut self, value: &mut Value, shape: &Shape, trail: Option<&Trail>) {
+        match (shape, &*value) {
+            (Shape::String(_), Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Float64, Value::Number(_)) => {}
+            (Shape::Int32(_), Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {}
+            (Shape::Int64(_), Value::Number(n)) if n.as_i64().is_some() => {}
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) => {
+                let found = format!("number {n}");
+                self.wrong(&found, &shape.go_name(self.schema), trail);
+            }
+            (Shape::IntOrString, Value::String(_)) => {}
+            (Shape::IntOrString, Value::Number(n)) => {
+                if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
+                    self.fail(format!("json: cannot unmarshal number {n} into Go value of type int32"));
+                }
+            }
+            (Shape::IntOrString, other) => self.fail(format!("json: cannot unmarshal {} into Go value of type int32", kind_of(other))),
+            (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
+                Ok(bytes) => *value = base64::engine::general_purpose::STANDARD.encode(bytes).into(),
+                Err(error) => self.fail(illegal_base64(text, &error)),
+            },
+            (Shape::Quantity, Value::String(text)) => match quantity::canonical(text) {
+                Ok(Cow::Borrowed(_)) => {}
+                Ok(Cow::Owned(canonical)) => *value = canonical.into(),
+                Err(error) => self.fail(error.to_string()),
+            },
+            (Shape::Quantity, Value::Number(number)) => match quantity::canonical(&number.to_string()) {
+                Ok(canonical) => *value = canonical.into_owned().into(),
+                Err(error) => self.fail(error.to_string()),
+            },
+            (Shape::Quantity, other) => {
+                let text = other.to_string();
+                if let Err(error) = quantity::canonical(&text) {
+                    self.fail(error.to_string());
+                }
+            }
+            (Shape::Time, Value::String(text)) => match time::parse(text) {
+                Ok(at) => *value = time::seconds(at).into(),
+                Err(error) => self.fail(error),
+            },
+            (Shape::MicroTime, Value::String(text)) => match time::parse(text) {
+                Ok(at) => *value = time::micros(at).into(),
+                Err(error) => self.fail(error),
+            },
+            (Shape::Duration, Value::String(_)) => {}
+            (Shape::Time | Shape::MicroTime | Shape::Duration, other) => {
+                self.fail(format!("json: cannot unmarshal {} into Go value of type string", kind_of(other)));
+            }
+            (_, other) => self.mistyped(other, shape, trail),
+        }
+    }
+}
+
+fn illegal_base64(text: &str, error: &base64::DecodeError) -> String {
+    let at = match error {
+        base64::DecodeError::InvalidByte(at, _) => *at,
+        base64::DecodeError::InvalidLastSymbol(at, _) => *at,
+        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => text.len() / 4 * 4,
+    };
+    format!("illegal base64 data at input byte {at}")
+}
+
+fn is_empty(value: &Value, shape: &Shape) -> bool {
+    match (shape, value) {
+        (Shape::Struct(_) | Shape::Quantity | Shape::IntOrString | Shape::Time | Shape::MicroTime | Shape::Duration, _) => false,
+        (_, Value::String(text)) => text.is_empty(),
+        (_, Value::Bool(on)) => !on,
+        (_, Value::Number(n)) => n.as_f64() == Some(0.0),
+        (_, Value::Array(items)) => items.is_empty(),
+        (Shape::Map(_), Value::Object(map)) => map.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,280 @@
+//! The types of the API as data: one table (`types.txt`) drives decoding, field validation, defaults of absent values, patches,
+//! managed fields and OpenAPI. Custom resources bring a [`Schema`] of their own, made from their definition; everything that walks
+//! a schema walks either.
+//!
+//! Invariant: the table is read once, never changes, and every name that it refers to is in it.
+//! The facts are those of upstream's `staging/src/k8s.io/api/*/*/types.go` and its markers.
+
+mod decode;
+mod parse;
+mod table;
+
+use std::{collections::HashMap, sync::OnceLock};
+
+pub use decode::{Decoded, TypeError, conform};
+pub use parse::{Parsed, SyntaxError, parse_json};
+use serde_json::Value;
+
+/// A set of types that refer to each other.
+#[derive(Debug, Default)]
+pub struct Schema {
+    pub types: Vec<Type>,
+    by_name: HashMap<Box<str>, u32>,
+}
+
+/// One struct.
+#[derive(Debug)]
+pub struct Type {
+    /// `core.v1.Pod`.
+    pub name: Box<str>,
+    /// Owned as a whole by server-side apply.
+    pub atomic: bool,
+    /// Fields that the type does not name are kept (custom resources).
+    pub preserve_unknown: bool,
+    /// In Go's order.
+    pub fields: Vec<Field>,
+    /// Indexes into `fields`, sorted by name.
+    by_name: Vec<u16>,
+}
+
+#[derive(Debug)]
+pub struct Field {
+    pub name: Box<str>,
+    pub shape: Shape,
+    /// `nil` and absent are told from zero.
+    pub pointer: bool,
+    pub omit: Omit,
+    pub required: bool,
+    pub list: ListType,
+    /// Keys of `ListType::Map`.
+    pub keys: Box<[Box<str>]>,
+    /// The value or struct is owned as a whole.
+    pub atomic: bool,
+    /// The fields of the struct are owned one by one, though its type says otherwise.
+    pub granular: bool,
+    /// `patchStrategy` holds `merge`.
+    pub merge: bool,
+    /// `patchStrategy` holds `retainKeys`.
+    pub retain_keys: bool,
+    /// `patchStrategy` holds `replace`.
+    pub replace: bool,
+    pub merge_key: Option<Box<str>>,
+    /// The `+default` marker, as OpenAPI shows it.
+    pub default: Option<Value>,
+    /// Protobuf field number, 0 when there is none.
+    pub number: u16,
+    /// Go's embedded structs between the type and this field, dotted; they show in Go's error messages.
+    pub via: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Omit {
+    /// Written even when empty.
+    Never,
+    /// `omitempty`: left out when empty; structs that are no pointers are never empty.
+    Empty,
+    /// `omitzero`.
+    Zero,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListType {
+    /// Nothing said: atomic for server-side apply.
+    Unset,
+    Atomic,
+    Set,
+    Map,
+}
+
+/// What a value may be. Scalars bear Go's name for error messages where it is not the plain one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    String(Option<Box<str>>),
+    Bool,
+    Int32(Option<Box<str>>),
+    Int64(Option<Box<str>>),
+    Float64,
+    /// base64.
+    Bytes,
+    Quantity,
+    /// RFC 3339 with seconds.
+    Time,
+    /// RFC 3339 with microseconds.
+    MicroTime,
+    Duration,
+    IntOrString,
+    /// An embedded object of any kind.
+    Raw,
+    /// Any JSON.
+    Json,
+    Struct(u32),
+    List(Box<Shape>),
+    Map(Box<Shape>),
+}
+
+impl Schema {
+    /// The types that are built in.
+    pub fn builtin() -> &'static Schema {
+        static SCHEMA: OnceLock<Schema> = OnceLock::new();
+        SCHEMA.get_or_init(|| table::read(include_str!("types.txt")).unwrap_or_else(|error| panic!("types.txt: {error}")))
+    }
+
+    /// Builds a schema from its types; `Shape::Struct` indexes into `types`.
+    pub fn new(types: Vec<Type>) -> Schema {
+        let by_name = types.iter().enumerate().map(|(index, t)| (t.name.clone(), index as u32)).collect();
+        Schema { types, by_name }
+    }
+
+    /// The root of the type `core.v1.Pod`.
+    pub fn get(&self, name: &str) -> Option<Node<'_>> {
+        self.by_name.get(name).map(|&index| self.root(index))
+    }
+
+    pub fn root(&self, index: u32) -> Node<'_> {
+        Node { schema: self, at: At::Type(&self.types[index as usize]), field: None }
+    }
+}
+
+impl Type {
+    pub fn new(name: &str, atomic: bool, preserve_unknown: bool, fields: Vec<Field>) -> Type {
+        let mut by_name: Vec<u16> = (0..fields.len() as u16).collect();
+        by_name.sort_by(|a, b| fields[*a as usize].name.cmp(&fields[*b as usize].name));
+        Type { name: name.into(), atomic, preserve_unknown, fields, by_name }
+    }
+
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.by_name.binary_search_by(|&index| (*self.fields[index as usize].name).cmp(name)).ok().map(|at| &self.fields[self.by_name[at] as usize])
+    }
+
+    /// Go's name of the type: `Pod`.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or(&self.name)
+    }
+
+    /// As Go prints it: `v1.Pod`.
+    pub fn go_name(&self) -> &str {
+        self.name.split_once('.').map_or(&*self.name, |(_, rest)| rest)
+    }
+}
+
+impl Shape {
+    /// As Go prints the type in messages.
+    pub fn go_name(&self, schema: &Schema) -> String {
+        match self {
+            Shape::String(name) => name.as_deref().unwrap_or("string").into(),
+            Shape::Int32(name) => name.as_deref().unwrap_or("int32").into(),
+            Shape::Int64(name) => name.as_deref().unwrap_or("int64").into(),
+            Shape::Bool => "bool".into(),
+            Shape::Float64 => "float64".into(),
+            Shape::Bytes => "[]uint8".into(),
+            Shape::Quantity => "resource.Quantity".into(),
+            Shape::Time => "v1.Time".into(),
+            Shape::MicroTime => "v1.MicroTime".into(),
+            Shape::Duration => "v1.Duration".into(),
+            Shape::IntOrString => "intstr.IntOrString".into(),
+            Shape::Raw => "runtime.RawExtension".into(),
+            Shape::Json => "interface {}".into(),
+            Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
+            Shape::List(of) => format!("[]{}", of.go_name(schema)),
+            Shape::Map(of) => format!("map[string]{}", of.go_name(schema)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At<'a> {
+    Type(&'a Type),
+    Shape(&'a Shape),
+}
+
+/// A place in a schema, reached from a root by names and elements. Cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    schema: &'a Schema,
+    at: At<'a>,
+    field: Option<&'a Field>,
+}
+
+impl<'a> Node<'a> {
+    /// The struct here, when it is one.
+    pub fn as_type(&self) -> Option<&'a Type> {
+        match self.at {
+            At::Type(t) => Some(t),
+            At::Shape(Shape::Struct(index)) => Some(&self.schema.types[*index as usize]),
+            At::Shape(_) => None,
+        }
+    }
+
+    /// The shape here; `None` at the root, which is a struct.
+    pub fn shape(&self) -> Option<&'a Shape> {
+        match self.at {
+            At::Type(_) => None,
+            At::Shape(shape) => Some(shape),
+        }
+    }
+
+    /// The field whose value this is. `None` for roots, list elements and map values.
+    pub fn field(&self) -> Option<&'a Field> {
+        self.field
+    }
+
+    pub fn schema(&self) -> &'a Schema {
+        self.schema
+    }
+
+    pub fn is_list(&self) -> bool {
+        matches!(self.at, At::Shape(Shape::List(_)))
+    }
+
+    pub fn is_map(&self) -> bool {
+        matches!(self.at, At::Shape(Shape::Map(_)))
+    }
+
+    /// The value of the field or map key `name`.
+    pub fn child(&self, name: &str) -> Option<Node<'a>> {
+        if let Some(t) = self.as_type() {
+            return t.field(name).map(|field| Node { schema: self.schema, at: At::Shape(&field.shape), field: Some(field) });
+        }
+        match self.at {
+            At::Shape(Shape::Map(of)) => Some(Node { schema: self.schema, at: At::Shape(of), field: None }),
+            _ => None,
+        }
+    }
+
+    /// An element of the list here.
+    pub fn element(&self) -> Option<Node<'a>> {
+        match self.at {
+            At::Shape(Shape::List(of)) => Some(Node { schema: self.schema, at: At::Shape(of), field: None }),
+            _ => None,
+        }
+    }
+
+    /// How server-side apply merges the list here.
+    pub fn list_type(&self) -> ListType {
+        self.field.map_or(ListType::Unset, |field| field.list)
+    }
+
+    pub fn keys(&self) -> &'a [Box<str>] {
+        self.field.map_or(&[], |field| &field.keys)
+    }
+
+    /// Owned as a whole by server-side apply: atomic structs and maps, lists that are not sets or maps, scalars, raw values.
+    pub fn is_atomic(&self) -> bool {
+        if self.field.is_some_and(|field| field.atomic) {
+            return true;
+        }
+        if self.field.is_some_and(|field| field.granular) {
+            return false;
+        }
+        match self.at {
+            At::Type(t) => t.atomic,
+            At::Shape(Shape::Struct(index)) => self.schema.types[*index as usize].atomic,
+            At::Shape(Shape::List(_)) => matches!(self.list_type(), ListType::Unset | ListType::Atomic),
+            At::Shape(Shape::Map(_)) => false,
+            At::Shape(_) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Reads `types.txt`. The format is described at its head.
+
+use std::collections::HashMap;
+
+use super::{Field, ListType, Omit, Schema, Shape, Type};
+
+pub(super) fn read(text: &'static str) -> Result<Schema, String> {
+    let names: HashMap<&str, u32> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("type "))
+        .enumerate()
+        .map(|(index, rest)| (rest.split(' ').next().unwrap_or(rest), index as u32))
+        .collect();
+    let mut types = Vec::with_capacity(names.len());
+    let mut open: Option<(&str, bool, Vec<Field>)> = None;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("type ") {
+            types.extend(open.take().map(|(name, atomic, fields)| Type::new(name, atomic, false, fields)));
+            let (name, atomic) = rest.split_once(' ').map_or((rest, false), |(name, flags)| (name, flags == "atomic"));
+            open = Some((name, atomic, Vec::new()));
+        } else if let Some(rest) = line.strip_prefix("  ") {
+            let (_, _, fields) = open.as_mut().ok_or_else(|| format!("a field outside a type: {line}"))?;
+            fields.push(field(rest, &names).ok_or_else(|| format!("cannot read {line:?}"))?);
+        }
+    }
+    types.extend(open.take().map(|(name, atomic, fields)| Type::new(name, atomic, false, fields)));
+    Ok(Schema::new(types))
+}
+
+fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
+    let mut words = line.split(' ');
+    let name = words.next()?;
+    let written = words.next()?;
+    let pointer = written.starts_with('*');
+    let mut field = Field {
+        name: name.into(),
+        shape: shape(written.trim_start_matches('*'), names)?,
+        pointer,
+        omit: Omit::Never,
+        required: false,
+        list: ListType::Unset,
+        keys: Box::default(),
+        atomic: false,
+        granular: false,
+        merge: false,
+        retain_keys: false,
+        replace: false,
+        merge_key: None,
+        default: None,
+        number: 0,
+        via: "".into(),
+    };
+    let is_list = matches!(field.shape, Shape::List(_));
+    for flag in words {
+        match flag.split_once('=').unwrap_or((flag, "")) {
+            ("?", _) => field.omit = Omit::Empty,
+            ("omitzero", _) => field.omit = Omit::Zero,
+            ("!", _) => field.omit = Omit::Never,
+            ("required", _) => field.required = true,
+            ("atomic", _) if is_list => field.list = ListType::Atomic,
+            ("atomic", _) => field.atomic = true,
+            ("granular", _) => field.granular = true,
+            ("set", _) => field.list = ListType::Set,
+            ("map", keys) => {
+                field.list = ListType::Map;
+                field.keys = keys.split(',').map(Into::into).collect();
+            }
+            ("patch", strategies) => {
+                field.merge = strategies.split(',').any(|s| s == "merge");
+                field.retain_keys = strategies.split(',').any(|s| s == "retainKeys");
+                field.replace = strategies.split(',').any(|s| s == "replace");
+            }
+            ("merge", key) => field.merge_key = Some(key.into()),
+            // `ref(Constant)` names a Go constant; OpenAPI alone would show it
+            ("default", value) => field.default = serde_json::from_str(value).ok(),
+            ("via", path) => field.via = path.into(),
+            _ => field.number = flag.strip_prefix('#')?.parse().ok()?,
+        }
+    }
+    Some(field)
+}
+
+fn shape(text: &str, names: &HashMap<&str, u32>) -> Option<Shape> {
+    if let Some(of) = text.strip_prefix("[]") {
+        return Some(Shape::List(Box::new(shape(of.trim_start_matches('*'), names)?)));
+    }
+    if let Some(of) = text.strip_prefix("map:") {
+        return Some(Shape::Map(Box::new(shape(of.trim_start_matches('*'), names)?)));
+    }
+    let (word, go) = text.split_once(':').map_or((text, None), |(word, go)| (word, Some(go.into())));
+    Some(match word {
+        "string" => Shape::String(go),
+        "bool" => Shape::Bool,
+        "int32" => Shape::Int32(go),
+        "int64" => Shape::Int64(go),
+        "float64" => Shape::Float64,
+        "bytes" => Shape::Bytes,
+        "quantity" => Shape::Quantity,
+        "time" => Shape::Time,
+        "microtime" => Shape::MicroTime,
+        "duration" => Shape::Duration,
+        "intorstring" => Shape::IntOrString,
+        "raw" => Shape::Raw,
+        "json" => Shape::Json,
+        name => Shape::Struct(*names.get(name)?),
+    })
+}

@@ -1,0 +1,59 @@
+use serde_json::json;
+
+use super::*;
+
+fn conformed(name: &str, mut value: Value) -> Result<(Value, Vec<String>), TypeError> {
+    let decoded = conform(&mut value, Schema::builtin().get(name).unwrap())?;
+    let mut again = value.clone();
+    conform(&mut again, Schema::builtin().get(name).unwrap()).unwrap();
+    assert_eq!(again, value, "conform is idempotent");
+    Ok((value, decoded.unknown))
+}
+
+#[test]
+fn writes_and_leaves_out_as_go_does() {
+    let (pod, unknown) = conformed(
+        "core.v1.Pod",
+        json!({"metadata": {"labels": {}, "name": "a", "nosuch": 1}, "spec": {"containers": [{"name": "c", "image": "", "oops": {}, "stdin": false,
+            "resources": {"limits": {"cpu": "1000m", "memory": 1024}}}], "nodeName": null}}),
+    )
+    .unwrap();
+    assert_eq!(
+        pod,
+        json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1024"}}}]}, "status": {}})
+    );
+    assert_eq!(unknown, ["metadata.nosuch", "spec.containers[0].oops"]);
+}
+
+#[test]
+fn names_the_place_as_go_does() {
+    for (kind, value, said) in [
+        ("core.v1.Pod", json!({"spec": {"hostNetwork": "x"}}), "json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool"),
+        (
+            "core.v1.Pod",
+            json!({"spec": {"volumes": [{"ephemeral": "x"}]}}),
+            "json: cannot unmarshal string into Go struct field Volume.spec.volumes.VolumeSource.ephemeral of type v1.EphemeralVolumeSource",
+        ),
+        ("core.v1.ConfigMap", json!({"data": {"a": 1}}), "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"),
+    ] {
+        assert_eq!(conformed(kind, value).unwrap_err().0, said);
+    }
+}
+
+#[test]
+fn duplicates_are_named() {
+    let parsed = parse_json(br#"{"a": {"b": [{"c": 1, "c": 2}]}, "a2": 1, "a2": 2}"#).unwrap();
+    assert_eq!(parsed.duplicates, ["a.b[0].c", "a2"]);
+    assert_eq!(parsed.value["a"]["b"][0]["c"], 2);
+    assert!(parse_json(b"{").is_err());
+}
+
+#[test]
+fn every_name_resolves() {
+    let schema = Schema::builtin();
+    assert!(schema.types.len() > 500);
+    let ports = schema.get("core.v1.Service").unwrap().child("spec").unwrap().child("ports").unwrap();
+    assert_eq!(ports.list_type(), ListType::Map);
+    assert_eq!(ports.keys().iter().map(|k| &**k).collect::<Vec<_>>(), ["port", "protocol"]);
+    assert_eq!(ports.element().unwrap().as_type().unwrap().go_name(), "v1.ServicePort");
+}

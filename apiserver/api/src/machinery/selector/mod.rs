@@ -1,0 +1,90 @@
+//! Selectors: which objects a request or an object means, by labels or by fields.
+//!
+//! Invariant: a selector that was parsed prints itself in canonical form, and parsing that gives the same selector.
+//! Follows upstream's `staging/src/k8s.io/apimachinery/pkg/{labels,fields}/selector.go` and `apis/meta/v1/helpers.go`.
+
+mod field;
+mod label;
+mod lexer;
+mod parse;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::field::go_quoted as quoted;
+
+pub use field::{FieldSelector, FieldTerm};
+pub use label::{Operator, Requirement, Selector};
+
+/// Why a selector cannot be understood. The texts are upstream's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// The text does not follow the grammar.
+    #[error("{0}")]
+    Syntax(String),
+    /// One requirement of the text is bad.
+    #[error("unable to parse requirement: {0}")]
+    Requirement(String),
+    /// A requirement has a key, operator or values that it must not have.
+    #[error("{0}")]
+    Invalid(String),
+    /// A term of a field selector has no operator.
+    #[error("invalid selector: '{selector}'; can't understand '{term}'")]
+    Term { selector: String, term: String },
+    /// A backslash before a character that needs none.
+    #[error("invalid field selector: invalid escape sequence: {0}")]
+    Escape(String),
+    /// A `,` or `=` without a backslash in the value of a field selector. Upstream prints the number of the character.
+    #[error("invalid field selector: unescaped character in value: {}", *.0 as u32)]
+    Unescaped(char),
+}
+
+/// Labels to match against.
+pub trait Labels {
+    /// The value of a label.
+    fn label(&self, key: &str) -> Option<&str>;
+}
+
+/// Labels sorted by key.
+impl Labels for [(Arc<str>, Arc<str>)] {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|i| &*self[i].1)
+    }
+}
+
+impl Labels for Map<String, Value> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+}
+
+impl Labels for Value {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+}
+
+impl Labels for BTreeMap<String, String> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key).map(String::as_str)
+    }
+}
+
+impl<L: Labels + ?Sized> Labels for Option<&L> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.and_then(|l| l.label(key))
+    }
+}
+
+/// Several messages as upstream's aggregated errors print them: each once, in brackets when there are more than one.
+fn aggregate(mut messages: Vec<String>) -> Option<String> {
+    let mut seen = std::collections::HashSet::new();
+    messages.retain(|m| seen.insert(m.clone()));
+    match messages.len() {
+        0 => None,
+        1 => messages.pop(),
+        _ => Some(format!("[{}]", messages.join(", "))),
+    }
+}

@@ -1,0 +1,168 @@
+//! `metav1.Status`: what the API answers when it does not answer with an object.
+//!
+//! Follows `staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go`: reasons, codes and messages.
+
+use serde_json::{Map, Value, json};
+
+use super::field::Errors;
+
+/// A failure as a client sees it. `message` is what people read.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct Status {
+    pub code: u16,
+    pub reason: &'static str,
+    pub message: String,
+    pub details: Option<Details>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
+    pub name: String,
+    pub group: String,
+    pub kind: String,
+    pub uid: String,
+    pub causes: Vec<Cause>,
+    pub retry_after_seconds: i32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cause {
+    pub reason: String,
+    pub message: String,
+    pub field: String,
+}
+
+/// `plural.group` as messages name a resource.
+fn qualified(group: &str, resource: &str) -> String {
+    if group.is_empty() { resource.into() } else { format!("{resource}.{group}") }
+}
+
+impl Status {
+    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
+        Status { code, reason, message: message.into(), details: None }
+    }
+
+    fn of(self, group: &str, kind: &str, name: &str) -> Status {
+        Status { details: Some(Details { name: name.into(), group: group.into(), kind: kind.into(), ..Details::default() }), ..self }
+    }
+
+    pub fn not_found(group: &str, resource: &str, name: &str) -> Status {
+        Status::new(404, "NotFound", format!("{} {name:?} not found", qualified(group, resource))).of(group, resource, name)
+    }
+    pub fn already_exists(group: &str, resource: &str, name: &str) -> Status {
+        Status::new(409, "AlreadyExists", format!("{} {name:?} already exists", qualified(group, resource))).of(group, resource, name)
+    }
+    pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Status {
+        Status::new(409, "Conflict", format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(group, resource))).of(group, resource, name)
+    }
+    /// The stored object changed since it was read.
+    pub fn modified(group: &str, resource: &str, name: &str) -> Status {
+        Status::conflict(group, resource, name, "the object has been modified; please apply your changes to the latest version and try again")
+    }
+    pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {
+        let what = qualified(group, resource);
+        let message = match (what.is_empty(), name.is_empty()) {
+            (true, _) => format!("forbidden: {why}"),
+            (_, true) => format!("{what} is forbidden: {why}"),
+            _ => format!("{what} {name:?} is forbidden: {why}"),
+        };
+        Status::new(403, "Forbidden", message).of(group, resource, name)
+    }
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: &Errors) -> Status {
+        let qualified_kind = if group.is_empty() { kind.to_string() } else { format!("{kind}.{group}") };
+        let mut status = Status::new(422, "Invalid", format!("{qualified_kind} {name:?} is invalid: {}", errors.message())).of(group, kind, name);
+        if let Some(details) = &mut status.details {
+            details.causes = errors.0.iter().map(|e| Cause { reason: e.kind.reason().into(), message: e.body(), field: e.field.clone() }).collect();
+        }
+        status
+    }
+    pub fn bad_request(message: impl Into<String>) -> Status {
+        Status::new(400, "BadRequest", message)
+    }
+    pub fn unauthorized() -> Status {
+        Status::new(401, "Unauthorized", "Unauthorized")
+    }
+    pub fn internal(message: impl std::fmt::Display) -> Status {
+        let message = message.to_string();
+        let mut status = Status::new(500, "InternalError", format!("Internal error occurred: {message}"));
+        status.details = Some(Details { causes: vec![Cause { message, ..Cause::default() }], ..Details::default() });
+        status
+    }
+    /// An error of no kind that upstream knows: 500 without a reason.
+    pub fn internal_plain(message: impl Into<String>) -> Status {
+        Status::new(500, "", message)
+    }
+    pub fn method_not_supported(group: &str, resource: &str, verb: &str) -> Status {
+        Status::new(405, "MethodNotAllowed", format!("{verb} is not supported on resources of kind {:?}", qualified(group, resource))).of(group, resource, "")
+    }
+    pub fn method_not_allowed() -> Status {
+        Status { details: Some(Details::default()), ..Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource") }
+    }
+    pub fn expired(message: impl Into<String>) -> Status {
+        Status::new(410, "Expired", message)
+    }
+    pub fn gone(message: impl Into<String>) -> Status {
+        Status::new(410, "Gone", message)
+    }
+    pub fn too_large(message: impl Into<String>) -> Status {
+        Status::new(413, "RequestEntityTooLarge", message)
+    }
+    pub fn unsupported_media_type(message: impl Into<String>) -> Status {
+        Status::new(415, "UnsupportedMediaType", message)
+    }
+    pub fn not_acceptable(message: impl Into<String>) -> Status {
+        Status::new(406, "NotAcceptable", message)
+    }
+    pub fn timeout(message: impl Into<String>, retry_after_seconds: i32) -> Status {
+        let mut status = Status::new(504, "Timeout", format!("Timeout: {}", message.into()));
+        status.details = Some(Details { retry_after_seconds, ..Details::default() });
+        status
+    }
+    pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: i32) -> Status {
+        let mut status = Status::new(429, "TooManyRequests", message);
+        status.details = Some(Details { retry_after_seconds, ..Details::default() });
+        status
+    }
+    pub fn unavailable(message: impl Into<String>) -> Status {
+        Status::new(503, "ServiceUnavailable", message)
+    }
+    /// The answer for a path that nothing serves.
+    pub fn no_such_path() -> Status {
+        Status { details: Some(Details::default()), ..Status::new(404, "NotFound", "the server could not find the requested resource") }
+    }
+
+    /// The object on the wire.
+    pub fn to_value(&self) -> Value {
+        let mut out = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message, "code": self.code});
+        if !self.reason.is_empty() {
+            out["reason"] = self.reason.into();
+        }
+        if let Some(details) = &self.details {
+            out["details"] = details.to_value();
+        }
+        out
+    }
+}
+
+impl Details {
+    pub fn to_value(&self) -> Value {
+        let mut out = Map::new();
+        for (key, value) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)] {
+            if !value.is_empty() {
+                out.insert(key.into(), value.as_str().into());
+            }
+        }
+        if !self.causes.is_empty() {
+            let causes = self.causes.iter().map(|cause| {
+                let entries = [("reason", &cause.reason), ("message", &cause.message), ("field", &cause.field)];
+                Value::Object(entries.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.into(), v.as_str().into())).collect())
+            });
+            out.insert("causes".into(), causes.collect());
+        }
+        if self.retry_after_seconds != 0 {
+            out.insert("retryAfterSeconds".into(), self.retry_after_seconds.into());
+        }
+        Value::Object(out)
+    }
+}

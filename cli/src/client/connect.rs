@@ -1,0 +1,243 @@
+//! Connections: names to addresses, TCP, TLS.
+//! Invariant: a certificate is checked unless the user said in so many words that it shall not be.
+//! Behaviour follows `staging/src/k8s.io/client-go/transport`.
+
+use crate::error::{Error, Result};
+use crate::kubeconfig::Resolved;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A connection, encrypted or not.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Where to connect to, and how.
+pub struct Target {
+    pub scheme: String,
+    /// `host:port` or `host`, as written.
+    pub authority: String,
+    /// The path that comes before all others, without a slash at its end.
+    pub prefix: String,
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl Target {
+    /// Reads the address and makes ready for TLS.
+    ///
+    /// # Errors
+    /// An address that is none, certificates that cannot be read.
+    pub fn new(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<Target> {
+        let bad = || Error::msg(format!("the server's address {:?} is not a URL", r.server));
+        let (scheme, rest) = r.server.split_once("://").ok_or_else(bad)?;
+        if scheme != "http" && scheme != "https" {
+            return Err(bad());
+        }
+        let (authority, prefix) = rest.find('/').map_or((rest, ""), |i| rest.split_at(i));
+        let (host, port) = split_host(authority).ok_or_else(bad)?;
+        let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
+        let tls = if scheme == "https" {
+            let name = r.tls_server_name.clone().unwrap_or_else(|| host.clone());
+            let name = ServerName::try_from(name.clone()).map_err(|_| Error::msg(format!("{name:?} is not a server's name")))?;
+            Some((TlsConnector::from(Arc::new(tls_config(r, certificate)?)), name))
+        } else {
+            None
+        };
+        Ok(Target { scheme: scheme.into(), authority: authority.into(), prefix: prefix.trim_end_matches('/').into(), host, port, tls })
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}://{}{}{path}", self.scheme, self.authority, self.prefix)
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// The cause, in Go's words.
+    pub async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let mut last = format!("dial tcp: lookup {}: no such host", self.host);
+        for address in self.addresses().await? {
+            match TcpStream::connect(address).await {
+                Ok(tcp) => {
+                    let _ = tcp.set_nodelay(true);
+                    let Some((connector, name)) = &self.tls else { return Ok(Box::new(tcp)) };
+                    return match connector.connect(name.clone(), tcp).await {
+                        Ok(stream) => Ok(Box::new(stream)),
+                        Err(e) => Err(tls_cause(&e)),
+                    };
+                }
+                Err(e) => last = format!("dial tcp {address}: {}", crate::error::go_io(&e)),
+            }
+        }
+        Err(last)
+    }
+
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        if let Ok(ip) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, self.port)]);
+        }
+        let known = from_hosts_file(&self.host);
+        let found = if !known.is_empty() {
+            known
+        } else if self.host == "localhost" {
+            vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])]
+        } else {
+            look_up(&self.host).await?
+        };
+        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, self.port)).collect())
+    }
+}
+
+fn from_hosts_file(name: &str) -> Vec<IpAddr> {
+    let text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let lines = text.lines().map(|l| l.split('#').next().unwrap_or(""));
+    lines.filter(|l| l.split_whitespace().skip(1).any(|n| n.eq_ignore_ascii_case(name))).filter_map(|l| l.split_whitespace().next()?.parse().ok()).collect()
+}
+
+async fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
+    let fail = |e: &dyn std::fmt::Display| format!("dial tcp: lookup {name}: no such host ({e})");
+    let resolver = hickory_resolver::TokioResolver::builder_tokio().map_err(|e| fail(&e))?.build().map_err(|e| fail(&e))?;
+    let found = resolver.lookup_ip(name).await.map_err(|e| fail(&e))?;
+    Ok(found.iter().collect())
+}
+
+fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, after) = rest.split_once(']')?;
+        let port = match after.strip_prefix(':') {
+            Some(p) => Some(p.parse().ok()?),
+            None => None,
+        };
+        return Some((host.into(), port));
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() => Some((host.into(), Some(port.parse().ok()?))),
+        Some(_) => None,
+        None if authority.is_empty() => None,
+        None => Some((authority.into(), None)),
+    }
+}
+
+fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let fail = |e: rustls::Error| Error::msg(format!("tls: {e}"));
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(fail)?;
+    let builder = if r.insecure {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
+    } else {
+        builder.with_root_certificates(roots(r.authority.as_deref())?)
+    };
+    let mut config = match certificate {
+        Some((cert, key)) => {
+            let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
+                .collect::<Result<_, _>>()
+                .map_err(|e| Error::msg(format!("tls: failed to find any PEM data in certificate input: {e}")))?;
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Error::msg(format!("tls: failed to find any PEM data in key input: {e}")))?;
+            builder.with_client_auth_cert(chain, key).map_err(fail)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn roots(authority: Option<&[u8]>) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    if let Some(pem) = authority {
+        let certificates: Vec<CertificateDer> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+        if store.add_parsable_certificates(certificates).0 == 0 {
+            return Err(Error::msg("unable to load root certificates: unable to parse bytes as PEM block"));
+        }
+        return Ok(store);
+    }
+    let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
+    let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
+    for path in named.into_iter().chain(usual.iter().map(std::path::PathBuf::from)) {
+        if let Ok(pem) = std::fs::read(path) {
+            store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+            break;
+        }
+    }
+    Ok(store)
+}
+
+fn tls_cause(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    let wrong = |why: &str| format!("tls: failed to verify certificate: x509: {why}");
+    match e.get_ref().and_then(|r| r.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(c)) => match c {
+            rustls::CertificateError::UnknownIssuer => wrong("certificate signed by unknown authority"),
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. } => wrong("certificate has expired or is not yet valid"),
+            other => wrong(&other.to_string()),
+        },
+        Some(other) => format!("tls: {other}"),
+        None => text,
+    }
+}
+
+/// What lies under an error of hyper's.
+pub fn cause(e: &hyper::Error) -> String {
+    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(e);
+    let mut text = e.to_string();
+    while let Some(s) = source {
+        text = s.downcast_ref::<std::io::Error>().map_or_else(|| s.to_string(), tls_cause);
+        source = s.source();
+    }
+    if e.is_incomplete_message() { "EOF".into() } else { text }
+}
+
+/// The machine's architecture as Go names it.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Accepts any certificate: what `--insecure-skip-tls-verify` asks for.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(&self, _: &CertificateDer, _: &[CertificateDer], _: &ServerName, _: &[u8], _: UnixTime) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_split() {
+        for (text, want) in [
+            ("a:1", Some(("a".to_string(), Some(1)))),
+            ("[::1]:2", Some(("::1".into(), Some(2)))),
+            ("h", Some(("h".into(), None))),
+            (":3", None),
+            ("", None),
+            ("a:x", None),
+        ] {
+            assert_eq!(split_host(text), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The HTTP client: one server, one identity, connections kept while they are idle.
+//! Invariant: an answer outside 200–299 is always an `Error::Status`, whatever its body; warnings of the server are printed once each.
+//! Behaviour follows `staging/src/k8s.io/client-go/rest` (request, warnings, transport).
+
+mod connect;
+mod credential;
+mod exec_plugin;
+pub mod ws;
+
+use crate::error::{Error, Result};
+use crate::kubeconfig::Resolved;
+use bytes::Bytes;
+use connect::Target;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How requests are sent.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How long one request may take.
+    pub timeout: Option<Duration>,
+    /// How much to log, from 0 to 10.
+    pub verbosity: i64,
+    /// The name in the `User-Agent`.
+    pub program: String,
+    /// The command line's verb, told to the server.
+    pub command: String,
+}
+
+/// What a request wants back.
+pub const JSON: &str = "application/json";
+/// Tables of the server's making, and plain JSON where it makes none.
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+
+struct Inner {
+    target: Target,
+    headers: HeaderMap,
+    options: Options,
+    idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
+    warned: RefCell<HashSet<String>>,
+}
+
+/// Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client(Rc<Inner>);
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    pub method: Method,
+    /// The path with its query, beginning with `/`.
+    pub path: String,
+    pub accept: &'a str,
+    pub content_type: &'a str,
+    pub body: Bytes,
+}
+
+impl<'a> Call<'a> {
+    pub fn get(path: impl Into<String>) -> Self {
+        Call { method: Method::GET, path: path.into(), accept: JSON, content_type: JSON, body: Bytes::new() }
+    }
+    pub fn with(method: Method, path: impl Into<String>, body: &Value) -> Self {
+        Call { method, path: path.into(), accept: JSON, content_type: JSON, body: serde_json::to_vec(body).unwrap_or_default().into() }
+    }
+    pub fn accept(mut self, accept: &'a str) -> Self {
+        self.accept = accept;
+        self
+    }
+    pub fn content_type(mut self, kind: &'a str) -> Self {
+        self.content_type = kind;
+        self
+    }
+}
+
+impl Client {
+    /// Makes the client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Certificates or credentials that cannot be used.
+    pub fn new(resolved: &Resolved, options: &Options) -> Result<Client> {
+        let made = credential::headers(&resolved.credentials, &resolved.cluster, resolved)?;
+        let target = Target::new(resolved, made.certificate.as_ref())?;
+        let mut headers = made.headers;
+        let agent = format!("{}/v1.36.2 ({}/{}) kubernetes/skiff", options.program, std::env::consts::OS, connect::architecture());
+        headers.insert(http::header::USER_AGENT, header(&agent)?);
+        headers.insert(HeaderName::from_static("kubectl-command"), header(&options.command)?);
+        Ok(Client(Rc::new(Inner { target, headers, options: options.clone(), idle: RefCell::default(), warned: RefCell::default() })))
+    }
+
+    /// How many different warnings the server has sent.
+    pub fn warnings(&self) -> usize {
+        self.0.warned.borrow().len()
+    }
+
+    /// `host:port` as the kubeconfig writes it.
+    pub fn host(&self) -> &str {
+        &self.0.target.authority
+    }
+
+    /// The server's address, with its path.
+    pub fn server(&self) -> String {
+        self.0.target.url("")
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>> {
+        let uri = format!("{}{}", self.0.target.prefix, call.path);
+        let mut request = Request::builder().method(call.method.clone()).uri(uri).body(Full::new(call.body.clone())).map_err(|e| Error::msg(e.to_string()))?;
+        let headers = request.headers_mut();
+        headers.extend(self.0.headers.clone());
+        headers.insert(http::header::HOST, header(&self.0.target.authority)?);
+        headers.insert(http::header::ACCEPT, header(call.accept)?);
+        if !call.body.is_empty() {
+            headers.insert(http::header::CONTENT_TYPE, header(call.content_type)?);
+        }
+        Ok(request)
+    }
+
+    async fn fresh(&self) -> Result<SendRequest<Full<Bytes>>, String> {
+        let io = self.0.target.connect().await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|e| e.to_string())?;
+        tokio::task::spawn_local(async move {
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(sender)
+    }
+
+    /// Sends, on an idle connection if there is one that still works.
+    async fn exchange(&self, call: &Call<'_>) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>)> {
+        let fail = |cause: String| Error::Connection { verb: verb_of(&call.method), url: self.0.target.url(&call.path), cause };
+        loop {
+            let Some(mut sender) = self.0.idle.borrow_mut().pop() else { break };
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(self.request(call)?).await {
+                Ok(response) => return Ok((response, sender)),
+                Err(mut e) => {
+                    if e.take_message().is_none() {
+                        return Err(fail(connect::cause(&e.into_error())));
+                    }
+                }
+            }
+        }
+        let mut sender = self.fresh().await.map_err(&fail)?;
+        let response = sender.send_request(self.request(call)?).await.map_err(|e| fail(connect::cause(&e)))?;
+        Ok((response, sender))
+    }
+
+    /// Sends a request and gives the answer as it begins; its status is checked.
+    ///
+    /// # Errors
+    /// No connection, or an answer that is not a success.
+    pub async fn stream(&self, call: &Call<'_>) -> Result<Response<Incoming>> {
+        let started = Instant::now();
+        let (response, _sender) = self.limited(call, self.exchange(call)).await?;
+        self.log(call, response.status().as_u16(), started);
+        self.warn(response.headers());
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let body = self.limited(call, self.collect(call, response)).await?;
+        Err(failure(call, status, &body))
+    }
+
+    async fn collect(&self, call: &Call<'_>, response: Response<Incoming>) -> Result<Bytes> {
+        let fail = |e: hyper::Error| Error::Connection { verb: verb_of(&call.method), url: self.0.target.url(&call.path), cause: connect::cause(&e) };
+        response.into_body().collect().await.map(|c| c.to_bytes()).map_err(fail)
+    }
+
+    async fn limited<T>(&self, call: &Call<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(limit) = self.0.options.timeout else { return work.await };
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            let cause = "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".to_string();
+            Err(Error::Connection { verb: verb_of(&call.method), url: self.0.target.url(&call.path), cause })
+        })
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// No connection, or an answer that is not a success.
+    pub async fn bytes(&self, call: &Call<'_>) -> Result<Bytes> {
+        let started = Instant::now();
+        let work = async {
+            let (response, sender) = self.exchange(call).await?;
+            let status = response.status();
+            self.warn(response.headers());
+            let body = self.collect(call, response).await?;
+            Ok((status, body, sender))
+        };
+        let (status, body, sender) = self.limited(call, work).await?;
+        self.0.idle.borrow_mut().push(sender);
+        self.log(call, status.as_u16(), started);
+        self.log_body(call, &body);
+        if status.is_success() { Ok(body) } else { Err(failure(call, status.as_u16(), &body)) }
+    }
+
+    /// Sends a request and reads the answer as JSON.
+    ///
+    /// # Errors
+    /// As `bytes`, and an answer that is not JSON.
+    pub async fn json(&self, call: &Call<'_>) -> Result<Value> {
+        let body = self.bytes(call).await?;
+        serde_json::from_slice(&body).map_err(|e| Error::msg(format!("the server's answer to {} {} is not JSON: {e}", call.method, call.path)))
+    }
+
+    /// How long one request may take, if that is limited.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.options.timeout
+    }
+
+    fn warn(&self, headers: &HeaderMap) {
+        for value in headers.get_all(http::header::WARNING) {
+            let Some(text) = warning_text(value.to_str().unwrap_or("")) else { continue };
+            if self.0.warned.borrow_mut().insert(text.clone()) {
+                eprintln!("Warning: {text}");
+            }
+        }
+    }
+
+    fn log(&self, call: &Call, status: u16, started: Instant) {
+        if self.0.options.verbosity >= 6 {
+            let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+            klog(
+                "round_trippers.go:632",
+                &format!(
+                    "\"Response\" verb=\"{}\" url=\"{}\" status=\"{status} {reason}\" milliseconds={}",
+                    call.method,
+                    self.0.target.url(&call.path),
+                    started.elapsed().as_millis()
+                ),
+            );
+        }
+    }
+
+    fn log_body(&self, call: &Call, body: &Bytes) {
+        if self.0.options.verbosity >= 8 {
+            if !call.body.is_empty() {
+                klog("helper.go:246", &format!("\"Request Body\" body={:?}", String::from_utf8_lossy(&call.body)));
+            }
+            klog("helper.go:246", &format!("\"Response Body\" body={:?}", String::from_utf8_lossy(body)));
+        }
+    }
+}
+
+/// One line of the log on standard error.
+pub fn klog(place: &str, text: &str) {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    eprintln!("I{} {:>7} {place}] {text}", now.strftime("%m%d %H:%M:%S%.6f"), std::process::id());
+}
+
+fn header(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| Error::msg(format!("{text:?} cannot be sent in a header")))
+}
+
+fn verb_of(method: &Method) -> String {
+    let text = method.as_str();
+    format!("{}{}", &text[..1], text[1..].to_lowercase())
+}
+
+/// The text of a `299` warning header.
+fn warning_text(value: &str) -> Option<String> {
+    let rest = value.trim().strip_prefix("299 ")?;
+    let (_agent, quoted) = rest.split_once(' ')?;
+    let body = quoted.trim().strip_prefix('"')?;
+    let mut out = String::new();
+    let mut chars = body.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next()),
+            '"' => break,
+            c => out.push(c),
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+/// The error that an unsuccessful answer is.
+fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
+    if let Ok(status) = serde_json::from_slice::<Value>(body) {
+        if status["kind"] == "Status" && (status["status"] == "Failure" || code >= 400) {
+            return Error::Status(Box::new(status));
+        }
+    }
+    let (reason, message) = match code {
+        400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
+        401 => ("Unauthorized", "Unauthorized".to_string()),
+        403 => ("Forbidden", plain(body).unwrap_or_else(|| "forbidden".into())),
+        404 => ("NotFound", "the server could not find the requested resource".to_string()),
+        405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".to_string()),
+        406 => ("NotAcceptable", plain(body).unwrap_or_else(|| "the server was unable to respond with a content type that the client supports".into())),
+        409 if call.method == Method::POST => ("AlreadyExists", "the server reported a conflict".to_string()),
+        409 => ("Conflict", "the server reported a conflict".to_string()),
+        410 => ("Expired", "the provided resource version has expired".to_string()),
+        413 => ("RequestEntityTooLarge", plain(body).unwrap_or_else(|| "limit exceeded".into())),
+        415 => (
+            "UnsupportedMediaType",
+            plain(body).unwrap_or_else(|| "the body of the request was in an unknown format - accepted media types include: application/json".into()),
+        ),
+        422 => ("Invalid", "the server rejected our request due to an error in our request".to_string()),
+        429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later".to_string()),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_string()),
+        504 => ("Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request".to_string()),
+        500.. => (
+            "InternalError",
+            format!("an error on the server ({}) has prevented the request from succeeding", json!(plain(body).unwrap_or_else(|| "unknown".into()))),
+        ),
+        _ => ("", format!("the server responded with the status code {code} but did not return more information")),
+    };
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code});
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
+    }
+    if reason == "Invalid" {
+        status.as_object_mut().map(|s| s.remove("details"));
+    }
+    Error::Status(Box::new(status))
+}
+
+fn plain(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    (!text.is_empty() && text.len() < 2048).then(|| text.to_string())
+}
+
+/// Escapes a path's segment.
+pub fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' | b'$' | b'&' | b'+' | b'=' => out.push(b as char),
+            b => out.push_str(&format!("%{b:02X}")),
+        }
+    }
+    out
+}
+
+/// A query (`?a=b&c=d`) of these parameters; none for an empty list.
+pub fn query(pairs: &[(&str, &str)]) -> String {
+    let escape = |t: &str| segment(t).replace('&', "%26").replace('+', "%2B").replace('=', "%3D").replace('$', "%24").replace('@', "%40").replace(':', "%3A");
+    let parts: Vec<String> = pairs.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v))).collect();
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_read() {
+        assert_eq!(warning_text(r#"299 - "a \"b\" c""#).as_deref(), Some("a \"b\" c"));
+        assert_eq!(warning_text(r#"199 - "a""#), None);
+    }
+
+    #[test]
+    fn every_failure_is_a_status() {
+        let e = failure(&Call::get("/x"), 404, b"404 page not found");
+        assert_eq!(crate::error::told(&e).0, "Error from server (NotFound): the server could not find the requested resource");
+        let e = failure(&Call::get("/x"), 403, br#"{"kind":"Status","status":"Failure","reason":"Forbidden","message":"no","code":403}"#);
+        assert_eq!(crate::error::told(&e).0, "Error from server (Forbidden): no");
+    }
+
+    #[test]
+    fn queries_are_escaped() {
+        assert_eq!(query(&[("labelSelector", "a in (b,c),d=e"), ("x", "1")]), "?labelSelector=a%20in%20%28b%2Cc%29%2Cd%3De&x=1");
+        assert_eq!(segment("system:node/a"), "system:node%2Fa");
+    }
+}

@@ -1,0 +1,99 @@
+//! `create deployment`.
+//! Invariant: a container is called after its image.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_deployment.go`.
+
+use super::COMMON;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate;
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "deployment",
+    aliases: &["deploy"],
+    usage: "NAME --image=image -- [COMMAND] [args...]",
+    short: "Create a deployment with the specified name",
+    long: "Create a deployment of one or several images.",
+    examples: "
+      # Of one image
+      kubectl create deployment my-dep --image=busybox
+      # With a command
+      kubectl create deployment my-dep --image=busybox -- date
+      # Three pods
+      kubectl create deployment my-dep --image=nginx --replicas=3
+      # With a port
+      kubectl create deployment my-dep --image=busybox --port=5701",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            Flag::slice("image", '\0', "The image to run; with several, the pod has several containers"),
+            Flag::int("port", '\0', "-1", "The port that the container listens on"),
+            Flag::int("replicas", 'r', "1", "How many pods to run"),
+        ],
+    ],
+    required: &["image"],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// A container's name, from its image: the last part of its path, made a valid name.
+fn container_name(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    let base = last.split([':', '@']).next().unwrap_or(last);
+    let name: String = base.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    name[..name.len().min(63)].to_string()
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let (images, command) = (f.list("image"), generate::after_dash(&ctx));
+    if images.len() > 1 && !command.is_empty() {
+        return Err(Error::msg("cannot specify multiple --image options and command"));
+    }
+    let mut containers: Vec<Value> = Vec::new();
+    for image in &images {
+        let mut unique = container_name(image);
+        if containers.iter().any(|c| c["name"] == unique) {
+            let letters: Vec<char> = "bcdfghjklmnpqrstvwxz2456789".chars().collect();
+            let suffix: String = (0..5).map(|_| letters[rand::random_range(0..letters.len())]).collect();
+            unique = format!("{unique}-{suffix}");
+        }
+        let mut c = json!({"name": unique, "image": image, "resources": {}});
+        if !command.is_empty() {
+            c["command"] = json!(command);
+        }
+        containers.push(c);
+    }
+    if f.int("port") >= 0 {
+        if let Some(c) = containers.first_mut() {
+            c["ports"] = json!([{"containerPort": f.int("port")}]);
+        }
+    }
+    let kind = generate::kind("apps", "v1", "deployments", "Deployment", true);
+    let mut object = generate::object(&ctx, &kind, &name)?;
+    let labels = json!({"app": name});
+    object["metadata"]["labels"] = labels.clone();
+    object["spec"] = json!({"replicas": f.int("replicas"), "selector": {"matchLabels": labels}, "strategy": {}, "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}});
+    object["status"] = json!({});
+    generate::create(&ctx, &kind, object).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_called_after_their_images() {
+        for (image, want) in [("nginx", "nginx"), ("a.b/c/Nginx_x:1.2", "nginx-x"), ("r:5000/x@sha256:1", "x")] {
+            assert_eq!(container_name(image), want);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `create job` and `create cronjob`.
+//! Invariant: a job made from a cron job says so, and is owned by it.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_job.go` and `create_cronjob.go`.
+
+use super::COMMON;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate;
+use serde_json::{Value, json};
+
+pub static JOB: Command = Command {
+    name: "job",
+    usage: "NAME --image=image [--from=cronjob/name] -- [COMMAND] [args...]",
+    short: "Create a job with the specified name",
+    long: "Create a job that runs an image once, or runs a cron job now.",
+    examples: "
+      # Run a command
+      kubectl create job my-job --image=busybox -- date
+      # Run a cron job now
+      kubectl create job test-job --from=cronjob/a-cronjob",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[Flag::str("image", '\0', "", "The image to run"), Flag::str("from", '\0', "", "The cron job to run (cronjob/NAME)")],
+    ],
+    run: Run::Verb(|ctx| Box::pin(job(ctx))),
+    ..Command::NEW
+};
+
+pub static CRONJOB: Command = Command {
+    name: "cronjob",
+    aliases: &["cj"],
+    usage: "NAME --image=image --schedule='0/5 * * * ?' -- [COMMAND] [args...]",
+    short: "Create a cron job with the specified name",
+    long: "Create a cron job that runs an image again and again.",
+    examples: "
+      # Every minute
+      kubectl create cronjob my-job --image=busybox --schedule=\"*/1 * * * *\"
+      # With a command
+      kubectl create cronjob my-job --image=busybox --schedule=\"*/1 * * * *\" -- date",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            Flag::str("image", '\0', "", "The image to run"),
+            Flag::str("schedule", '\0', "", "When to run it, as cron writes it"),
+            Flag::str("restart", '\0', "", "What happens to a container that fails: OnFailure or Never"),
+        ],
+    ],
+    required: &["image", "schedule"],
+    run: Run::Verb(|ctx| Box::pin(cronjob(ctx))),
+    ..Command::NEW
+};
+
+fn template(name: &str, image: &str, command: &[String], restart: &str) -> Value {
+    let mut container = json!({"name": name, "image": image, "resources": {}});
+    if !command.is_empty() {
+        container["command"] = json!(command);
+    }
+    json!({"metadata": {}, "spec": {"containers": [container], "restartPolicy": restart}})
+}
+
+async fn job(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let command = generate::after_dash(&ctx);
+    let (image, from) = (f.str("image"), f.str("from"));
+    if image.is_empty() == from.is_empty() {
+        return Err(Error::msg("either --image or --from must be specified"));
+    }
+    if !from.is_empty() && !command.is_empty() {
+        return Err(Error::msg("cannot specify --from and command"));
+    }
+    let kind = generate::kind("batch", "v1", "jobs", "Job", true);
+    let mut object = generate::object(&ctx, &kind, &name)?;
+    if from.is_empty() {
+        object["spec"] = json!({"template": template(&name, image, &command, "Never")});
+    } else {
+        from_cronjob(&ctx, from, &mut object).await?;
+    }
+    object["status"] = json!({});
+    generate::create(&ctx, &kind, object).await
+}
+
+async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
+    let found = crate::resource::Builder::new(ctx)?.args(&[from.to_string()]).find().await?.all()?;
+    let [info] = found.as_slice() else { return Err(Error::msg("from must be an existing cronjob")) };
+    if info.resource.kind != "CronJob" {
+        return Err(Error::msg("from must be an existing cronjob"));
+    }
+    let source = &info.object;
+    let job = &source["spec"]["jobTemplate"];
+    let mut annotations = job["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+    annotations.insert("cronjob.kubernetes.io/instantiate".into(), json!("manual"));
+    object["metadata"]["annotations"] = Value::Object(annotations);
+    if !job["metadata"]["labels"].is_null() {
+        object["metadata"]["labels"] = job["metadata"]["labels"].clone();
+    }
+    object["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source["metadata"]["name"], "uid": source["metadata"]["uid"], "controller": true}]);
+    object["spec"] = job["spec"].clone();
+    Ok(())
+}
+
+async fn cronjob(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let command = generate::after_dash(&ctx);
+    let restart = if f.str("restart").is_empty() { "OnFailure" } else { f.str("restart") };
+    let kind = generate::kind("batch", "v1", "cronjobs", "CronJob", true);
+    let mut object = generate::object(&ctx, &kind, &name)?;
+    object["spec"] = json!({"schedule": f.str("schedule"), "jobTemplate": {"metadata": {"name": name}, "spec": {"template": template(&name, f.str("image"), &command, restart)}}});
+    object["status"] = json!({});
+    generate::create(&ctx, &kind, object).await
+}

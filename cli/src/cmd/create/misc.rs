@@ -1,0 +1,209 @@
+//! `create namespace`, `serviceaccount`, `quota`, `poddisruptionbudget`, `priorityclass`.
+//! Invariant: each makes one object from a handful of flags.
+//! Behaviour follows the files of the same names in `staging/src/k8s.io/kubectl/pkg/cmd/create`.
+
+use super::COMMON;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate;
+use serde_json::{Value, json};
+
+pub static NAMESPACE: Command = Command {
+    name: "namespace",
+    aliases: &["ns"],
+    usage: "NAME [--dry-run=server|client|none]",
+    short: "Create a namespace with the specified name",
+    examples: "
+      # A namespace
+      kubectl create namespace my-namespace",
+    flags: &COMMON,
+    run: Run::Verb(|ctx| Box::pin(namespace(ctx))),
+    ..Command::NEW
+};
+
+pub static SERVICEACCOUNT: Command = Command {
+    name: "serviceaccount",
+    aliases: &["sa"],
+    usage: "NAME [--dry-run=server|client|none]",
+    short: "Create a service account with the specified name",
+    examples: "
+      # A service account
+      kubectl create serviceaccount my-service-account",
+    flags: &COMMON,
+    run: Run::Verb(|ctx| Box::pin(service_account(ctx))),
+    ..Command::NEW
+};
+
+pub static QUOTA: Command = Command {
+    name: "quota",
+    aliases: &["resourcequota"],
+    usage: "NAME [--hard=key1=value1,key2=value2] [--scopes=Scope1,Scope2] [--dry-run=server|client|none]",
+    short: "Create a quota with the specified name",
+    long: "Create a resource quota: limits on what a namespace may hold, optionally only within some scopes.",
+    examples: "
+      # Limits on several resources
+      kubectl create quota my-quota --hard=cpu=1,memory=1G,pods=2,services=3
+      # Within a scope
+      kubectl create quota best-effort --hard=pods=100 --scopes=BestEffort",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            Flag::str("hard", '\0', "", "The limits (RESOURCE=QUANTITY,…)"),
+            Flag::str("scopes", '\0', "", "The scopes that an object must fit to count (SCOPE,…)"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(quota(ctx))),
+    ..Command::NEW
+};
+
+pub static PDB: Command = Command {
+    name: "poddisruptionbudget",
+    aliases: &["pdb"],
+    usage: "NAME --selector=SELECTOR --min-available=N [--dry-run=server|client|none]",
+    short: "Create a pod disruption budget with the specified name",
+    long: "Create a budget for how many of some pods may be taken away at once.",
+    examples: "
+      # At least one must stay
+      kubectl create poddisruptionbudget my-pdb --selector=app=rails --min-available=1
+      # At least half of them
+      kubectl create pdb my-pdb --selector=app=nginx --min-available=50%",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            Flag::str("min-available", '\0', "", "How many pods, or what share of them, must stay"),
+            Flag::str("max-unavailable", '\0', "", "How many pods, or what share of them, may be gone"),
+            Flag::str("selector", '\0', "", "The pods' labels (KEY=VALUE,…)"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(pdb(ctx))),
+    ..Command::NEW
+};
+
+pub static PRIORITYCLASS: Command = Command {
+    name: "priorityclass",
+    aliases: &["pc"],
+    usage: "NAME --value=VALUE --global-default=BOOL [--dry-run=server|client|none]",
+    short: "Create a priority class with the specified name",
+    long: "Create a priority class: a number that pods may have as their priority, and what it is for.",
+    examples: "
+      # A class
+      kubectl create priorityclass high-priority --value=1000 --description=\"high priority\"
+      # The class of pods that name none
+      kubectl create priorityclass default-priority --value=1000 --global-default=true
+      # Without preempting others
+      kubectl create priorityclass high-priority --value=1000 --preemption-policy=\"Never\"",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            Flag::int("value", '\0', "0", "The priority"),
+            Flag::bool("global-default", '\0', false, "Whether pods that name no class get this one"),
+            Flag::str("description", '\0', "", "When this class should be used"),
+            Flag::str("preemption-policy", '\0', "PreemptLowerPriority", "Whether pods of this class preempt others: PreemptLowerPriority or Never"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(priority_class(ctx))),
+    ..Command::NEW
+};
+
+async fn namespace(ctx: Ctx) -> Result<()> {
+    let kind = generate::kind("", "v1", "namespaces", "Namespace", false);
+    let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
+    object["spec"] = json!({});
+    object["status"] = json!({});
+    generate::create(&ctx, &kind, object).await
+}
+
+async fn service_account(ctx: Ctx) -> Result<()> {
+    let kind = generate::kind("", "v1", "serviceaccounts", "ServiceAccount", true);
+    let object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
+    generate::create(&ctx, &kind, object).await
+}
+
+async fn quota(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let kind = generate::kind("", "v1", "resourcequotas", "ResourceQuota", true);
+    let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
+    object["spec"] = json!({});
+    for part in f.str("hard").split(',').filter(|p| !p.is_empty()) {
+        object["spec"]["hard"][resource_pair(part)?.0] = json!(resource_pair(part)?.1);
+    }
+    let scopes: Vec<&str> = f.str("scopes").split(',').collect();
+    if !f.str("scopes").is_empty() {
+        if scopes.contains(&"") {
+            return Err(Error::msg("invalid resource quota scope \"\""));
+        }
+        object["spec"]["scopes"] = json!(scopes);
+    }
+    object["status"] = json!({});
+    generate::create(&ctx, &kind, object).await
+}
+
+fn resource_pair(part: &str) -> Result<(&str, &str)> {
+    let (name, amount) = part
+        .split_once('=')
+        .filter(|(_, a)| !a.contains('='))
+        .ok_or_else(|| Error::msg(format!("Invalid argument syntax {part}, expected <resource>=<value>")))?;
+    if crate::describe::quantity::parse(amount).is_none() {
+        return Err(Error::msg("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
+    }
+    Ok((name, amount))
+}
+
+async fn pdb(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let (min, max, selector) = (f.str("min-available"), f.str("max-unavailable"), f.str("selector"));
+    if selector.is_empty() {
+        return Err(Error::msg("a selector must be specified"));
+    }
+    match (min.is_empty(), max.is_empty()) {
+        (true, true) => return Err(Error::msg("one of min-available or max-unavailable must be specified")),
+        (false, false) => return Err(Error::msg("min-available and max-unavailable cannot be both specified")),
+        _ => {}
+    }
+    let ok = |t: &str| t.strip_suffix('%').unwrap_or(t).parse::<u32>().is_ok();
+    for (text, flag) in [(min, "min-available"), (max, "max-unavailable")] {
+        if !text.is_empty() && !ok(text) {
+            return Err(Error::msg(format!("invalid format specified for {flag}")));
+        }
+    }
+    let kind = generate::kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true);
+    let mut object = generate::object(&ctx, &kind, &name)?;
+    object["spec"] = json!({"selector": {"matchLabels": Value::Object(generate::labels(selector)?)}});
+    for (text, field) in [(min, "minAvailable"), (max, "maxUnavailable")] {
+        if !text.is_empty() {
+            object["spec"][field] = generate::int_or_string(text);
+        }
+    }
+    object["status"] = json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
+    generate::create(&ctx, &kind, object).await
+}
+
+async fn priority_class(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let kind = generate::kind("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false);
+    let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
+    object["value"] = json!(f.int("value"));
+    if f.bool("global-default") {
+        object["globalDefault"] = json!(true);
+    }
+    if !f.str("description").is_empty() {
+        object["description"] = json!(f.str("description"));
+    }
+    object["preemptionPolicy"] = json!(f.str("preemption-policy"));
+    generate::create(&ctx, &kind, object).await
+}

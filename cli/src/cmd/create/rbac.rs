@@ -1,0 +1,271 @@
+//! `create role`, `clusterrole`, `rolebinding`, `clusterrolebinding`.
+//! Invariant: resources are called by their plural; an unknown one is refused.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_role*.go` and `create_clusterrole*.go`.
+
+use super::COMMON;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+const VERBS: &[&str] = &[
+    "*",
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "use",
+    "bind",
+    "escalate",
+    "impersonate",
+    "approve",
+    "sign",
+    "attest",
+];
+
+const VERB: Flag = Flag::slice("verb", '\0', "A verb that is allowed; may be repeated");
+const RESOURCE: Flag = Flag::slice("resource", '\0', "A resource that it is allowed on (RESOURCE.GROUP/SUBRESOURCE); may be repeated");
+const NAMES: Flag = Flag::array("resource-name", '\0', "Only the object of this name; may be repeated");
+const USER: Flag = Flag::array("user", '\0', "A user who gets the role; may be repeated");
+const GROUPS: Flag = Flag::array("group", '\0', "A group that gets the role; may be repeated");
+const ACCOUNT: Flag = Flag::array("serviceaccount", '\0', "A service account that gets the role (NAMESPACE:NAME); may be repeated");
+
+pub static ROLE: Command = Command {
+    name: "role",
+    usage: "NAME --verb=verb --resource=resource.group/subresource [--resource-name=resourcename] [--dry-run=server|client|none]",
+    short: "Create a role with single rule",
+    long: "Create a role that allows some verbs on some resources of its namespace.",
+    examples: "
+      # Read pods
+      kubectl create role pod-reader --verb=get --verb=list --verb=watch --resource=pods
+      # One object alone
+      kubectl create role pod-reader --verb=get --resource=pods --resource-name=readablepod
+      # A resource of a group, and a sub-resource
+      kubectl create role foo --verb=get,list,watch --resource=rs.apps,pods/status",
+    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[VERB, RESOURCE, NAMES]],
+    run: Run::Verb(|ctx| Box::pin(role(ctx))),
+    ..Command::NEW
+};
+
+pub static CLUSTERROLE: Command = Command {
+    name: "clusterrole",
+    usage: "NAME --verb=verb --resource=resource.group [--resource-name=resourcename] [--dry-run=server|client|none]",
+    short: "Create a cluster role",
+    long: "Create a cluster role: rules for resources, for paths, or a selection of other cluster roles.",
+    examples: "
+      # Read pods everywhere
+      kubectl create clusterrole pod-reader --verb=get,list,watch --resource=pods
+      # A path
+      kubectl create clusterrole foo --verb=get --non-resource-url=/logs/*
+      # What other cluster roles allow
+      kubectl create clusterrole monitoring --aggregation-rule=\"rbac.example.com/aggregate-to-monitoring=true\"",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            VERB,
+            RESOURCE,
+            NAMES,
+            Flag::slice("non-resource-url", '\0', "A path that is allowed; may be repeated"),
+            Flag::str("aggregation-rule", '\0', "", "Labels of the cluster roles to gather (KEY=VALUE,…)"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(cluster_role(ctx))),
+    ..Command::NEW
+};
+
+pub static ROLEBINDING: Command = Command {
+    name: "rolebinding",
+    usage: "NAME --clusterrole=NAME|--role=NAME [--user=username] [--group=groupname] [--serviceaccount=namespace:serviceaccountname] [--dry-run=server|client|none]",
+    short: "Create a role binding for a particular role or cluster role",
+    long: "Give a role to users, groups and service accounts, in this namespace.",
+    examples: "
+      # Two users and a group
+      kubectl create rolebinding admin --clusterrole=admin --user=user1 --user=user2 --group=group1
+      # A service account
+      kubectl create rolebinding admin-binding --role=admin --serviceaccount=ns1:sa-1",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[Flag::str("clusterrole", '\0', "", "The cluster role to give"), Flag::str("role", '\0', "", "The role to give"), USER, GROUPS, ACCOUNT],
+    ],
+    run: Run::Verb(|ctx| Box::pin(binding(ctx, "RoleBinding"))),
+    ..Command::NEW
+};
+
+pub static CLUSTERROLEBINDING: Command = Command {
+    name: "clusterrolebinding",
+    usage: "NAME --clusterrole=NAME [--user=username] [--group=groupname] [--serviceaccount=namespace:serviceaccountname] [--dry-run=server|client|none]",
+    short: "Create a cluster role binding for a particular cluster role",
+    long: "Give a cluster role to users, groups and service accounts, everywhere.",
+    examples: "
+      # Two users and a group
+      kubectl create clusterrolebinding cluster-admin --clusterrole=cluster-admin --user=user1 --user=user2 --group=group1",
+    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[Flag::str("clusterrole", '\0', "", "The cluster role to give"), USER, GROUPS, ACCOUNT]],
+    required: &["clusterrole"],
+    run: Run::Verb(|ctx| Box::pin(binding(ctx, "ClusterRoleBinding"))),
+    ..Command::NEW
+};
+
+fn verbs(ctx: &Ctx) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for v in ctx.flags().list("verb") {
+        if v == "*" {
+            return vec![v];
+        }
+        if !out.contains(&v) {
+            out.push(v);
+        }
+    }
+    out
+}
+
+/// The rules: one an API group.
+async fn resource_rules(ctx: &Ctx, verbs: &[String], wanted: &[String]) -> Result<Vec<Value>> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut names: Vec<String> = Vec::new();
+    ctx.flags().list("resource-name").into_iter().for_each(|n| {
+        if !names.contains(&n) {
+            names.push(n)
+        }
+    });
+    for text in wanted {
+        let (resource, sub) = text.split_once('/').map_or((text.as_str(), None), |(r, s)| (r, Some(s)));
+        let (word, group) = resource.split_once('.').map_or((resource, None), |(w, g)| (w, Some(g)));
+        if word.is_empty() {
+            return Err(Error::msg("resource must be specified if apiGroup/subresource specified"));
+        }
+        let (mut plural, group) = if word == "*" {
+            ("*".to_string(), group.unwrap_or("").to_string())
+        } else {
+            let found = ctx.discovery()?.lookup(resource).await?;
+            (found.plural, found.group)
+        };
+        if let Some(s) = sub {
+            plural = format!("{plural}/{s}");
+        }
+        let list = groups.entry(group).or_default();
+        if !list.contains(&plural) {
+            list.push(plural);
+        }
+        if word == "*" && sub.is_none() {
+            break;
+        }
+    }
+    Ok(groups
+        .into_iter()
+        .map(|(group, resources)| {
+            let mut rule = json!({"verbs": verbs, "apiGroups": [group], "resources": resources});
+            if !names.is_empty() {
+                rule["resourceNames"] = json!(names);
+            }
+            rule
+        })
+        .collect())
+}
+
+fn warn_of_odd_verbs(verbs: &[String]) {
+    for v in verbs.iter().filter(|v| !VERBS.contains(&v.as_str())) {
+        eprintln!("Warning: '{v}' is not a standard resource verb");
+    }
+}
+
+async fn role(ctx: Ctx) -> Result<()> {
+    let name = generate::name(&ctx)?;
+    let (verbs, resources) = (verbs(&ctx), ctx.flags().list("resource"));
+    if verbs.is_empty() {
+        return Err(Error::msg("at least one verb must be specified"));
+    }
+    warn_of_odd_verbs(&verbs);
+    if resources.is_empty() {
+        return Err(Error::msg("at least one resource must be specified"));
+    }
+    let kind = generate::kind(GROUP, "v1", "roles", "Role", true);
+    let mut object = generate::object(&ctx, &kind, &name)?;
+    object["rules"] = Value::Array(resource_rules(&ctx, &verbs, &resources).await?);
+    generate::create(&ctx, &kind, object).await
+}
+
+async fn cluster_role(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let (verbs, resources, urls, aggregation) = (verbs(&ctx), f.list("resource"), f.list("non-resource-url"), f.str("aggregation-rule"));
+    let kind = generate::kind(GROUP, "v1", "clusterroles", "ClusterRole", false);
+    let mut object = generate::object(&ctx, &kind, &name)?;
+    if !aggregation.is_empty() {
+        if !verbs.is_empty() || !resources.is_empty() || !urls.is_empty() || !f.list("resource-name").is_empty() {
+            return Err(Error::msg("aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames"));
+        }
+        object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": generate::labels(aggregation)?}]});
+        object["rules"] = Value::Null;
+        return generate::create(&ctx, &kind, object).await;
+    }
+    if verbs.is_empty() {
+        return Err(Error::msg("at least one verb must be specified"));
+    }
+    if resources.is_empty() && urls.is_empty() {
+        return Err(Error::msg("one of resource or nonResourceURL must be specified"));
+    }
+    if !resources.is_empty() {
+        warn_of_odd_verbs(&verbs);
+    }
+    for url in &urls {
+        if let Some(v) = verbs.iter().find(|v| !["*", "get", "put", "post", "head", "options", "delete", "patch"].contains(&v.as_str())) {
+            return Err(Error::msg(format!("invalid verb: '{v}' for nonResourceURL")));
+        }
+        if *url != "*" && !url.starts_with('/') {
+            return Err(Error::msg("nonResourceURL should start with /"));
+        }
+        if url[..url.len() - 1].contains('*') {
+            return Err(Error::msg("nonResourceURL only supports wildcard matches when '*' is at the end"));
+        }
+    }
+    let mut rules = resource_rules(&ctx, &verbs, &resources).await?;
+    if !urls.is_empty() {
+        rules.push(json!({"verbs": verbs, "nonResourceURLs": urls}));
+    }
+    object["rules"] = Value::Array(rules);
+    generate::create(&ctx, &kind, object).await
+}
+
+async fn binding(ctx: Ctx, kind_name: &'static str) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let namespaced = kind_name == "RoleBinding";
+    let (cluster_role, role) = (f.str("clusterrole"), if namespaced { f.str("role") } else { "" });
+    if cluster_role.is_empty() == role.is_empty() {
+        return Err(Error::msg("exactly one of clusterrole or role must be specified"));
+    }
+    let kind = generate::kind(GROUP, "v1", if namespaced { "rolebindings" } else { "clusterrolebindings" }, kind_name, namespaced);
+    let mut object = generate::object(&ctx, &kind, &name)?;
+    let (role_kind, role_name) = if role.is_empty() { ("ClusterRole", cluster_role) } else { ("Role", role) };
+    object["roleRef"] = json!({"apiGroup": GROUP, "kind": role_kind, "name": role_name});
+    let mut subjects: Vec<Value> = Vec::new();
+    subjects.extend(f.list("user").iter().map(|u| json!({"kind": "User", "apiGroup": GROUP, "name": u})));
+    subjects.extend(f.list("group").iter().map(|g| json!({"kind": "Group", "apiGroup": GROUP, "name": g})));
+    for account in f.list("serviceaccount") {
+        let (ns, n) = account
+            .split_once(':')
+            .filter(|(ns, n)| !ns.is_empty() && !n.is_empty() && !n.contains(':'))
+            .ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
+        subjects.push(json!({"kind": "ServiceAccount", "name": n, "namespace": ns}));
+    }
+    if !subjects.is_empty() {
+        object["subjects"] = Value::Array(subjects);
+    }
+    generate::create(&ctx, &kind, object).await
+}

@@ -1,0 +1,168 @@
+//! `create secret generic|tls|docker-registry`.
+//! Invariant: values are only ever shown as base64, as the API has them.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_secret*.go`.
+
+use super::{COMMON, config_data, configmap};
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result, go_io};
+use crate::flags::Flag;
+use crate::generate;
+use base64::Engine;
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "secret",
+    usage: "(docker-registry | generic | tls)",
+    short: "Create a secret using a specified subcommand",
+    long: "Create a secret with specified type.\n\n A docker-registry type secret is for accessing a container registry.\n\n A generic type secret indicate an Opaque secret type.\n\n A tls type secret holds TLS certificate and its associated key.",
+    subcommands: &[&DOCKER, &GENERIC, &TLS],
+    run: Run::Group,
+    ..Command::NEW
+};
+
+const HASH: Flag = Flag::bool("append-hash", '\0', false, "Append a hash of the data to the name");
+
+static GENERIC: Command = Command {
+    name: "generic",
+    usage: "NAME [--type=string] [--from-file=[key=]source] [--from-literal=key1=value1] [--dry-run=server|client|none]",
+    short: "Create a secret from a local file, directory, or literal value",
+    long: "Create a secret from files, folders and literal values.",
+    examples: "
+      # Files under keys of one's own
+      kubectl create secret generic my-secret --from-file=ssh-privatekey=path/to/id_rsa
+      # Literal values
+      kubectl create secret generic my-secret --from-literal=key1=supersecret",
+    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], configmap::SOURCES, &[Flag::str("type", '\0', "", "The type of the secret")]],
+    run: Run::Verb(|ctx| Box::pin(generic(ctx))),
+    ..Command::NEW
+};
+
+static TLS: Command = Command {
+    name: "tls",
+    usage: "NAME --cert=path/to/cert/file --key=path/to/key/file [--dry-run=server|client|none]",
+    short: "Create a TLS secret",
+    long: "Create a secret of a certificate and its key, both in PEM; they must belong together.",
+    examples: "
+      # From two files
+      kubectl create secret tls tls-secret --cert=path/to/tls.crt --key=path/to/tls.key",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[Flag::str("cert", '\0', "", "The file with the certificate, in PEM"), Flag::str("key", '\0', "", "The file with its private key, in PEM"), HASH],
+    ],
+    run: Run::Verb(|ctx| Box::pin(tls(ctx))),
+    ..Command::NEW
+};
+
+static DOCKER: Command = Command {
+    name: "docker-registry",
+    usage: "NAME --docker-username=user --docker-password=password --docker-email=email [--docker-server=string] [--from-file=[key=]source] [--dry-run=server|client|none]",
+    short: "Create a secret for use with a Docker registry",
+    long: "Create a secret with which nodes pull images from a registry.",
+    examples: "
+      # For a registry
+      kubectl create secret docker-registry my-secret --docker-server=REGISTRY --docker-username=USER --docker-password=PASSWORD --docker-email=EMAIL
+      # From a file of credentials
+      kubectl create secret docker-registry my-secret --from-file=path/to/.docker/config.json",
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            Flag::str("docker-username", '\0', "", "The user at the registry"),
+            Flag::str("docker-password", '\0', "", "The user's password"),
+            Flag::str("docker-email", '\0', "", "The user's e-mail address"),
+            Flag::str("docker-server", '\0', "https://index.docker.io/v1/", "The registry"),
+            Flag::slice("from-file", '\0', "A file of credentials to take instead ([KEY=]PATH)"),
+            HASH,
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(docker(ctx))),
+    ..Command::NEW
+};
+
+async fn finish(ctx: &Ctx, name: &str, kind: &str, data: Vec<(String, Vec<u8>)>) -> Result<()> {
+    let resource = generate::kind("", "v1", "secrets", "Secret", true);
+    let mut object = generate::object(ctx, &resource, name)?;
+    if !kind.is_empty() {
+        object["type"] = json!(kind);
+    }
+    for (key, value) in data {
+        object["data"][key] = json!(base64::engine::general_purpose::STANDARD.encode(value));
+    }
+    if ctx.flags().bool("append-hash") {
+        let canonical = json!({"kind": "Secret", "type": kind, "name": name, "data": object.get("data").cloned().unwrap_or(Value::Null)});
+        object["metadata"]["name"] = json!(format!("{name}-{}", config_data::name_hash(&canonical)));
+    }
+    generate::create(ctx, &resource, object).await
+}
+
+async fn generic(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let data = config_data::collect(&f.list("from-file"), &f.list("from-literal"), &f.list("from-env-file"), "Secret", &name)?;
+    finish(&ctx, &name, f.str("type"), data).await
+}
+
+fn read(path: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::msg(format!("Cannot read file {path}, open {path}: {}", go_io(&e))))
+}
+
+async fn tls(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    if f.str("cert").is_empty() || f.str("key").is_empty() {
+        return Err(Error::msg("key and cert must be specified"));
+    }
+    let (cert, key) = (read(f.str("cert"))?, read(f.str("key"))?);
+    check_pair(&cert, &key)?;
+    finish(&ctx, &name, "kubernetes.io/tls", vec![("tls.crt".into(), cert), ("tls.key".into(), key)]).await
+}
+
+/// Whether the key is the certificate's.
+fn check_pair(cert: &[u8], key: &[u8]) -> Result<()> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert).filter_map(std::result::Result::ok).collect();
+    if chain.is_empty() {
+        return Err(Error::msg("tls: failed to find any PEM data in certificate input"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Error::msg("tls: failed to find any PEM data in key input"))?;
+    let signer = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| Error::msg("tls: failed to parse private key"))?;
+    match rustls::sign::CertifiedKey::new(chain, signer).keys_match() {
+        Ok(()) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(()),
+        Err(_) => Err(Error::msg("tls: private key does not match public key")),
+    }
+}
+
+async fn docker(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let name = generate::name(&ctx)?;
+    let data = if f.list("from-file").is_empty() {
+        let (user, password, server) = (f.str("docker-username"), f.str("docker-password"), f.str("docker-server"));
+        if user.is_empty() || password.is_empty() || server.is_empty() {
+            return Err(Error::msg("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required"));
+        }
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let mut entry = json!({"username": user, "password": password, "auth": auth});
+        if !f.str("docker-email").is_empty() {
+            entry["email"] = json!(f.str("docker-email"));
+        }
+        let style = crate::print::json::Style { indent: 0, order: &["username", "password", "email", "auth"] };
+        vec![(".dockerconfigjson".to_string(), crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes())]
+    } else {
+        let mut data = config_data::collect(&f.list("from-file"), &[], &[], "Secret", &name)?;
+        if let [(key, _)] = data.as_mut_slice() {
+            *key = ".dockerconfigjson".into();
+        }
+        data
+    };
+    finish(&ctx, &name, "kubernetes.io/dockerconfigjson", data).await
+}

@@ -1,0 +1,126 @@
+//! `get --sort-by`: orders tables and objects by a field.
+//! Invariant: objects that lack the field come first; a field that none has is an error.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/sorter.go`.
+
+use crate::error::{Error, Result, quote};
+use crate::jsonpath::{JsonPath, relaxed};
+use crate::resource::Info;
+use serde_json::Value;
+use std::cmp::Ordering;
+
+fn path(field: &str) -> Result<(String, JsonPath)> {
+    let field = relaxed(field).unwrap_or_else(|_| field.to_string());
+    let parsed = JsonPath::parse(&field).map_err(|e| Error::msg(format!("sorting error: {e}")))?.allow_missing(true);
+    Ok((field, parsed))
+}
+
+fn key(path: &JsonPath, object: &Value) -> Result<Option<Value>> {
+    Ok(path.find(object).map_err(Error::msg)?.into_iter().next().and_then(|r| r.into_iter().next()).map(|v| v.into_owned()))
+}
+
+fn missing(field: &str) -> Error {
+    Error::msg(format!("couldn't find any field with path {} in the list of objects", quote(field)))
+}
+
+/// Sorts the rows of each table.
+///
+/// # Errors
+/// A field that no row has.
+pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
+    let (field, path) = path(field)?;
+    for info in infos {
+        let Some(rows) = info.object.get_mut("rows").and_then(Value::as_array_mut) else { continue };
+        let mut keyed = Vec::new();
+        for row in rows.drain(..) {
+            keyed.push((key(&path, &row["object"])?, row));
+        }
+        if !keyed.is_empty() && keyed.iter().all(|(k, _)| k.is_none()) {
+            return Err(missing(&field));
+        }
+        keyed.sort_by(|a, b| compare(&a.0, &b.0));
+        rows.extend(keyed.into_iter().map(|(_, row)| row));
+    }
+    Ok(())
+}
+
+/// Sorts objects.
+///
+/// # Errors
+/// A field that none has.
+pub fn sort_objects(infos: &mut Vec<Info>, field: &str) -> Result<()> {
+    let (field, path) = path(field)?;
+    let mut keyed = Vec::new();
+    for info in infos.drain(..) {
+        keyed.push((key(&path, &info.object)?, info));
+    }
+    if !keyed.is_empty() && keyed.iter().all(|(k, _)| k.is_none()) {
+        return Err(missing(&field));
+    }
+    keyed.sort_by(|a, b| compare(&a.0, &b.0));
+    infos.extend(keyed.into_iter().map(|(_, i)| i));
+    Ok(())
+}
+
+/// Sorts plain values, such as events.
+pub fn compare(a: &Option<Value>, b: &Option<Value>) -> Ordering {
+    match (a, b) {
+        (None, None) => Ordering::Equal,
+        (None, _) => Ordering::Less,
+        (_, None) => Ordering::Greater,
+        (Some(Value::Number(a)), Some(Value::Number(b))) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
+        (Some(Value::String(a)), Some(Value::String(b))) => match (quantity(a), quantity(b)) {
+            (Some(x), Some(y)) if x != y => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
+            _ => natural(a, b),
+        },
+        (Some(Value::Bool(a)), Some(Value::Bool(b))) => a.cmp(b),
+        (Some(a), Some(b)) => a.to_string().cmp(&b.to_string()),
+    }
+}
+
+fn quantity(text: &str) -> Option<f64> {
+    crate::describe::quantity::parse(text)
+}
+
+/// Digits by their value, the rest by character.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut x, mut y) = (a.chars().peekable(), b.chars().peekable());
+    loop {
+        match (x.peek().copied(), y.peek().copied()) {
+            (Some(p), Some(q)) if p.is_ascii_digit() && q.is_ascii_digit() => {
+                let mut run = |i: &mut std::iter::Peekable<std::str::Chars>| {
+                    let mut n = 0u64;
+                    while let Some(d) = i.peek().and_then(|c| c.to_digit(10)) {
+                        n = n.saturating_mul(10).saturating_add(u64::from(d));
+                        i.next();
+                    }
+                    n
+                };
+                let order = run(&mut x).cmp(&run(&mut y));
+                if order != Ordering::Equal {
+                    return order;
+                }
+            }
+            (Some(p), Some(q)) if p == q => {
+                x.next();
+                y.next();
+            }
+            (p, q) => return p.cmp(&q),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn fields_are_ordered_by_what_they_are() {
+        let less = |a: Value, b: Value| compare(&Some(a), &Some(b)) == Ordering::Less;
+        assert!(less(json!("a2"), json!("a10")));
+        assert!(less(json!("100m"), json!("1")));
+        assert!(less(json!("1Mi"), json!("1Gi")));
+        assert!(less(json!(2), json!(10)));
+        assert_eq!(compare(&None, &Some(json!(1))), Ordering::Less);
+    }
+}

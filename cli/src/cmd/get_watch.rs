@@ -1,0 +1,125 @@
+//! `get --watch`: the objects, then each change of them.
+//! Invariant: the watch begins at the revision of what was shown, so that no change is missed or shown twice.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/get.go`.
+
+use crate::client::{Call, query};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::print::table::TablePrinter;
+use crate::print::tabwriter::TabWriter;
+use crate::print::{self, Format, Printer};
+use crate::resource::Info;
+use serde_json::{Value, json};
+
+enum Output {
+    Table(TablePrinter, TabWriter),
+    Objects(Printer),
+}
+
+impl Output {
+    fn show(&mut self, object: &Value, event: Option<&str>) -> Result<()> {
+        match self {
+            Output::Table(table, writer) => {
+                writer.push(&table.lines(object, event));
+                print::put(&writer.flush())
+            }
+            Output::Objects(printer) => match event {
+                Some(e) if printer.is_name() => print::put(&format!("{e:<8} ")).and_then(|()| printer.print(object)),
+                Some(e) => printer.print(&json!({"type": e, "object": object})),
+                None => printer.print(object),
+            },
+        }
+    }
+}
+
+/// Shows and watches what the command line names: one object or one collection.
+pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
+    let f = ctx.flags();
+    let mut builder = super::get::builder(ctx, format.is_none())?;
+    builder.single_type = true;
+    builder.flatten = false;
+    builder.chunk = 0;
+    let mut found = builder.find().await?;
+    if f.bool("ignore-not-found") && found.errors.iter().all(Error::is_not_found) && !found.errors.is_empty() {
+        return Ok(());
+    }
+    Error::collect(std::mem::take(&mut found.errors))?;
+    let [info] = found.infos.as_slice() else {
+        return Err(Error::msg(format!(
+            "watch is only supported on individual resources and resource collections - {} resources were found",
+            found.infos.len()
+        )));
+    };
+    let events = f.bool("output-watch-events");
+    let mut output = match format {
+        None => Output::Table(TablePrinter::new(super::get::options(ctx, info, false)), TabWriter::table()),
+        Some(format) => Output::Objects(Printer::of(format, "", f.bool("show-managed-fields"))),
+    };
+    if !f.bool("watch-only") {
+        show_first(&mut output, &info.object, events.then_some("ADDED"))?;
+    }
+    let by_name = found.by_name;
+    watch(ctx, info, by_name, builder.accept, &builder.selector, &builder.field_selector, |kind, object| {
+        let told = events.then_some(kind);
+        output.show(object, told)
+    })
+    .await
+}
+
+fn show_first(output: &mut Output, object: &Value, event: Option<&str>) -> Result<()> {
+    let items = if object["kind"] == "Table" { None } else { object["items"].as_array() };
+    match items {
+        None => output.show(object, event),
+        Some(items) => items.iter().try_for_each(|o| output.show(o, event)),
+    }
+}
+
+/// Follows changes until the server ends the watch; the first event of a named object is left out if it was shown.
+async fn watch(
+    ctx: &Ctx,
+    info: &Info,
+    by_name: bool,
+    accept: &'static str,
+    label: &Option<String>,
+    field: &Option<String>,
+    mut show: impl FnMut(&str, &Value) -> Result<()>,
+) -> Result<()> {
+    let revision = info.object["metadata"]["resourceVersion"]
+        .as_str()
+        .or_else(|| info.object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str())
+        .unwrap_or("0")
+        .to_string();
+    let name_field = format!("metadata.name={}", info.name);
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    let field = if by_name { Some(name_field.as_str()) } else { field.as_deref() };
+    if let Some(s) = field {
+        pairs.push(("fieldSelector", s));
+    }
+    if let Some(s) = label.as_deref().filter(|_| !by_name) {
+        pairs.push(("labelSelector", s));
+    }
+    pairs.extend([("resourceVersion", revision.as_str()), ("watch", "true")]);
+    let timeout = ctx.client()?.timeout();
+    let text = timeout.map(|t| format!("{}s", t.as_secs().max(1)));
+    if let Some(t) = &text {
+        pairs.push(("timeout", t));
+    }
+    let path = format!("{}{}", info.resource.collection(Some(&info.namespace)), query(&pairs));
+    let mut lines = crate::remote::JsonLines::new(ctx.client()?.stream(&Call::get(path).accept(accept)).await?);
+    let follow = async {
+        while let Some(event) = lines.next().await? {
+            let kind = event["type"].as_str().unwrap_or("");
+            if kind == "ERROR" {
+                return Err(Error::Status(Box::new(event["object"].clone())));
+            }
+            if kind != "BOOKMARK" {
+                show(kind, &event["object"])?;
+            }
+        }
+        Ok(())
+    };
+    match timeout {
+        None => follow.await,
+        Some(limit) => tokio::time::timeout(limit, follow).await.unwrap_or(Ok(())),
+    }
+}

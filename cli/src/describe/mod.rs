@@ -1,0 +1,2 @@
+//! describe
+pub mod quantity;

@@ -1,0 +1,280 @@
+//! What a verb can fail with, and how each failure is told to the user.
+//! Invariant: the text and the exit status are kubectl's for the same failure; nothing that failed is ever reported as success.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/util/helpers.go`.
+
+use serde_json::Value;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of a verb.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server answered with a `Status` that is not a success.
+    #[error("{}", status_message(.0))]
+    Status(Box<Value>),
+    /// Something went wrong here; told as `error: …`.
+    #[error("{0}")]
+    Message(String),
+    /// Told word for word, with this exit status.
+    #[error("{0}")]
+    Plain(String, i32),
+    /// No words, only an exit status: they have been said already.
+    #[error("exit")]
+    Exit(i32),
+    /// No resource of that name is served.
+    #[error("{}", no_match(.resource, .group, .version))]
+    NoResource { resource: String, group: String, version: String },
+    /// The kubeconfig does not hold together.
+    #[error("invalid configuration: {}", .0.join(", "))]
+    Config(Vec<String>),
+    /// Nothing could be sent to the server.
+    #[error("{verb} {url:?}: {cause}")]
+    Connection { verb: String, url: String, cause: String },
+    /// Several failures, each told on a line of its own.
+    #[error("{}", aggregate(.0))]
+    Many(Vec<Error>),
+}
+
+fn no_match(resource: &str, group: &str, version: &str) -> String {
+    match (group.is_empty(), version.is_empty()) {
+        (false, false) => format!("no matches for {group}/{version}, Resource={resource}"),
+        (false, true) => format!("no matches for {group}/, Resource={resource}"),
+        (true, false) => format!("no matches for /{version}, Resource={resource}"),
+        (true, true) => format!("no matches for /, Resource={resource}"),
+    }
+}
+
+fn aggregate(errors: &[Error]) -> String {
+    match errors {
+        [one] => one.to_string(),
+        many => format!("[{}]", many.iter().map(Error::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A `Status` object's message, or what stands for it.
+pub fn status_message(status: &Value) -> String {
+    match status["message"].as_str() {
+        Some(m) if !m.is_empty() => m.to_string(),
+        _ => "unknown".to_string(),
+    }
+}
+
+impl Error {
+    pub fn msg(text: impl Into<String>) -> Self {
+        Error::Message(text.into())
+    }
+    /// A mistake in how the verb was called; names the help to read.
+    pub fn usage(path: &str, text: impl std::fmt::Display) -> Self {
+        Error::Message(format!("{text}\nSee '{path} -h' for help and examples"))
+    }
+    /// The `reason` of the server's answer, or nothing.
+    pub fn reason(&self) -> &str {
+        match self {
+            Error::Status(s) => s["reason"].as_str().unwrap_or(""),
+            _ => "",
+        }
+    }
+    /// The HTTP status code of the server's answer, or 0.
+    pub fn code(&self) -> u64 {
+        match self {
+            Error::Status(s) => s["code"].as_u64().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    pub fn is_not_found(&self) -> bool {
+        self.reason() == "NotFound"
+    }
+    pub fn is_conflict(&self) -> bool {
+        self.reason() == "Conflict"
+    }
+    /// One error out of several; none is success.
+    pub fn collect(mut errors: Vec<Error>) -> Result<()> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Error::Many(errors)),
+        }
+    }
+    /// Says what was being done to which file when the failure came.
+    pub fn with_source(self, verb: &str, source: &str) -> Self {
+        match self {
+            Error::Status(mut s) => {
+                let message = status_message(&s);
+                s["message"] = Value::String(if source.is_empty() { message } else { format!("error when {verb} {source:?}: {message}") });
+                Error::Status(s)
+            }
+            e if source.is_empty() => e,
+            e => Error::Message(format!("error when {verb} {source:?}: {e}")),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Self {
+        Error::Message(go_io(&e))
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(e: serde_json::Error) -> Self {
+        Error::Message(e.to_string())
+    }
+}
+
+/// An I/O error in the words that Go has for it, without the path.
+pub fn go_io(e: &std::io::Error) -> String {
+    match e.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "is a directory".into(),
+        std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
+        _ => e.to_string(),
+    }
+}
+
+/// Quotes as Go's `%q` does.
+pub fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// One error inside a list of several.
+fn line_for(error: &Error) -> String {
+    standard(error).unwrap_or_else(|| error.to_string())
+}
+
+/// The errors that have words of their own.
+fn standard(error: &Error) -> Option<String> {
+    match error {
+        Error::Status(s) => Some(match s["reason"].as_str().unwrap_or("") {
+            "Unauthorized" => format!("error: You must be logged in to the server ({})", status_message(s)),
+            "" => format!("Error from server: {error}"),
+            reason => format!("Error from server ({reason}): {error}"),
+        }),
+        Error::Connection { url, cause, .. } if cause.contains("connection refused") => {
+            let host = url.split("://").nth(1).unwrap_or(url).split('/').next().unwrap_or(url);
+            Some(format!("The connection to the server {host} was refused - did you specify the right host or port?"))
+        }
+        Error::Connection { cause, .. } => Some(format!("Unable to connect to the server: {cause}")),
+        _ => None,
+    }
+}
+
+fn invalid(status: &Value) -> String {
+    let (details, message) = (&status["details"], status["message"].as_str().unwrap_or(""));
+    if details.is_null() {
+        return if message.is_empty() { "The request is invalid".into() } else { format!("The request is invalid: {message}") };
+    }
+    let (kind, name) = (details["kind"].as_str().unwrap_or(""), details["name"].as_str().unwrap_or(""));
+    let mut causes: Vec<String> = Vec::new();
+    for c in details["causes"].as_array().into_iter().flatten() {
+        let text = format!("{}: {}", c["field"].as_str().unwrap_or(""), c["message"].as_str().unwrap_or(""));
+        if !causes.contains(&text) {
+            causes.push(text);
+        }
+    }
+    let head = if !kind.is_empty() || !name.is_empty() {
+        format!("The {kind} {} is invalid", quote(name))
+    } else if !message.is_empty() && causes.is_empty() {
+        format!("The request is invalid: {message}")
+    } else {
+        "The request is invalid".into()
+    };
+    match causes.as_slice() {
+        [] => head,
+        [one] => format!("{head}: {one}"),
+        many => format!("{head}: \n{}", many.iter().map(|c| format!("* {c}\n")).collect::<String>()),
+    }
+}
+
+/// What the user reads on standard error, and the exit status.
+pub fn told(error: &Error) -> (String, i32) {
+    match error {
+        Error::Exit(code) => (String::new(), *code),
+        Error::Plain(text, code) => (text.clone(), *code),
+        Error::Many(list) if list.len() == 1 => told(&list[0]),
+        Error::Many(list) => (list.iter().map(|e| line_for(e) + "\n").collect(), 1),
+        Error::Status(s) if s["reason"] == "Invalid" => (invalid(s), 1),
+        Error::Config(list) => match list.as_slice() {
+            [one] => (format!("Error in configuration: {one}"), 1),
+            many => (format!("Error in configuration: \n{}", many.iter().map(|m| format!("* {m}\n")).collect::<String>()), 1),
+        },
+        Error::NoResource { resource, group, version } => {
+            let mut text = format!("error: the server doesn't have a resource type {}", quote(resource));
+            match (group.is_empty(), version.is_empty()) {
+                (false, false) => text += &format!(" in group {} and version {}", quote(group), quote(version)),
+                (false, true) => text += &format!(" in group {}", quote(group)),
+                (true, false) => text += &format!(" in version {}", quote(version)),
+                (true, true) => {}
+            }
+            (text, 1)
+        }
+        e => {
+            let text = standard(e).unwrap_or_else(|| {
+                let text = e.to_string();
+                if text.starts_with("error: ") { text } else { format!("error: {text}") }
+            });
+            (text, 1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn errors_are_told_as_kubectl_tells_them() {
+        let status = |v: Value| Error::Status(Box::new(v));
+        for (error, want) in [
+            (status(json!({"reason": "NotFound", "message": "pods \"x\" not found"})), "Error from server (NotFound): pods \"x\" not found"),
+            (status(json!({"message": "boom"})), "Error from server: boom"),
+            (status(json!({"reason": "Unauthorized", "message": "Unauthorized"})), "error: You must be logged in to the server (Unauthorized)"),
+            (
+                status(
+                    json!({"reason": "Invalid", "message": "m", "details": {"kind": "Pod", "name": "web", "causes": [{"field": "a.b", "message": "Required value"}]}}),
+                ),
+                "The Pod \"web\" is invalid: a.b: Required value",
+            ),
+            (
+                status(
+                    json!({"reason": "Invalid", "details": {"kind": "Pod", "name": "w", "causes": [{"field": "a", "message": "x"}, {"field": "b", "message": "y"}, {"field": "a", "message": "x"}]}}),
+                ),
+                "The Pod \"w\" is invalid: \n* a: x\n* b: y\n",
+            ),
+            (Error::msg("bad"), "error: bad"),
+            (Error::msg("error: bad"), "error: bad"),
+            (
+                Error::NoResource { resource: "x".into(), group: "g".into(), version: String::new() },
+                "error: the server doesn't have a resource type \"x\" in group \"g\"",
+            ),
+            (
+                Error::Connection { verb: "Get".into(), url: "https://h:1/api".into(), cause: "dial tcp h:1: connect: connection refused".into() },
+                "The connection to the server h:1 was refused - did you specify the right host or port?",
+            ),
+            (Error::Many(vec![Error::msg("a"), status(json!({"reason": "NotFound", "message": "b"}))]), "a\nError from server (NotFound): b\n"),
+        ] {
+            assert_eq!(told(&error).0, want);
+        }
+    }
+
+    #[test]
+    fn the_file_is_named() {
+        let e = Error::Status(Box::new(json!({"reason": "AlreadyExists", "message": "m"}))).with_source("creating", "a.yaml");
+        assert_eq!(told(&e).0, "Error from server (AlreadyExists): error when creating \"a.yaml\": m");
+    }
+}

@@ -1,0 +1,148 @@
+//! Objects made from flags, for `create`, `run`, `expose` and `autoscale`.
+//! Invariant: an object made here has the fields that kubectl's has, empty ones included, so that `--dry-run=client -o yaml` is the same text.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create` and `generate`.
+
+use crate::context::{Ctx, DryRun};
+use crate::discovery::Resource;
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::print::{Printer, TYPED};
+use crate::resource::{Validation, helper};
+use serde_json::{Value, json};
+
+/// The annotation that keeps what was last applied.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The flag `--save-config`.
+pub const SAVE_CONFIG: &[Flag] = &[Flag::bool("save-config", '\0', false, "Keep the configuration in the object's annotation, for a later 'apply'")];
+/// The flag that names who writes, for `create`.
+pub const CREATE_MANAGER: &[Flag] = &[Flag::str("field-manager", '\0', "kubectl-create", "Who is said to manage the fields that are written")];
+
+/// A kind that objects are made of, known without asking a server.
+pub fn kind(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Resource {
+    Resource {
+        group: group.into(),
+        version: version.into(),
+        plural: plural.into(),
+        singular: kind.to_lowercase(),
+        kind: kind.into(),
+        namespaced,
+        ..Resource::default()
+    }
+}
+
+/// An object of that kind with a name, in its namespace if the command line named one.
+///
+/// # Errors
+/// A kubeconfig that cannot be read.
+pub fn object(ctx: &Ctx, r: &Resource, name: &str) -> Result<Value> {
+    let mut o = json!({"apiVersion": r.api_version(), "kind": r.kind, "metadata": {"name": name}});
+    if r.namespaced {
+        let (namespace, named) = ctx.namespace()?;
+        if named {
+            o["metadata"]["namespace"] = json!(namespace);
+        }
+    }
+    Ok(o)
+}
+
+/// The one name that a generator takes.
+///
+/// # Errors
+/// None, or several.
+pub fn name(ctx: &Ctx) -> Result<String> {
+    let count = ctx.flags().dash.unwrap_or(ctx.args().len());
+    if count == 1 { Ok(ctx.args()[0].clone()) } else { Err(Error::usage(ctx.path(), format!("exactly one NAME is required, got {count}"))) }
+}
+
+/// The words after `--`.
+pub fn after_dash(ctx: &Ctx) -> Vec<String> {
+    ctx.flags().dash.map_or_else(Vec::new, |d| ctx.args()[d..].to_vec())
+}
+
+/// The object as Go's encoder writes it into the annotation.
+pub fn encoded(object: &Value) -> String {
+    crate::print::json::write(object, crate::print::json::Style { indent: 0, order: TYPED }) + "\n"
+}
+
+/// Puts the object itself into its annotation.
+pub fn save_config(object: &mut Value) {
+    let text = encoded(object);
+    object["metadata"]["annotations"][LAST_APPLIED] = json!(text);
+}
+
+/// Sends the object (or not, in a dry run) and says what was done.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn create(ctx: &Ctx, r: &Resource, object: Value) -> Result<()> {
+    let dry_run = ctx.dry_run()?;
+    let mut printer = Printer::new(ctx.flags(), format!("created{}", dry_run.suffix()))?;
+    create_with(ctx, r, object, &mut printer).await.map(drop)
+}
+
+/// As `create`, with a printer of the caller's; gives the object as it came out.
+pub async fn create_with(ctx: &Ctx, r: &Resource, mut object: Value, printer: &mut Printer) -> Result<Value> {
+    let f = ctx.flags();
+    let dry_run = ctx.dry_run()?;
+    if f.declares("save-config") && f.bool("save-config") {
+        save_config(&mut object);
+    }
+    if dry_run != DryRun::Client {
+        let namespace = ctx.namespace()?.0;
+        let mut write = helper::Write::by(if f.declares("field-manager") { f.str("field-manager") } else { "kubectl-create" }, dry_run);
+        if f.declares("validate") {
+            write = write.validation(Validation::parse(f.str("validate"))?);
+        }
+        object = write.create(ctx.client()?, r, &namespace, &object).await?;
+        printer.print(&object)?;
+        return Ok(object);
+    }
+    let mut ordered = std::mem::replace(printer, Printer::of(crate::print::Format::Name, "", false)).ordered(TYPED);
+    let result = ordered.print(&object);
+    *printer = ordered;
+    result.map(|()| object)
+}
+
+/// A number or a percentage, as `maxUnavailable` takes it.
+pub fn int_or_string(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| json!(text), |n| json!(n))
+}
+
+/// Reads `a=b,c=d`.
+///
+/// # Errors
+/// A part without `=`.
+pub fn labels(text: &str) -> Result<serde_json::Map<String, Value>> {
+    let mut out = serde_json::Map::new();
+    for part in text.split(',').filter(|p| !p.is_empty()) {
+        let (k, v) =
+            part.split_once('=').filter(|(k, v)| !k.is_empty() && !v.contains('=')).ok_or_else(|| Error::msg(format!("unexpected label spec: {part}")))?;
+        out.insert(k.into(), json!(v));
+    }
+    Ok(out)
+}
+
+/// Environment variables from `NAME=VALUE`.
+///
+/// # Errors
+/// A part without `=` or with an odd name.
+pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
+    let ok = |n: &str| !n.is_empty() && n.chars().all(|c| !c.is_whitespace() && c != '=');
+    pairs
+        .iter()
+        .map(|p| {
+            let (n, v) = p.split_once('=').ok_or_else(|| Error::msg(format!("invalid env: {p}")))?;
+            if ok(n) { Ok(json!({"name": n, "value": v})) } else { Err(Error::msg(format!("invalid env: {p}"))) }
+        })
+        .collect()
+}
+
+/// Checks a port number.
+///
+/// # Errors
+/// What is no number from 1 to 65535.
+pub fn port(text: &str) -> Result<i64> {
+    let n: i64 = text.parse().map_err(|_| Error::msg(format!("strconv.ParseInt: parsing {}: invalid syntax", quote(text))))?;
+    if (1..=65535).contains(&n) { Ok(n) } else { Err(Error::msg("must be between 1 and 65535, inclusive")) }
+}

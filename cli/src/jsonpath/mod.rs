@@ -1,0 +1,188 @@
+//! kubectl's dialect of JSONPath: templates with text, actions in braces, ranges, filters, unions and slices.
+//! Invariant: parsing finds every mistake of form before anything is evaluated.
+//! Behaviour follows `staging/src/k8s.io/client-go/util/jsonpath`.
+
+mod eval;
+mod parse;
+
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// One step of an expression.
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    Text(String),
+    Field(String),
+    /// Start, end and step; an end that nobody wrote is one after the start.
+    Slice {
+        start: Option<i64>,
+        end: Option<i64>,
+        derived: bool,
+        step: Option<i64>,
+    },
+    Filter {
+        left: Vec<Node>,
+        right: Vec<Node>,
+        operator: String,
+    },
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Wildcard,
+    Recursive,
+    Union(Vec<Vec<Node>>),
+    Identifier(String),
+}
+
+/// A part of a template.
+#[derive(Clone, Debug, PartialEq)]
+enum Part {
+    Text(String),
+    Action(Vec<Node>),
+    /// For each result of the expression, the parts up to `{end}`.
+    Range(Vec<Node>, Vec<Part>),
+}
+
+/// A parsed template.
+#[derive(Clone, Debug)]
+pub struct JsonPath {
+    parts: Vec<Part>,
+    allow_missing: bool,
+}
+
+/// What one part found.
+pub type Results<'a> = Vec<Cow<'a, Value>>;
+
+impl JsonPath {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// The mistake, in kubectl's words.
+    pub fn parse(text: &str) -> Result<JsonPath, String> {
+        Ok(JsonPath { parts: parse::template(text)?, allow_missing: false })
+    }
+
+    /// Whether a field that is not there gives nothing, instead of an error.
+    pub fn allow_missing(mut self, allow: bool) -> Self {
+        self.allow_missing = allow;
+        self
+    }
+
+    /// What each part finds in the value, in order.
+    ///
+    /// # Errors
+    /// Fields that are not there, indexes out of bounds, comparisons of what cannot be compared.
+    pub fn find<'a>(&self, data: &'a Value) -> Result<Vec<Results<'a>>, String> {
+        eval::Evaluator { allow_missing: self.allow_missing }.parts(&self.parts, data)
+    }
+
+    /// The template filled in from the value.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub fn render(&self, data: &Value) -> Result<String, String> {
+        let results = self.find(data)?;
+        Ok(results.iter().map(|r| r.iter().map(|v| text(v)).collect::<Vec<_>>().join(" ")).collect())
+    }
+}
+
+/// A value as templates print it.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.clone(),
+        Value::Null => String::new(),
+        Value::Number(n) if n.is_f64() => crate::print::json::float(n.as_f64().unwrap_or(0.0)),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(_) | Value::Object(_) => crate::print::json::compact(value),
+    }
+}
+
+/// Turns `.metadata.name`, `metadata.name` and `{.metadata.name}` into `{.metadata.name}`.
+///
+/// # Errors
+/// What is none of them.
+pub fn relaxed(expression: &str) -> Result<String, String> {
+    if expression.is_empty() {
+        return Ok(String::new());
+    }
+    let inner = match expression.strip_prefix('{') {
+        Some(rest) => rest.strip_suffix('}'),
+        None if expression.ends_with('}') => None,
+        None => Some(expression),
+    };
+    let inner = inner
+        .filter(|i| !i.is_empty() && !i.contains(['{', '}']))
+        .ok_or_else(|| format!("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"))?;
+    let inner = inner.strip_prefix('.').unwrap_or(inner);
+    Ok(if inner.starts_with('[') { format!("{{{inner}}}") } else { format!("{{.{inner}}}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn run(template: &str) -> Result<String, String> {
+        let data = json!({
+            "items": [
+                {"name": "a", "n": 1, "ok": true, "tags": {"x.y/z": "q"}, "c": [{"image": "i1"}, {"image": "i2"}]},
+                {"name": "b", "n": 2.5, "ok": false, "c": [{"image": "i3"}]}
+            ],
+            "kind": "List", "nothing": null
+        });
+        JsonPath::parse(template)?.allow_missing(true).render(&data)
+    }
+
+    #[test]
+    fn templates_are_filled_in() {
+        for (template, want) in [
+            ("{.kind}", "List"),
+            ("kind is {.kind}!", "kind is List!"),
+            ("{.items[*].name}", "a b"),
+            ("{.items[0].name}{\"\\n\"}", "a\n"),
+            ("{.items[-1].name}", "b"),
+            ("{.items[-1:].name}", "b"),
+            ("{.items[0:2].name}", "a b"),
+            ("{.items[0,1]['name']}", "a b"),
+            ("{.items[*]['name','n']}", "a b 1 2.5"),
+            ("{.items[?(@.n>1)].name}", "b"),
+            ("{.items[?(@.name==\"a\")].n}", "1"),
+            ("{.items[?(@.ok==true)].name}", "a"),
+            ("{.items[?(@.tags)].name}", "a"),
+            ("{.items[0].tags.x\\.y/z}", "q"),
+            ("{..image}", "i1 i2 i3"),
+            ("{range .items[*]}{.name}={range .c[*]}{.image},{end};{end}", "a=i1,i2,;b=i3,;"),
+            ("{range .none[*]}x{end}y", "y"),
+            ("{.items[0].c}", "[{\"image\":\"i1\"},{\"image\":\"i2\"}]"),
+            ("{.nosuch.thing}", ""),
+            ("{$.kind}", "List"),
+            ("{.items[:].name}", "a b"),
+        ] {
+            assert_eq!(run(template).as_deref(), Ok(want), "{template}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (template, want) in [
+            ("{.spec[}", "unterminated array"),
+            ("{.a", "unclosed action"),
+            ("{.items[9].name}", "array index out of bounds: index 9, length 2"),
+            ("{.items[x]}", "invalid array index x"),
+            ("{end}", "not in range, nothing to end"),
+            ("{nosuch}", "unrecognized identifier nosuch"),
+            ("{.items[?(@.n]}", "unterminated filter"),
+            ("{.kind[0]}", "string is not array or slice"),
+        ] {
+            assert_eq!(run(template), Err(want.to_string()), "{template}");
+        }
+        assert_eq!(JsonPath::parse("{.nosuch}").unwrap().render(&json!({})), Err("nosuch is not found".into()));
+    }
+
+    #[test]
+    fn expressions_may_be_relaxed() {
+        for (text, want) in [(".a.b", Some("{.a.b}")), ("a", Some("{.a}")), ("{.a}", Some("{.a}")), ("{a}", Some("{.a}")), ("{a", None), ("a}", None)] {
+            assert_eq!(relaxed(text).ok().as_deref(), want, "{text}");
+        }
+    }
+}

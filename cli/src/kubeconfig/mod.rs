@@ -1,0 +1,212 @@
+//! The kubeconfig: which files, merged how, and what a context in them comes to.
+//! Invariant: what is read is kept whole (unknown fields too), so that changing one entry never loses another.
+//! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd` (loader, client_config, validation).
+
+mod resolve;
+mod save;
+
+pub use resolve::{Credentials, Overrides, Resolved};
+
+use crate::error::{Error, Result, quote};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// The user's home folder.
+pub fn home() -> PathBuf {
+    std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
+/// The three named lists of a kubeconfig: the list's field, and its entry's field.
+pub const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("contexts", "context"), ("users", "user")];
+
+/// One named entry, and the file that it stands in.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub name: String,
+    pub value: Value,
+    pub file: PathBuf,
+}
+
+/// All files, merged: the first file that has an entry wins.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub clusters: Vec<Entry>,
+    pub contexts: Vec<Entry>,
+    pub users: Vec<Entry>,
+    pub current_context: String,
+    pub preferences: Value,
+    /// The files that were looked for, in order.
+    pub files: Vec<PathBuf>,
+    /// The single file that `--kubeconfig` named.
+    pub explicit: bool,
+}
+
+impl Config {
+    /// Reads the files that the flag, else `$KUBECONFIG`, else the home folder name.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no kubeconfig; a missing file that the flag named.
+    pub fn load(flag: &str) -> Result<Config> {
+        let variable = std::env::var("KUBECONFIG").unwrap_or_default();
+        let mut config = Config { preferences: json!({}), ..Config::default() };
+        if !flag.is_empty() {
+            config.files = vec![PathBuf::from(flag)];
+            config.explicit = true;
+        } else if !variable.is_empty() {
+            for p in std::env::split_paths(&variable).filter(|p| !p.as_os_str().is_empty()) {
+                if !config.files.contains(&p) {
+                    config.files.push(p);
+                }
+            }
+        } else {
+            config.files = vec![home().join(".kube/config")];
+        }
+        for file in config.files.clone() {
+            match std::fs::read_to_string(&file) {
+                Ok(text) => config.merge(&text, &file)?,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && !config.explicit => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(Error::msg(format!("stat {}: no such file or directory", file.display())));
+                }
+                Err(e) => {
+                    return Err(Error::msg(format!("error loading config file \"{}\": open {}: {}", file.display(), file.display(), crate::error::go_io(&e))));
+                }
+            }
+        }
+        config.sort();
+        Ok(config)
+    }
+
+    fn merge(&mut self, text: &str, file: &Path) -> Result<()> {
+        let bad = |e: String| Error::msg(format!("error loading config file \"{}\": {e}", file.display()));
+        let documents = crate::yaml::read(text).map_err(|e| bad(format!("yaml: {}", e.trim_start_matches("yaml: "))))?;
+        let Some(document) = documents.into_iter().next() else { return Ok(()) };
+        let mut root = match document.value {
+            Value::Null => return Ok(()),
+            Value::Object(m) => m,
+            _ => return Err(bad(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string; Kind string }"
+                    .into(),
+            )),
+        };
+        for (list, field) in LISTS {
+            let entries = root.remove(list).unwrap_or(Value::Null);
+            for e in entries.as_array().into_iter().flatten() {
+                let name = e["name"].as_str().unwrap_or("").to_string();
+                let value = if e[field].is_object() { e[field].clone() } else { json!({}) };
+                let target = self.list_mut(list);
+                if !target.iter().any(|x| x.name == name) {
+                    target.push(Entry { name, value, file: file.to_path_buf() });
+                }
+            }
+        }
+        if self.current_context.is_empty() {
+            self.current_context = root.get("current-context").and_then(Value::as_str).unwrap_or("").to_string();
+        }
+        if let Some(Value::Object(p)) = root.remove("preferences") {
+            let mine = self.preferences.as_object_mut();
+            mine.into_iter().for_each(|m| p.clone().into_iter().for_each(|(k, v)| drop(m.entry(k).or_insert(v))));
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        for (list, _) in LISTS {
+            self.list_mut(list).sort_by(|a, b| a.name.cmp(&b.name));
+        }
+    }
+
+    /// One of the three lists, by its field's name.
+    pub fn list(&self, list: &str) -> &Vec<Entry> {
+        match list {
+            "clusters" => &self.clusters,
+            "contexts" => &self.contexts,
+            _ => &self.users,
+        }
+    }
+    pub fn list_mut(&mut self, list: &str) -> &mut Vec<Entry> {
+        match list {
+            "clusters" => &mut self.clusters,
+            "contexts" => &mut self.contexts,
+            _ => &mut self.users,
+        }
+    }
+    pub fn get(&self, list: &str, name: &str) -> Option<&Entry> {
+        self.list(list).iter().find(|e| e.name == name)
+    }
+
+    /// The whole as one kubeconfig document.
+    pub fn document(&self) -> Value {
+        document(&self.clusters, &self.contexts, &self.users, &self.current_context, &self.preferences)
+    }
+
+    /// The name of the context in use: the flag's, else the current one.
+    pub fn context_name<'a>(&'a self, flag: &'a str) -> &'a str {
+        if flag.is_empty() { &self.current_context } else { flag }
+    }
+
+    /// The namespace of the context in use, `default` if it has none.
+    ///
+    /// # Errors
+    /// A context named by the flag that is not there.
+    pub fn namespace(&self, context_flag: &str) -> Result<String> {
+        let name = self.context_name(context_flag);
+        match self.get("contexts", name) {
+            Some(e) => match e.value["namespace"].as_str() {
+                Some(n) if !n.is_empty() => Ok(n.to_string()),
+                _ => Ok("default".into()),
+            },
+            None if !context_flag.is_empty() => Err(Error::Config(vec![format!("context was not found for specified context: {name}")])),
+            None => Ok(resolve::in_cluster_namespace().unwrap_or_else(|| "default".into())),
+        }
+    }
+
+    /// Where a change to an entry goes: its own file, else the first that exists, else the last.
+    pub fn default_file(&self) -> PathBuf {
+        let existing = self.files.iter().find(|f| f.exists());
+        existing.or(self.files.last()).cloned().unwrap_or_else(|| home().join(".kube/config"))
+    }
+
+    /// How messages name the file that changes go to.
+    pub fn shown_file(&self) -> String {
+        self.default_file().display().to_string()
+    }
+}
+
+fn prune(value: &Value) -> Value {
+    match value {
+        Value::Object(m) => Value::Object(
+            m.iter().filter(|(k, v)| !is_empty(v) || k.as_str() == "provideClusterInfo").map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>(),
+        ),
+        v => v.clone(),
+    }
+}
+
+fn is_empty(v: &Value) -> bool {
+    match v {
+        Value::Null => true,
+        Value::Bool(b) => !b,
+        Value::String(s) => s.is_empty(),
+        Value::Array(a) => a.is_empty(),
+        Value::Object(m) => m.is_empty(),
+        Value::Number(_) => false,
+    }
+}
+
+/// A kubeconfig document of these entries; empty fields are left out.
+pub fn document(clusters: &[Entry], contexts: &[Entry], users: &[Entry], current: &str, preferences: &Value) -> Value {
+    let mut root = json!({"apiVersion": "v1", "kind": "Config", "current-context": current});
+    for ((list, field), entries) in LISTS.iter().zip([clusters, contexts, users]) {
+        let items: Vec<Value> = entries.iter().map(|e| json!({"name": e.name, *field: prune(&e.value)})).collect();
+        root[*list] = if items.is_empty() { Value::Null } else { Value::Array(items) };
+    }
+    if preferences.as_object().is_some_and(|p| !p.is_empty()) {
+        root["preferences"] = preferences.clone();
+    }
+    root
+}
+
+/// The error for a name that is nowhere in the kubeconfig.
+pub fn not_found(what: &str, name: &str) -> Error {
+    Error::msg(format!("{what} {} does not exist", quote(name)))
+}

@@ -1,0 +1,312 @@
+//! From a kubeconfig and the command line to one server and one identity.
+//! Invariant: what the command line says wins; a field that cannot be honoured is an error, never left out.
+//! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd/client_config.go` and `validation.go`.
+
+use super::Config;
+use crate::error::{Error, Result};
+use base64::Engine;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What the command line says instead of the kubeconfig.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub context: Option<String>,
+    pub cluster: Option<String>,
+    pub user: Option<String>,
+    pub namespace: Option<String>,
+    pub server: Option<String>,
+    pub tls_server_name: Option<String>,
+    pub insecure: Option<bool>,
+    pub certificate_authority: Option<String>,
+    pub client_certificate: Option<String>,
+    pub client_key: Option<String>,
+    pub token: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub as_user: Option<String>,
+    pub as_uid: Option<String>,
+    pub as_groups: Vec<String>,
+    pub as_extra: Vec<String>,
+}
+
+/// How to prove who one is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Credentials {
+    pub token: Option<String>,
+    pub token_file: Option<PathBuf>,
+    pub basic: Option<(String, String)>,
+    /// PEM texts of a certificate and its key.
+    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+    /// A program that gives credentials, as the kubeconfig describes it.
+    pub exec: Option<Value>,
+    pub impersonate: Vec<(String, String)>,
+}
+
+/// One server and one identity.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// `https://host:port/prefix`, without a slash at the end.
+    pub server: String,
+    pub tls_server_name: Option<String>,
+    pub insecure: bool,
+    /// PEM text of the authorities to trust; none for the system's.
+    pub authority: Option<Vec<u8>>,
+    pub credentials: Credentials,
+    /// The cluster's entry, which an exec plugin may be told of.
+    pub cluster: Value,
+}
+
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The namespace of the pod that this runs in, if it runs in one.
+pub fn in_cluster_namespace() -> Option<String> {
+    std::env::var("KUBERNETES_SERVICE_HOST").ok()?;
+    let text = std::fs::read_to_string(format!("{SERVICE_ACCOUNT}/namespace")).ok()?;
+    Some(text.trim().to_string()).filter(|t| !t.is_empty())
+}
+
+fn in_cluster() -> Option<Resolved> {
+    let (host, port) = (std::env::var("KUBERNETES_SERVICE_HOST").ok()?, std::env::var("KUBERNETES_SERVICE_PORT").ok()?);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let token_file = Path::new(SERVICE_ACCOUNT).join("token");
+    std::fs::metadata(&token_file).ok()?;
+    Some(Resolved {
+        server: format!("https://{host}:{port}"),
+        authority: std::fs::read(Path::new(SERVICE_ACCOUNT).join("ca.crt")).ok(),
+        credentials: Credentials { token_file: Some(token_file), ..Credentials::default() },
+        ..Resolved::default()
+    })
+}
+
+/// A field's text, unless it is empty.
+fn text(value: &Value, field: &str) -> Option<String> {
+    value[field].as_str().filter(|s| !s.is_empty()).map(String::from)
+}
+
+/// A file named by `field` (relative to the kubeconfig that names it) or the base64 in `field-data`.
+fn pem(value: &Value, field: &str, file: &Path) -> Result<Option<Vec<u8>>> {
+    if let Some(data) = text(value, &format!("{field}-data")) {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(data.trim());
+        return bytes.map(Some).map_err(|e| Error::msg(format!("{field}-data is not base64: {e}")));
+    }
+    let Some(path) = text(value, field) else { return Ok(None) };
+    let path = file.parent().unwrap_or(Path::new(".")).join(path);
+    read_pem(field, &path).map(Some)
+}
+
+fn read_pem(field: &str, path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|e| Error::Config(vec![format!("unable to read {field} {} due to open {}: {}", path.display(), path.display(), crate::error::go_io(&e))]))
+}
+
+impl Config {
+    /// What the context in use comes to.
+    ///
+    /// # Errors
+    /// A context, cluster or user that is named but not there; files that cannot be read; fields that are not supported.
+    pub fn resolve(&self, over: &Overrides) -> Result<Resolved> {
+        let asked = over.context.clone().unwrap_or_default();
+        let name = self.context_name(&asked).to_string();
+        let context = self.get("contexts", &name);
+        if context.is_none() && !name.is_empty() {
+            return Err(Error::Config(vec![format!("context was not found for specified context: {name}")]));
+        }
+        let of = |field: &str| context.and_then(|c| text(&c.value, field)).unwrap_or_default();
+        let cluster_name = over.cluster.clone().unwrap_or_else(|| of("cluster"));
+        let user_name = over.user.clone().unwrap_or_else(|| of("user"));
+        let cluster = self.get("clusters", &cluster_name);
+        let user = self.get("users", &user_name);
+        let mut missing = Vec::new();
+        if !user_name.is_empty() && user.is_none() {
+            missing.push(if over.user.is_some() {
+                format!("auth info {user_name:?} does not exist")
+            } else {
+                format!("user {user_name:?} was not found for context {name:?}")
+            });
+        }
+        if !cluster_name.is_empty() && cluster.is_none() {
+            missing.push(if over.cluster.is_some() {
+                format!("cluster {cluster_name:?} does not exist")
+            } else {
+                format!("cluster {cluster_name:?} was not found for context {name:?}")
+            });
+        }
+        if !missing.is_empty() {
+            return Err(Error::Config(missing));
+        }
+        if cluster.is_none() && user.is_none() && over.server.is_none() {
+            if let Some(mut inside) = in_cluster() {
+                inside.credentials.impersonate = impersonation(&Value::Null, over)?;
+                return Ok(inside);
+            }
+        }
+        let mut resolved = cluster.map_or(Ok(Resolved::default()), |c| from_cluster(&c.value, &c.file))?;
+        override_cluster(&mut resolved, over)?;
+        let (user_value, user_file) = user.map_or((Value::Null, PathBuf::new()), |u| (u.value.clone(), u.file.clone()));
+        resolved.credentials = credentials(&user_value, &user_file, over)?;
+        Ok(resolved)
+    }
+}
+
+fn from_cluster(value: &Value, file: &Path) -> Result<Resolved> {
+    if text(value, "proxy-url").is_some() {
+        return Err(Error::msg("the cluster's proxy-url is not supported"));
+    }
+    Ok(Resolved {
+        server: text(value, "server").unwrap_or_default(),
+        tls_server_name: text(value, "tls-server-name"),
+        insecure: value["insecure-skip-tls-verify"].as_bool().unwrap_or(false),
+        authority: pem(value, "certificate-authority", file)?,
+        cluster: value.clone(),
+        ..Resolved::default()
+    })
+}
+
+fn override_cluster(r: &mut Resolved, over: &Overrides) -> Result<()> {
+    if let Some(s) = &over.server {
+        r.server = s.clone();
+    }
+    if r.server.is_empty() {
+        r.server = "http://localhost:8080".into();
+    }
+    if !r.server.contains("://") {
+        r.server = format!("http://{}", r.server);
+    }
+    while r.server.ends_with('/') {
+        r.server.pop();
+    }
+    if let Some(n) = &over.tls_server_name {
+        r.tls_server_name = Some(n.clone());
+    }
+    if let Some(path) = &over.certificate_authority {
+        r.authority = Some(read_pem("certificate-authority", Path::new(path))?);
+        r.insecure = false;
+    }
+    if let Some(insecure) = over.insecure {
+        r.insecure = insecure;
+        if insecure && over.certificate_authority.is_none() {
+            r.authority = None;
+        }
+    }
+    if r.insecure && r.authority.is_some() {
+        return Err(Error::msg("specifying a root certificates file with the insecure flag is not allowed"));
+    }
+    Ok(())
+}
+
+fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credentials> {
+    if user["auth-provider"].is_object() {
+        return Err(Error::msg(format!("the auth-provider {} is not supported: use an exec plugin", user["auth-provider"]["name"])));
+    }
+    let mut c = Credentials { impersonate: impersonation(user, over)?, ..Credentials::default() };
+    let certificate = match &over.client_certificate {
+        Some(p) => Some(read_pem("client-cert", Path::new(p))?),
+        None => pem(user, "client-certificate", file)?,
+    };
+    let key = match &over.client_key {
+        Some(p) => Some(read_pem("client-key", Path::new(p))?),
+        None => pem(user, "client-key", file)?,
+    };
+    c.certificate = match (certificate, key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(Error::Config(vec![
+                "client-key-data or client-key must be specified for the user to use the clientCert authentication method.".into(),
+            ]));
+        }
+        (None, Some(_)) => {
+            return Err(Error::Config(vec![
+                "client-cert-data or client-cert must be specified for the user to use the clientCert authentication method.".into(),
+            ]));
+        }
+    };
+    if let Some(t) = &over.token {
+        c.token = Some(t.clone());
+        return Ok(c);
+    }
+    if over.username.is_some() || over.password.is_some() {
+        c.basic = Some((over.username.clone().unwrap_or_default(), over.password.clone().unwrap_or_default()));
+        return Ok(c);
+    }
+    c.token = text(user, "token");
+    c.token_file = text(user, "tokenFile").map(|p| file.parent().unwrap_or(Path::new(".")).join(p));
+    if let Some(name) = text(user, "username") {
+        c.basic = Some((name, text(user, "password").unwrap_or_default()));
+    }
+    if user["exec"].is_object() && c.token.is_none() && c.token_file.is_none() {
+        c.exec = Some(user["exec"].clone());
+    }
+    Ok(c)
+}
+
+/// The `Impersonate-*` headers.
+fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>> {
+    let mut out = Vec::new();
+    let name = over.as_user.clone().or_else(|| text(user, "as"));
+    let uid = over.as_uid.clone().or_else(|| text(user, "as-uid"));
+    let list = |v: &Value| -> Vec<String> { v.as_array().into_iter().flatten().filter_map(|x| x.as_str().map(String::from)).collect() };
+    let groups = if over.as_groups.is_empty() { list(&user["as-groups"]) } else { over.as_groups.clone() };
+    let mut extra: Vec<(String, String)> = Vec::new();
+    for pair in &over.as_extra {
+        let (k, v) = pair.split_once('=').ok_or_else(|| Error::msg(format!("--as-user-extra {pair:?} must be KEY=VALUE")))?;
+        extra.push((k.into(), v.into()));
+    }
+    if extra.is_empty() {
+        for (k, v) in user["as-user-extra"].as_object().into_iter().flatten() {
+            list(v).into_iter().for_each(|x| extra.push((k.clone(), x)));
+        }
+    }
+    if name.is_none() && (uid.is_some() || !groups.is_empty() || !extra.is_empty()) {
+        return Err(Error::Config(vec!["requesting uid, groups or user-extra for default authentication without impersonating a user is not allowed".into()]));
+    }
+    out.extend(name.map(|n| ("Impersonate-User".to_string(), n)));
+    out.extend(uid.map(|u| ("Impersonate-Uid".to_string(), u)));
+    out.extend(groups.into_iter().map(|g| ("Impersonate-Group".to_string(), g)));
+    out.extend(extra.into_iter().map(|(k, v)| (format!("Impersonate-Extra-{k}"), v)));
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Entry;
+    use super::*;
+    use serde_json::json;
+
+    fn config() -> Config {
+        let entry = |name: &str, value: Value| Entry { name: name.into(), value, file: "/x/config".into() };
+        Config {
+            clusters: vec![entry("c", json!({"server": "https://a:1/", "insecure-skip-tls-verify": true}))],
+            users: vec![entry("u", json!({"token": "t", "as": "bob"}))],
+            contexts: vec![entry("x", json!({"cluster": "c", "user": "u", "namespace": "n"})), entry("broken", json!({"cluster": "gone"}))],
+            current_context: "x".into(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let r = config().resolve(&Overrides::default()).unwrap();
+        assert_eq!((r.server.as_str(), r.insecure, r.credentials.token.as_deref()), ("https://a:1", true, Some("t")));
+        assert_eq!(r.credentials.impersonate, [("Impersonate-User".to_string(), "bob".to_string())]);
+        let r =
+            config().resolve(&Overrides { server: Some("h:2".into()), token: Some("z".into()), as_user: Some("eve".into()), ..Overrides::default() }).unwrap();
+        assert_eq!((r.server.as_str(), r.credentials.token.as_deref()), ("http://h:2", Some("z")));
+        assert_eq!(r.credentials.impersonate[0].1, "eve");
+    }
+
+    #[test]
+    fn what_is_named_must_be_there() {
+        let e = |o: Overrides| crate::error::told(&config().resolve(&o).unwrap_err()).0;
+        assert_eq!(
+            e(Overrides { context: Some("nosuch".into()), ..Overrides::default() }),
+            "Error in configuration: context was not found for specified context: nosuch"
+        );
+        assert_eq!(e(Overrides { user: Some("nosuch".into()), ..Overrides::default() }), "Error in configuration: auth info \"nosuch\" does not exist");
+        assert_eq!(
+            e(Overrides { context: Some("broken".into()), ..Overrides::default() }),
+            "Error in configuration: cluster \"gone\" was not found for context \"broken\""
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! Go templates, with the two functions that kubectl adds: `exists` and `base64decode`.
+//! Invariant: numbers are floats, as they are to templates in kubectl, which decodes objects from JSON.
+//! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/template.go`.
+
+use crate::error::{Error, Result, quote};
+use base64::Engine;
+use gotmpl::{MissingKey, TemplateError, Value as Go};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A parsed template.
+pub struct Template {
+    text: String,
+    template: gotmpl::Template,
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// The mistake, with its line.
+    pub fn parse(text: &str, allow_missing: bool) -> Result<Template> {
+        let made = gotmpl::Template::new("output")
+            .missing_key(if allow_missing { MissingKey::Invalid } else { MissingKey::Error })
+            .func("exists", exists)
+            .func("base64decode", base64decode)
+            .parse(text)
+            .map_err(|e| Error::msg(format!("error parsing template {text}, {}", parse_error(&e))))?;
+        Ok(Template { text: text.to_string(), template: made })
+    }
+
+    /// The template filled in from an object.
+    ///
+    /// # Errors
+    /// What the template asks of the object and cannot have.
+    pub fn render(&self, object: &Value) -> Result<String> {
+        self.template.execute_to_string(&convert(object)).map_err(|e| {
+            eprint!(
+                "Error executing template: {e}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{}\n\n",
+                self.text,
+                super::json::compact(object)
+            );
+            Error::msg(format!("error executing template {}: {e}", quote(&self.text)))
+        })
+    }
+}
+
+fn parse_error(e: &TemplateError) -> String {
+    match e {
+        TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. } => format!("template: output:{line}: {message}"),
+        other => other.to_string(),
+    }
+}
+
+fn convert(value: &Value) -> Go {
+    match value {
+        Value::Null => Go::Nil,
+        Value::Bool(b) => Go::Bool(*b),
+        Value::Number(n) => Go::Float(n.as_f64().unwrap_or(0.0)),
+        Value::String(s) => Go::String(s.as_str().into()),
+        Value::Array(l) => Go::List(l.iter().map(convert).collect()),
+        Value::Object(m) => Go::Map(Arc::new(m.iter().map(|(k, v)| (Arc::from(k.as_str()), convert(v))).collect::<BTreeMap<_, _>>())),
+    }
+}
+
+/// Whether the object has all of the fields, each inside the last.
+fn exists(args: &[Go]) -> gotmpl::Result<Go> {
+    let Some((first, path)) = args.split_first() else { return Ok(Go::Bool(false)) };
+    let mut at = first.clone();
+    for step in path {
+        let next = match (&at, step) {
+            (Go::Map(m), Go::String(k)) => m.get(k.as_ref()).cloned(),
+            (Go::List(l), i) => i.as_int().and_then(|i| usize::try_from(i).ok()).and_then(|i| l.get(i).cloned()),
+            _ => None,
+        };
+        match next {
+            Some(v) => at = v,
+            None => return Ok(Go::Bool(false)),
+        }
+    }
+    Ok(Go::Bool(!matches!(at, Go::Nil)))
+}
+
+fn base64decode(args: &[Go]) -> gotmpl::Result<Go> {
+    let text = args.first().and_then(Go::as_str).unwrap_or("");
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| TemplateError::Exec(format!("base64 decode failed: {e}")))?;
+    Ok(Go::String(String::from_utf8_lossy(&bytes).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn templates_are_filled_in() {
+        let data = json!({"name": "a", "n": 3, "l": [{"x": "y"}], "secret": "czNjcmV0"});
+        for (template, want) in [
+            ("{{.name}}{{\"\\n\"}}", "a\n"),
+            ("{{range .l}}{{.x}},{{end}}", "y,"),
+            ("{{.n}}", "3"),
+            ("{{.nosuch}}", "<no value>"),
+            ("{{.nosuch.x}}", "<no value>"),
+            ("{{exists . \"l\" 0 \"x\"}} {{exists . \"z\"}}", "true false"),
+            ("{{.secret | base64decode}}", "s3cret"),
+            ("{{.name | printf \"%-4s\"}}|{{len .l}}", "a   |1"),
+        ] {
+            assert_eq!(Template::parse(template, true).unwrap().render(&data).unwrap(), want, "{template}");
+        }
+        assert_eq!(Template::parse("{{.bad", true).err().unwrap().to_string(), "error parsing template {{.bad, template: output:1: unclosed action");
+    }
+}

@@ -1,0 +1,140 @@
+//! JSON as Go's encoder writes it: four spaces deep, `<`, `>` and `&` escaped.
+//! Invariant: keys are sorted, unless an order for them is given.
+//! Behaviour follows `encoding/json` and `staging/src/k8s.io/cli-runtime/pkg/printers/json.go`.
+
+use serde_json::Value;
+use std::fmt::Write;
+
+/// A float as Go writes it: shortest form, exponents only for very large or small ones.
+pub fn float(f: f64) -> String {
+    let magnitude = f.abs();
+    if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        let text = format!("{f:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let n: i32 = exponent.parse().unwrap_or(0);
+        let sign = if n < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", n.abs());
+    }
+    format!("{f}")
+}
+
+/// A JSON string with Go's escapes; `html` also escapes `<`, `>` and `&`.
+pub fn string(text: &str, html: bool) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '<' | '>' | '&' if html => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c if (c as u32) < 0x20 => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// How to lay a value out.
+#[derive(Clone, Copy, Default)]
+pub struct Style<'a> {
+    /// Spaces a level; 0 for all on one line.
+    pub indent: usize,
+    /// Keys that come first, in this order; the others follow in theirs.
+    pub order: &'a [&'a str],
+}
+
+/// Writes a value.
+pub fn write(value: &Value, style: Style) -> String {
+    let mut out = String::new();
+    node(&mut out, value, style, 0);
+    out
+}
+
+/// Four spaces a level, keys sorted, with the newline that ends it.
+pub fn pretty(value: &Value) -> String {
+    write(value, Style { indent: 4, order: &[] }) + "\n"
+}
+
+/// On one line.
+pub fn compact(value: &Value) -> String {
+    write(value, Style::default())
+}
+
+fn newline(out: &mut String, style: Style, depth: usize) {
+    if style.indent > 0 {
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', style.indent * depth));
+    }
+}
+
+fn node(out: &mut String, value: &Value, style: Style, depth: usize) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+        Value::Number(n) if n.is_f64() => out.push_str(&float(n.as_f64().unwrap_or(0.0))),
+        Value::Number(n) => out.push_str(&n.to_string()),
+        Value::String(s) => out.push_str(&string(s, true)),
+        Value::Array(list) if list.is_empty() => out.push_str("[]"),
+        Value::Object(map) if map.is_empty() => out.push_str("{}"),
+        Value::Array(list) => {
+            out.push('[');
+            for (i, item) in list.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                newline(out, style, depth + 1);
+                node(out, item, style, depth + 1);
+            }
+            newline(out, style, depth);
+            out.push(']');
+        }
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            if !style.order.is_empty() {
+                let place = |k: &str| style.order.iter().position(|o| *o == k).unwrap_or(usize::MAX);
+                keys.sort_by_key(|k| place(k));
+            }
+            out.push('{');
+            for (i, key) in keys.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                newline(out, style, depth + 1);
+                out.push_str(&string(key, true));
+                out.push_str(if style.indent > 0 { ": " } else { ":" });
+                node(out, &map[key], style, depth + 1);
+            }
+            newline(out, style, depth);
+            out.push('}');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn laid_out_as_go_does() {
+        let v = json!({"b": [1, 2.5], "a": "<x>", "kind": "K", "e": {}});
+        assert_eq!(
+            write(&v, Style { indent: 2, order: &["kind"] }),
+            "{\n  \"kind\": \"K\",\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": [\n    1,\n    2.5\n  ],\n  \"e\": {}\n}"
+        );
+        assert_eq!(compact(&v), "{\"a\":\"\\u003cx\\u003e\",\"b\":[1,2.5],\"e\":{},\"kind\":\"K\"}");
+    }
+}

@@ -1,0 +1,249 @@
+//! How results are shown: names, YAML, JSON, templates and columns of one's own; tables are in `table`.
+//! Invariant: one printer lives as long as its command, so that separators and headers come where they must.
+//! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers` and `genericclioptions/print_flags.go`.
+
+pub mod age;
+pub mod columns;
+pub mod gotemplate;
+pub mod json;
+pub mod kyaml;
+pub mod table;
+pub mod tabwriter;
+
+use crate::error::{Error, Result, quote};
+use crate::flags::{Flag, Parsed};
+use crate::jsonpath::JsonPath;
+use columns::CustomColumns;
+use serde_json::Value;
+use std::io::Write;
+
+/// The flags of verbs that print what they did.
+pub const FLAGS: &[Flag] = &[
+    Flag::str(
+        "output",
+        'o',
+        "",
+        "How to show the result: json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file",
+    ),
+    Flag::bool("allow-missing-template-keys", '\0', true, "A field that a template asks for and the object lacks is left empty instead of being an error"),
+    Flag::str("template", '\0', "", "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file"),
+    Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
+];
+
+/// A way to show one object after the other.
+pub enum Format {
+    Name,
+    Json,
+    Yaml,
+    Kyaml,
+    JsonPath(JsonPath),
+    JsonPathAsJson(JsonPath),
+    GoTemplate(gotemplate::Template),
+    Columns(CustomColumns),
+}
+
+/// Shows objects on standard output.
+pub struct Printer {
+    format: Format,
+    /// What was done, said after the name.
+    operation: String,
+    keep_managed_fields: bool,
+    printed: usize,
+    order: &'static [&'static str],
+}
+
+/// The order in which Go's structs have the fields that all kinds share.
+pub const TYPED: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status"];
+
+/// All formats, as the error for another one lists them.
+const ALLOWED: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
+/// The same for `get`.
+pub const ALLOWED_GET: &str =
+    "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
+
+/// The format that `-o` and `--template` ask for; nothing for the verb's own.
+///
+/// # Errors
+/// A format that is none of `allowed`, a template that cannot be read.
+pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
+    let output = flags.str("output");
+    let template_flag = if flags.declares("template") { flags.str("template") } else { "" };
+    let missing_ok = !flags.declares("allow-missing-template-keys") || flags.bool("allow-missing-template-keys");
+    if output.is_empty() && template_flag.is_empty() {
+        return Ok(None);
+    }
+    let output = if output.is_empty() { "go-template" } else { output };
+    let (word, inline) = match output.split_once('=') {
+        Some((w, t)) => (w, Some(t)),
+        None => (output, None),
+    };
+    let listed = allowed.split(',').any(|a| a == word);
+    if !listed || (inline.is_some() && !(word.contains("template") || word.contains("jsonpath") || word.contains("columns"))) {
+        return Err(Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output))));
+    }
+    let template = |what: &str| -> Result<String> {
+        let text = inline.unwrap_or(template_flag);
+        if text.is_empty() { Err(Error::msg(format!("{what} format specified but no {what} given"))) } else { Ok(text.to_string()) }
+    };
+    let file = |what: &str| -> Result<String> {
+        let path = template(what)?;
+        std::fs::read_to_string(&path)
+            .map_err(|e| Error::msg(format!("error reading {what} {path}, open {path}: {}\n", crate::error::go_io(&e)).trim_end().to_string()))
+    };
+    let jsonpath =
+        |text: String| JsonPath::parse(&text).map(|p| p.allow_missing(missing_ok)).map_err(|e| Error::msg(format!("error parsing jsonpath {text}, {e}")));
+    Ok(Some(match word {
+        "name" => Format::Name,
+        "json" => Format::Json,
+        "yaml" => Format::Yaml,
+        "kyaml" => Format::Kyaml,
+        "jsonpath" => Format::JsonPath(jsonpath(template("template")?)?),
+        "jsonpath-as-json" => Format::JsonPathAsJson(jsonpath(template("template")?)?),
+        "jsonpath-file" => Format::JsonPath(jsonpath(file("template")?)?),
+        "go-template" | "template" => Format::GoTemplate(gotemplate::Template::parse(&template("template")?, missing_ok)?),
+        "go-template-file" | "templatefile" => Format::GoTemplate(gotemplate::Template::parse(&file("template")?, missing_ok)?),
+        "custom-columns" => Format::Columns(CustomColumns::parse(&template("custom-columns")?, no_headers(flags))?),
+        "custom-columns-file" => Format::Columns(CustomColumns::parse_file(&file("custom-columns")?, no_headers(flags))?),
+        // `wide` is a table.
+        _ => return Ok(None),
+    }))
+}
+
+fn no_headers(flags: &Parsed) -> bool {
+    flags.declares("no-headers") && flags.bool("no-headers")
+}
+
+impl Printer {
+    /// For a verb that says `operation` of each object unless `-o` asks for something else.
+    ///
+    /// # Errors
+    /// As `format`.
+    pub fn new(flags: &Parsed, operation: impl Into<String>) -> Result<Printer> {
+        let format = format(flags, ALLOWED)?;
+        let operation = if matches!(format, Some(Format::Name)) { String::new() } else { operation.into() };
+        Ok(Printer::of(format.unwrap_or(Format::Name), operation, flags.declares("show-managed-fields") && flags.bool("show-managed-fields")))
+    }
+
+    pub fn of(format: Format, operation: impl Into<String>, keep_managed_fields: bool) -> Printer {
+        Printer { format, operation: operation.into(), keep_managed_fields, printed: 0, order: &[] }
+    }
+
+    /// Prints JSON with fields in this order.
+    pub fn ordered(mut self, order: &'static [&'static str]) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Says something else of the objects that follow; with `-o name` still nothing.
+    pub fn operation(&mut self, operation: &str) {
+        self.operation = operation.into();
+    }
+
+    /// Shows an object.
+    ///
+    /// # Errors
+    /// A template that does not fit the object.
+    pub fn print(&mut self, object: &Value) -> Result<()> {
+        let text = self.render(object)?;
+        put(&text)
+    }
+
+    fn render(&mut self, object: &Value) -> Result<String> {
+        let stripped;
+        let structured = matches!(self.format, Format::Json | Format::Yaml | Format::Kyaml);
+        let object = if structured && !self.keep_managed_fields {
+            stripped = without_managed_fields(object);
+            &stripped
+        } else {
+            object
+        };
+        self.printed += 1;
+        let fail = |e: String| Error::msg(e);
+        Ok(match &mut self.format {
+            Format::Name => names(object, &self.operation),
+            Format::Json => json::write(object, json::Style { indent: 4, order: self.order }) + "\n",
+            Format::Yaml => format!("{}{}", if self.printed > 1 { "---\n" } else { "" }, crate::yaml::write(object)),
+            Format::Kyaml => kyaml::write(object),
+            Format::JsonPath(p) => p.render(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?,
+            Format::JsonPathAsJson(p) => {
+                let found: Vec<Value> =
+                    p.find(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?.into_iter().flatten().map(|v| v.into_owned()).collect();
+                json::pretty(&Value::Array(found))
+            }
+            Format::GoTemplate(t) => t.render(object)?,
+            Format::Columns(c) => c.render(object)?,
+        })
+    }
+
+    /// Whether objects are shown only by name and operation.
+    pub fn is_name(&self) -> bool {
+        matches!(self.format, Format::Name)
+    }
+}
+
+fn template_failure(what: &str, why: &str, _object: &Value) -> String {
+    format!("error executing {what}: {why}")
+}
+
+/// Writes to standard output; a reader that went away ends the program quietly, as it ends kubectl.
+///
+/// # Errors
+/// Anything else that keeps it from being written.
+pub fn put(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Exit(141)),
+        other => other.map_err(Error::from),
+    }
+}
+
+/// A copy without `metadata.managedFields`, in lists too.
+pub fn without_managed_fields(object: &Value) -> Value {
+    let mut copy = object.clone();
+    let mut strip = |o: &mut Value| {
+        if let Some(m) = o.get_mut("metadata").and_then(Value::as_object_mut) {
+            m.remove("managedFields");
+        }
+    };
+    if let Some(items) = copy.get_mut("items").and_then(Value::as_array_mut) {
+        items.iter_mut().for_each(&mut strip);
+    }
+    strip(&mut copy);
+    copy
+}
+
+/// `kind.group/name operation`, a line an object.
+fn names(object: &Value, operation: &str) -> String {
+    if crate::resource::is_list(object) {
+        return object["items"].as_array().into_iter().flatten().map(|o| names(o, operation)).collect();
+    }
+    let name = object["metadata"]["name"].as_str().filter(|n| !n.is_empty()).unwrap_or("<unknown>");
+    let (group, _) = crate::discovery::split_api_version(object["apiVersion"].as_str().unwrap_or(""));
+    let kind = object["kind"].as_str().unwrap_or("").to_lowercase();
+    let dot = if group.is_empty() { "" } else { "." };
+    let space = if operation.is_empty() { "" } else { " " };
+    format!("{kind}{dot}{group}/{name}{space}{operation}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_say_what_was_done() {
+        assert_eq!(names(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}), "created"), "deployment.apps/x created\n");
+        assert_eq!(
+            names(&json!({"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}]}), ""),
+            "pod/p\n"
+        );
+    }
+
+    #[test]
+    fn documents_are_separated() {
+        let mut p = Printer::of(Format::Yaml, "", false);
+        let o = json!({"a": 1, "metadata": {"managedFields": [], "name": "x"}});
+        assert_eq!(p.render(&o).unwrap(), "a: 1\nmetadata:\n  name: x\n");
+        assert_eq!(p.render(&o).unwrap(), "---\na: 1\nmetadata:\n  name: x\n");
+    }
+}

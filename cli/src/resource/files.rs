@@ -1,0 +1,263 @@
+//! Manifests: files, folders, standard input and URLs, YAML and JSON, several documents, lists.
+//! Invariant: a document is never passed over because it could not be read; the message names the file.
+//! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/visitor.go`.
+
+use crate::error::{Error, Result, quote};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// One document of a file.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub source: String,
+    pub object: Value,
+    pub lines: Rc<HashMap<String, usize>>,
+}
+
+/// What `--validate` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    Strict,
+    Warn,
+    Ignore,
+}
+
+impl Validation {
+    /// Reads the flag.
+    ///
+    /// # Errors
+    /// A word that is none of them.
+    pub fn parse(text: &str) -> Result<Validation> {
+        match text {
+            "strict" | "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(Validation::Strict),
+            "warn" => Ok(Validation::Warn),
+            "ignore" | "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(Validation::Ignore),
+            other => Err(Error::msg(format!("invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)", quote(other)))),
+        }
+    }
+    /// The request's `fieldValidation`.
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Validation::Strict => "Strict",
+            Validation::Warn => "Warn",
+            Validation::Ignore => "Ignore",
+        }
+    }
+    pub const FLAG: &'static [crate::flags::Flag] = &[crate::flags::Flag::str(
+        "validate",
+        '\0',
+        "strict",
+        "What the server does with unknown and duplicate fields: \"strict\" (or true) refuses them, \"warn\" warns of them, \"ignore\" (or false) drops them",
+    )
+    .no_opt("strict")];
+}
+
+/// Reads all documents that `-f` names.
+///
+/// # Errors
+/// Paths that are not there, files that cannot be read.
+pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Result<Manifest>>> {
+    let mut out = Vec::new();
+    let mut stdin_used = false;
+    for name in names {
+        if name == "-" {
+            if std::mem::replace(&mut stdin_used, true) {
+                return Err(Error::msg("standard input cannot be used for multiple arguments"));
+            }
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|e| Error::msg(format!("error reading STDIN: {e}")))?;
+            out.extend(documents("STDIN", &text));
+        } else if name.starts_with("http://") || name.starts_with("https://") {
+            out.extend(documents(name, &fetch(name).await?));
+        } else {
+            for path in expand(name, recursive)? {
+                let shown = path.display().to_string();
+                let text = std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("open {shown}: {}", crate::error::go_io(&e))))?;
+                out.extend(documents(&shown, &text));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The text at a URL.
+///
+/// # Errors
+/// No answer, or one that is not a success.
+pub async fn fetch(url: &str) -> Result<String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let (host, path) = rest.find('/').map_or((rest, "/"), |i| rest.split_at(i));
+    let resolved = crate::kubeconfig::Resolved { server: format!("{scheme}://{host}"), ..Default::default() };
+    let client = crate::client::Client::new(&resolved, &crate::client::Options { program: "kubectl".into(), ..Default::default() })?;
+    let body = client.bytes(&crate::client::Call::get(path).accept("*/*")).await.map_err(|e| match e.code() {
+        0 => e,
+        code => Error::msg(format!("unable to read URL {}, server reported {code}, status code={code}", quote(url))),
+    })?;
+    String::from_utf8(body.to_vec()).map_err(|_| Error::msg(format!("{url} is not text")))
+}
+
+/// The files under a path, or those that a pattern matches.
+fn expand(name: &str, recursive: bool) -> Result<Vec<PathBuf>> {
+    let path = Path::new(name);
+    match std::fs::metadata(path) {
+        Ok(m) if m.is_dir() => {
+            let mut files = Vec::new();
+            walk(path, recursive, &mut files)?;
+            if files.is_empty() {
+                return Err(Error::msg(format!("error reading [{name}]: recognized file extensions are [.json .yaml .yml]")));
+            }
+            Ok(files)
+        }
+        Ok(_) => Ok(vec![path.to_path_buf()]),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.contains(['*', '?', '[']) => {
+            let matched = glob(name)?;
+            if matched.is_empty() { Err(Error::msg(format!("the path {} does not exist", quote(name)))) } else { Ok(matched) }
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::msg(format!("the path {} does not exist", quote(name)))),
+        Err(e) => Err(Error::msg(format!("the path {} cannot be accessed: {}", quote(name), crate::error::go_io(&e)))),
+    }
+}
+
+fn walk(dir: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Result<()> {
+    let fail = |e: std::io::Error| Error::msg(format!("error reading {}: {}", quote(&dir.display().to_string()), crate::error::go_io(&e)));
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?.into_iter().map(|e| e.path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            if recursive {
+                walk(&path, recursive, files)?;
+            }
+        } else if path.extension().is_some_and(|e| e == "json" || e == "yaml" || e == "yml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Files of one folder whose names match a shell pattern.
+fn glob(pattern: &str) -> Result<Vec<PathBuf>> {
+    let (dir, last) = pattern.rsplit_once('/').unwrap_or((".", pattern));
+    let mut expression = String::from("^");
+    for c in last.chars() {
+        match c {
+            '*' => expression.push_str("[^/]*"),
+            '?' => expression.push_str("[^/]"),
+            '[' | ']' | '-' | '^' => expression.push(c),
+            c => expression.push_str(&regex::escape(&c.to_string())),
+        }
+    }
+    expression.push('$');
+    let matcher = regex::Regex::new(&expression).map_err(|_| Error::msg(format!("pattern {} is not valid: syntax error in pattern", quote(pattern))))?;
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|n| matcher.is_match(n)) {
+            out.push(if pattern.contains('/') { entry.path() } else { PathBuf::from(entry.file_name()) });
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// The documents of one text; those that hold nothing are passed over.
+pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
+    let fail = |e: String| Error::msg(format!("error parsing {source}: {e}"));
+    if text.trim_start().starts_with('{') {
+        if let Some(list) = json_documents(text) {
+            return list.map_or_else(
+                |e| vec![Err(fail(e))],
+                |l| l.into_iter().map(|object| Ok(Manifest { source: source.into(), object, lines: Rc::default() })).collect(),
+            );
+        }
+    }
+    match crate::yaml::read(text) {
+        Ok(list) => {
+            let real = list.into_iter().filter(|d| !d.value.is_null());
+            real.map(|d| match d.value {
+                Value::Object(_) => Ok(Manifest { source: source.into(), object: d.value, lines: Rc::new(d.lines) }),
+                _ => Err(Error::msg(format!("unable to decode {}: json: cannot unmarshal string into Go value of type unstructured.detector", quote(source)))),
+            })
+            .collect()
+        }
+        Err(e) => vec![Err(fail(format!("error converting YAML to JSON: {e}")))],
+    }
+}
+
+/// Several JSON texts one after the other; nothing if it is no JSON but may be YAML.
+fn json_documents(text: &str) -> Option<Result<Vec<Value>, String>> {
+    let mut out = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        out.push(value.ok()?);
+    }
+    // The reader that knows lines is wanted for manifests that people write; JSON of one line has none to tell.
+    if text.trim_end().lines().count() > 1 && out.len() == 1 {
+        return None;
+    }
+    Some(Ok(out))
+}
+
+/// Checks what no server is needed for: that a document says what it is.
+///
+/// # Errors
+/// The missing fields, as kubectl's validation words them.
+pub fn validate(m: &Manifest) -> Result<()> {
+    let mut missing = Vec::new();
+    for field in ["apiVersion", "kind"] {
+        if m.object[field].as_str().unwrap_or("").is_empty() {
+            missing.push(format!("{field} not set"));
+        }
+    }
+    let what = match missing.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    Err(Error::msg(format!(
+        "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
+        quote(&m.source)
+    )))
+}
+
+/// The objects that a document holds: itself, or the items of the list that it is.
+pub fn flatten(m: Manifest) -> Vec<Manifest> {
+    if !super::is_list(&m.object) {
+        return vec![m];
+    }
+    let items = m.object["items"].as_array().cloned().unwrap_or_default();
+    let lines_of = |i: usize| {
+        let prefix = format!("items[{i}].");
+        Rc::new(m.lines.iter().filter_map(|(k, v)| k.strip_prefix(&prefix).map(|k| (k.to_string(), *v))).collect())
+    };
+    items.into_iter().enumerate().flat_map(|(i, object)| flatten(Manifest { source: m.source.clone(), object, lines: lines_of(i) })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn documents_are_found() {
+        let list = documents("x", "a: 1\n---\n# nothing\n---\nb: 2\n");
+        assert_eq!(list.iter().map(|d| d.as_ref().unwrap().object.clone()).collect::<Vec<_>>(), [json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(documents("x", "{\"a\":1}\n{\"b\":2}").len(), 2);
+        assert_eq!(documents("x", "").len(), 0);
+        assert!(documents("x", "a: [").remove(0).is_err());
+    }
+
+    #[test]
+    fn lists_are_taken_apart() {
+        let m = documents("x", "kind: List\napiVersion: v1\nitems:\n- kind: A\n  metadata:\n    name: n\n- kind: B\n").remove(0).unwrap();
+        let flat = flatten(m);
+        assert_eq!(flat.len(), 2);
+        assert_eq!(flat[0].lines["metadata.name"], 6);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let m = Manifest { source: "f".into(), object: json!({"kind": "A"}), lines: Rc::default() };
+        assert!(validate(&m).unwrap_err().to_string().starts_with("error validating \"f\": error validating data: apiVersion not set;"));
+    }
+}

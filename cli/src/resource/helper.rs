@@ -1,0 +1,197 @@
+//! Requests on one object: create, replace, patch, delete; and label selectors tested here.
+//! Invariant: the parameters that say who writes, how strictly, and whether really, are in every request that changes something.
+//! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/helper.go`.
+
+use super::{Info, Validation};
+use crate::client::{Call, Client, query};
+use crate::context::DryRun;
+use crate::discovery::Resource;
+use crate::error::{Error, Result, quote};
+use http::Method;
+use serde_json::Value;
+
+/// How a change is sent.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub field_manager: String,
+    pub dry_run: bool,
+    pub validation: Option<Validation>,
+    /// Take fields over from other managers.
+    pub force: bool,
+    pub subresource: String,
+}
+
+impl Write {
+    pub fn by(field_manager: &str, dry_run: DryRun) -> Self {
+        Write { field_manager: field_manager.into(), dry_run: dry_run == DryRun::Server, validation: None, force: false, subresource: String::new() }
+    }
+    pub fn validation(mut self, v: Validation) -> Self {
+        self.validation = Some(v);
+        self
+    }
+    pub fn subresource(mut self, name: &str) -> Self {
+        self.subresource = name.into();
+        self
+    }
+
+    fn query(&self) -> String {
+        let mut pairs = Vec::new();
+        if self.dry_run {
+            pairs.push(("dryRun", "All"));
+        }
+        if !self.field_manager.is_empty() {
+            pairs.push(("fieldManager", self.field_manager.as_str()));
+        }
+        if let Some(v) = self.validation {
+            pairs.push(("fieldValidation", v.parameter()));
+        }
+        if self.force {
+            pairs.push(("force", "true"));
+        }
+        query(&pairs)
+    }
+
+    fn object_path(&self, r: &Resource, namespace: &str, name: &str) -> String {
+        let sub = if self.subresource.is_empty() { String::new() } else { format!("/{}", self.subresource) };
+        format!("{}{sub}{}", r.object(namespace, name), self.query())
+    }
+
+    pub async fn create(&self, client: &Client, r: &Resource, namespace: &str, object: &Value) -> Result<Value> {
+        client.json(&Call::with(Method::POST, format!("{}{}", r.collection(Some(namespace)), self.query()), object)).await
+    }
+
+    pub async fn replace(&self, client: &Client, r: &Resource, namespace: &str, name: &str, object: &Value) -> Result<Value> {
+        client.json(&Call::with(Method::PUT, self.object_path(r, namespace, name), object)).await
+    }
+
+    /// Sends a patch of this media type.
+    pub async fn patch(&self, client: &Client, r: &Resource, namespace: &str, name: &str, kind: &str, patch: &Value) -> Result<Value> {
+        client.json(&Call::with(Method::PATCH, self.object_path(r, namespace, name), patch).content_type(kind)).await
+    }
+
+    /// Sends a patch as the user wrote it.
+    pub async fn patch_raw(&self, client: &Client, info: &Info, kind: &str, patch: Vec<u8>) -> Result<Value> {
+        let call = Call {
+            method: Method::PATCH,
+            path: self.object_path(&info.resource, &info.namespace, &info.name),
+            accept: crate::client::JSON,
+            content_type: kind,
+            body: patch.into(),
+        };
+        client.json(&call).await
+    }
+}
+
+/// Deletes an object; gives what the server answers.
+pub async fn delete(client: &Client, info: &Info, options: &Value, dry_run: bool) -> Result<Value> {
+    let q = query(if dry_run { &[("dryRun", "All")] } else { &[] });
+    client.json(&Call::with(Method::DELETE, format!("{}{q}", info.path()), options)).await
+}
+
+/// Reads one object.
+pub async fn get(client: &Client, r: &Resource, namespace: &str, name: &str) -> Result<Value> {
+    client.json(&Call::get(r.object(namespace, name))).await
+}
+
+/// One condition of a label selector.
+#[derive(Debug, PartialEq)]
+enum Requirement {
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
+    Exists(String),
+    Missing(String),
+    Greater(String, i64),
+    Less(String, i64),
+}
+
+/// Whether an object with these labels fits the selector.
+///
+/// # Errors
+/// A selector that cannot be read.
+pub fn matches_selector(selector: &str, labels: &Value) -> Result<bool> {
+    let label = |k: &str| labels[k].as_str();
+    Ok(parse_selector(selector)?.iter().all(|r| match r {
+        Requirement::In(k, vs) => label(k).is_some_and(|v| vs.iter().any(|x| x == v)),
+        Requirement::NotIn(k, vs) => label(k).is_none_or(|v| !vs.iter().any(|x| x == v)),
+        Requirement::Exists(k) => label(k).is_some(),
+        Requirement::Missing(k) => label(k).is_none(),
+        Requirement::Greater(k, n) => label(k).and_then(|v| v.parse::<i64>().ok()).is_some_and(|v| v > *n),
+        Requirement::Less(k, n) => label(k).and_then(|v| v.parse::<i64>().ok()).is_some_and(|v| v < *n),
+    }))
+}
+
+fn parse_selector(selector: &str) -> Result<Vec<Requirement>> {
+    split_top(selector).into_iter().filter(|p| !p.trim().is_empty()).map(|p| parse_requirement(p.trim())).collect()
+}
+
+/// Splits at commas outside parentheses.
+fn split_top(text: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut out) = (0, 0, Vec::new());
+    for (i, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 0 => {
+                out.push(&text[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    out.push(&text[start..]);
+    out
+}
+
+fn parse_requirement(part: &str) -> Result<Requirement> {
+    let bad = || Error::msg(format!("unable to parse requirement: {}", quote(part)));
+    if let Some(key) = part.strip_prefix('!') {
+        return Ok(Requirement::Missing(key.trim().into()));
+    }
+    if let Some((key, value)) = part.split_once("!=") {
+        return Ok(Requirement::NotIn(key.trim().into(), vec![value.trim().into()]));
+    }
+    if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
+        return if value.contains('=') { Err(bad()) } else { Ok(Requirement::In(key.trim().into(), vec![value.trim().into()])) };
+    }
+    for (sign, make) in [('>', Requirement::Greater as fn(String, i64) -> Requirement), ('<', Requirement::Less)] {
+        if let Some((key, value)) = part.split_once(sign) {
+            return Ok(make(key.trim().into(), value.trim().parse().map_err(|_| bad())?));
+        }
+    }
+    let Some((head, list)) = part.split_once('(') else {
+        return if part.contains(char::is_whitespace) { Err(bad()) } else { Ok(Requirement::Exists(part.into())) };
+    };
+    let values = list.trim_end().strip_suffix(')').ok_or_else(bad)?.split(',').map(|v| v.trim().to_string()).collect();
+    let mut words = head.split_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(k), Some("in"), None) => Ok(Requirement::In(k.into(), values)),
+        (Some(k), Some("notin"), None) => Ok(Requirement::NotIn(k.into(), values)),
+        _ => Err(bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn selectors() {
+        let labels = json!({"a": "b", "n": "5"});
+        for (selector, want) in [
+            ("a=b", true),
+            ("a==b,n", true),
+            ("a!=b", false),
+            ("!z,a in (x, b)", true),
+            ("a notin (b)", false),
+            ("z notin (b)", true),
+            ("n>4,n<6", true),
+            ("n>5", false),
+            ("", true),
+        ] {
+            assert_eq!(matches_selector(selector, &labels).unwrap(), want, "{selector}");
+        }
+        assert!(matches_selector("a=b=c", &labels).is_err());
+        assert!(matches_selector("a b", &labels).is_err());
+    }
+}
