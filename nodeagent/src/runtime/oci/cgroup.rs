@@ -12,6 +12,7 @@ use std::{
 use crate::runtime::Limits;
 
 const ROOT: &str = "/sys/fs/cgroup";
+// What statfs answers has another type on each architecture.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// Version 1's hierarchies that libcontainer, too, makes groups in.
 const V1_CONTROLLERS: [&str; 10] = ["cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset", "hugetlb", "perf_event"];
@@ -26,9 +27,10 @@ pub enum Cgroups {
 }
 
 impl Cgroups {
+    #[allow(clippy::unnecessary_cast)]
     pub fn detect() -> io::Result<Self> {
         let kind = nix::sys::statfs::statfs(ROOT)?.filesystem_type();
-        if i64::from(kind.0) == CGROUP2_MAGIC {
+        if kind.0 as i64 == CGROUP2_MAGIC {
             return Ok(Self::V2(PathBuf::from(ROOT)));
         }
         let mounts: Vec<PathBuf> = V1_CONTROLLERS.iter().map(|name| Path::new(ROOT).join(name)).filter(|path| path.join("cgroup.procs").exists()).collect();
@@ -101,16 +103,24 @@ impl Cgroups {
         files
     }
 
-    /// Moves a process into the group, which is made if need be.
-    pub fn enter(&self, group: &str, pid: u32) -> io::Result<()> {
-        if let Self::V2(root) = self {
-            hand_down(root, group)?;
+    /// Moves this process out of the unit that systemd has its agent in, so that the end of the one is not that of the other.
+    /// Outside of all units there is nothing to leave, and moving costs milliseconds.
+    pub fn leave_unit(&self, group: &str) -> io::Result<()> {
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let marker = if self.is_v2() { "0::" } else { "name=systemd:" };
+        let unit = own.lines().find_map(|line| line.split_once(marker).map(|(_, path)| path));
+        if unit.is_none_or(|path| path == "/") {
+            return Ok(());
         }
-        for folder in self.folders(group).iter().filter(|folder| !folder.starts_with(Path::new(ROOT).join("cpuset"))) {
-            fs::create_dir_all(folder)?;
-            write(&folder.join("cgroup.procs"), &pid.to_string())?;
-        }
-        Ok(())
+        let folder = match self {
+            Self::V1(_) => Path::new(ROOT).join("systemd").join(group.trim_start_matches('/')),
+            Self::V2(root) => {
+                hand_down(root, group)?;
+                root.join(group.trim_start_matches('/'))
+            }
+        };
+        fs::create_dir_all(&folder)?;
+        write(&folder.join("cgroup.procs"), "0")
     }
 
     /// Process ids in the group itself.
@@ -175,7 +185,11 @@ impl Cgroups {
 impl Cgroups {
     /// Removes the groups below `group`, and itself, as far as they are empty; then its parents.
     pub fn prune(&self, group: &str) {
-        for folder in self.folders(group) {
+        let mut folders = self.folders(group);
+        if !self.is_v2() {
+            folders.push(Path::new(ROOT).join("systemd").join(group.trim_start_matches('/')));
+        }
+        for folder in folders {
             prune_tree(&folder);
             // The parent is ours, too, when its name is (`skiff/<instance>`); one in use refuses.
             for (above, _) in folder.ancestors().skip(1).zip(group.trim_matches('/').split('/').skip(1)) {

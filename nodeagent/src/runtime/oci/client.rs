@@ -158,7 +158,8 @@ struct Terminal(AsyncFd<OwnedFd>);
 
 impl Terminal {
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self(AsyncFd::new(fd)?))
+        // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
+        Ok(Self(unsafe { AsyncFd::register(fd) }?))
     }
 }
 

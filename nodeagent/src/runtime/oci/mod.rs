@@ -9,6 +9,7 @@ mod cgroup;
 mod client;
 mod create;
 mod devices;
+mod overlay;
 mod program;
 mod propagation;
 mod protocol;
@@ -84,13 +85,13 @@ impl OciRuntime {
         if !nix::unistd::geteuid().is_root() {
             return Err(unsupported("the right to run containers", "run as root, or use simulated nodes".into()));
         }
-        require_overlayfs()?;
         let cgroups = Cgroups::detect().map_err(|err| unsupported("cgroups", err.to_string()))?;
         let io = |err: io::Error| Error::Failed { what: "open the runtime".into(), reason: err.to_string() };
         for folder in [&config.run_dir, &config.data_dir] {
             fs::create_dir_all(folder).map_err(|err| io(io::Error::new(err.kind(), format!("{}: {err}", folder.display()))))?;
         }
         private(&config.run_dir).and_then(|()| private(&config.data_dir)).map_err(io)?;
+        overlay::require(&config.data_dir)?;
         let program = Program::seal().map_err(io)?;
         let inner = Inner {
             config,
@@ -167,18 +168,6 @@ fn failed(what: &str, reason: impl ToString) -> Error {
 fn private(folder: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o711))
-}
-
-fn require_overlayfs() -> Result<(), Error> {
-    let there = || fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.lines().any(|line| line.ends_with("\toverlay")));
-    if !there() {
-        // As a module it is loaded by whoever asks first; without modprobe the answer below is the right one.
-        let _ = std::process::Command::new("modprobe").arg("overlay").output();
-    }
-    match there() {
-        true => Ok(()),
-        false => Err(Error::Unsupported { what: "overlayfs".into(), hint: "load the kernel module `overlay`, or use simulated nodes".into() }),
-    }
 }
 
 #[async_trait]

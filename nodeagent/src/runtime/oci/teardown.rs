@@ -46,7 +46,16 @@ impl Inner {
                 tokio::time::sleep(LOOK).await;
             }
         }
+        self.reap_shim(sandbox);
         self.settle(&record)
+    }
+
+    /// Where this agent is the first process of its namespace, the shims' remains are its own to collect.
+    fn reap_shim(&self, sandbox: &str) {
+        if let Ok(Some(shim)) = state::read_if_there::<ShimRecord>(&self.dir(sandbox).shim()) {
+            // Elsewhere it is not our child.
+            let _ = nix::sys::wait::waitpid(Pid::from_raw(shim.pid), Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+        }
     }
 
     /// Whether the sandbox's shim is dead; then its containers have been settled.
@@ -105,10 +114,10 @@ impl Inner {
             failures.note("a container", self.discard_container(&dir, &id).map_err(io::Error::other));
         }
         failures.note("its /dev/shm", unmount(&dir.shm()));
-        if let Ok(record) = self.sandbox(sandbox) {
-            if !self.cgroup_is_shared(&record) {
-                failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
-            }
+        if let Ok(record) = self.sandbox(sandbox)
+            && !self.cgroup_is_shared(&record)
+        {
+            failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
         }
         failures.note("its folder", remove_all(&dir.0));
         self.stopping.lock().remove(sandbox);

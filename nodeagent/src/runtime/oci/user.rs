@@ -131,7 +131,8 @@ mod tests {
             supplemental_groups: more.to_vec(),
             ..Security::default()
         };
-        let cases: [(&str, Security, Result<(u32, u32, &[u32]), &str>); 11] = [
+        type Wanted = Result<(u32, u32, &'static [u32]), &'static str>;
+        let cases: [(&str, Security, Wanted); 11] = [
             ("", security(None, None, &[]), Ok((0, 0, &[0, 10]))),
             ("app", security(None, None, &[]), Ok((1000, 1001, &[10, 50, 1001]))),
             ("1000", security(None, None, &[]), Ok((1000, 1001, &[10, 50, 1001]))),

@@ -2,7 +2,10 @@
 //!
 //! Invariant: a sandbox whose shim died unasked is settled first, and then reported once as lost.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::net::UnixStream;
 
@@ -12,26 +15,41 @@ use super::{
 };
 use crate::runtime::{Error, RuntimeEvent};
 
+/// How long a shim that does not answer is given to die.
+const DYING: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Begins to listen to a shim that was just started; nothing that happens from now on is missed.
 pub async fn begin(inner: &Arc<Inner>, sandbox: &str) -> Result<(), Error> {
     let connection = subscribe(inner, sandbox).await?;
-    let (inner, sandbox) = (Arc::clone(inner), sandbox.to_owned());
-    tokio::spawn(async move {
-        listen(&inner, &sandbox, &connection).await;
-        ended(&inner, &sandbox);
-    });
+    tokio::spawn(watch(Arc::clone(inner), sandbox.to_owned(), Some(connection)));
     Ok(())
 }
 
 /// Begins to listen to a shim that a former agent started, if it lives.
 pub fn spawn(inner: &Arc<Inner>, sandbox: String) {
-    let inner = Arc::clone(inner);
-    tokio::spawn(async move {
-        if let Ok(connection) = subscribe(&inner, &sandbox).await {
+    tokio::spawn(watch(Arc::clone(inner), sandbox, None));
+}
+
+async fn watch(inner: Arc<Inner>, sandbox: String, mut connection: Option<UnixStream>) {
+    loop {
+        if let Some(connection) = connection.take() {
             listen(&inner, &sandbox, &connection).await;
         }
-        ended(&inner, &sandbox);
-    });
+        // A dying process closes its connections before it is dead.
+        let deadline = Instant::now() + DYING;
+        while inner.alive(&sandbox) && Instant::now() < deadline {
+            connection = subscribe(&inner, &sandbox).await.ok();
+            if connection.is_some() {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        if connection.is_none() {
+            return ended(&inner, &sandbox);
+        }
+    }
 }
 
 async fn subscribe(inner: &Inner, sandbox: &str) -> Result<UnixStream, Error> {

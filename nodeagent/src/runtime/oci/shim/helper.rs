@@ -21,7 +21,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::executor::Workload;
+use super::{executor::Workload, reasons};
 use crate::runtime::oci::{
     protocol,
     state::{ContainerDir, ContainerRecord, ProcessRights},
@@ -59,6 +59,7 @@ pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result
                 keep.extend([stdio.stdin.as_raw_fd(), stdio.stdout.as_raw_fd(), stdio.stderr.as_raw_fd()]);
             }
             close_others(keep);
+            reasons::listen(errors.as_raw_fd());
             let terminal = stdio.is_none();
             let done = work(job, stdio, errors.as_raw_fd(), terminal);
             let (outcome, master) = match done {

@@ -11,6 +11,7 @@ mod log;
 mod output;
 mod pause;
 mod reaper;
+mod reasons;
 mod streams;
 
 use std::{
@@ -99,7 +100,7 @@ fn run(folder: &Path) -> io::Result<()> {
 /// What makes this process fit to keep others.
 fn become_keeper(record: &SandboxRecord, cgroups: &Cgroups) -> io::Result<()> {
     // The agent may lie in a unit whose limits and end are not the pod's.
-    cgroups.enter(&record.shim_cgroup, std::process::id())?;
+    cgroups.leave_unit(&record.shim_cgroup)?;
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_name(c"skiff-shim")?;
     // The last to go when memory is short; not allowed in some containers, and then it is as others are.

@@ -74,7 +74,15 @@ pub async fn exec(shim: &Rc<Shim>, container: &Container, request: ExecRequest, 
     }
     passed.send(connection).await.map_err(io)?;
     drop(passed);
-    let code = exit.await.map_or(state::UNKNOWN_EXIT, |exit| exit.code);
+    let code = tokio::select! {
+        exit = exit => exit.map_or(state::UNKNOWN_EXIT, |exit| exit.code),
+        _ = protocol::receive::<Reply>(connection) => {
+            // Whoever wanted it has gone (a probe that timed out, a client that hung up): it must not stay for ever.
+            // The process is ours and not reaped, so that the id is still its own.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            return Ok(());
+        }
+    };
     // An agent that has gone does not ask for the code.
     let _ = protocol::send(connection, &Reply::Exit(code), &[]).await;
     Ok(())

@@ -1,0 +1,139 @@
+//! What the containers of a pod share, and what reaches them from the host.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
+
+use skiff_nodeagent::runtime::{ContainerSpec, Mount, Runtime, SandboxSpec};
+
+use crate::world::{World, log, until};
+
+fn mount(host: &Path, container: &str, read_only: bool, propagation: &str) -> Mount {
+    Mount { host_path: host.to_owned(), container_path: container.into(), read_only, propagation: propagation.into() }
+}
+
+/// A network namespace with a name, gone when dropped.
+struct Netns(String);
+
+impl Netns {
+    fn new() -> Self {
+        let name = format!("skiff-oci-{}", std::process::id());
+        assert!(Command::new("ip").args(["netns", "add", &name]).status().expect("ip").success());
+        Self(name)
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        Path::new("/var/run/netns").join(&self.0)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+pub async fn namespaces_of_a_pod() {
+    let world = World::new().await;
+    let netns = Netns::new();
+    let sysctls = [("net.ipv4.ip_unprivileged_port_start", "81"), ("kernel.msgmax", "9000")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let spec = SandboxSpec { netns: Some(netns.path()), sysctls, ..world.sandbox_spec() };
+    let pod = world.runtime.run_sandbox(spec).await.unwrap();
+    let inode = fs::metadata(netns.path()).unwrap().ino();
+    let script = "hostname; echo $HOSTNAME; ls -l /proc/self/ns/net | grep -c ':\\['$N'\\]'; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax; echo $$; touch /dev/shm/shared";
+    let first = ContainerSpec { env: vec![("N".into(), inode.to_string())], ..world.script(script) };
+    let (code, text) = world.run(&pod, first).await;
+    assert_eq!((code, text.as_str()), (0, "stdout F pod-host\nstdout F pod-host\nstdout F 1\nstdout F 81\nstdout F 9000\nstdout F 1\n"));
+    assert_eq!(world.run(&pod, world.script("ls /dev/shm")).await.1, "stdout F shared\n");
+    assert_ne!(fs::read_to_string("/proc/sys/kernel/msgmax").unwrap().trim(), "9000");
+    world.finish().await;
+}
+
+pub async fn one_process_namespace() {
+    let world = World::new().await;
+    let spec = SandboxSpec { share_process_namespace: true, ..world.sandbox_spec() };
+    let pod = world.runtime.run_sandbox(spec).await.unwrap();
+    let sleeper = world.start(&pod, world.script("sleep 1234 & sleep 1235")).await;
+    let script = "cat /proc/1/comm; grep -E '^(Uid|CapBnd)' /proc/1/status; ls /proc/1/root/ 2>/dev/null | grep -c .; while ! ps | grep -q 'sleep 123[4]'; do sleep 0.01; done; ps | grep -c 'sleep 123[45]$'";
+    let (_, text) = world.run(&pod, world.script(script)).await;
+    assert_eq!(text, "stdout F pause\nstdout F Uid:\t65535\t65535\t65535\t65535\nstdout F CapBnd:\t0000000000000000\nstdout F 0\nstdout F 2\n");
+    // Its first process is not the first of the namespace: the others are ended with it all the same.
+    world.runtime.stop_container(&sleeper, std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(world.run(&pod, world.script("ps | grep -c 'sleep 123[45]$'")).await.1, "stdout F 0\n");
+    world.runtime.remove_sandbox(&pod).await.unwrap();
+    let host = SandboxSpec { host_pid: true, host_ipc: true, ..world.sandbox_spec() };
+    let pod = world.runtime.run_sandbox(host).await.unwrap();
+    let (_, text) = world
+        .run(
+            &pod,
+            ContainerSpec {
+                env: vec![("TESTER".into(), std::process::id().to_string())],
+                ..world.script("test -d /proc/$TESTER && echo seen; (sleep 1236 &)")
+            },
+        )
+        .await;
+    assert_eq!(text, "stdout F seen\n");
+    world.finish().await;
+}
+
+pub async fn mounts() {
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let (folder, file) = (world.path("host"), world.path("hosts"));
+    fs::create_dir_all(folder.join("deeper")).unwrap();
+    fs::write(folder.join("a"), "from the host\n").unwrap();
+    fs::write(&file, "10.1.2.3 pod\n").unwrap();
+    let spec = ContainerSpec {
+        mounts: vec![
+            mount(&folder.join("made"), "/data/ro/deeper", false, "None"),
+            mount(&folder, "/data/ro", true, ""),
+            mount(&file, "/etc/hosts", false, "None"),
+            mount(&folder, "/data/rw", false, "None"),
+        ],
+        ..world.script("cat /data/ro/a /etc/hosts; touch /data/ro/b 2>/dev/null || echo refused; touch /data/rw/c; touch /data/ro/deeper/d; mount -t tmpfs x /mnt 2>/dev/null || echo no mounting")
+    };
+    let (_, text) = world.run(&pod, spec).await;
+    assert_eq!(text, "stdout F from the host\nstdout F 10.1.2.3 pod\nstdout F refused\nstdout F no mounting\n");
+    assert!(folder.join("c").exists() && folder.join("made/d").exists() && !folder.join("b").exists());
+    world.finish().await;
+}
+
+pub async fn mounts_that_reach_the_host() {
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let shared = world.path("shared");
+    fs::create_dir(&shared).unwrap();
+    let privileged = skiff_nodeagent::runtime::Security { privileged: true, ..Default::default() };
+    let spec = |propagation: &str| ContainerSpec {
+        mounts: vec![mount(&shared, "/shared", false, propagation)],
+        security: privileged.clone(),
+        ..world.script("mkdir -p /shared/sub; mount -t tmpfs mine /shared/sub; touch /shared/sub/x; echo mounted; sleep 1000")
+    };
+    let host = |command: &str| assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    host(&format!("mount --bind {0} {0} && mount --make-private {0}", shared.display()));
+    let refused = world.runtime.create_container(&pod, spec("Bidirectional")).await.unwrap_err().to_string();
+    assert!(refused.ends_with("but it is not a shared mount"), "{refused}");
+    host(&format!("mount --make-shared {}", shared.display()));
+    let id = world.start(&pod, spec("Bidirectional")).await;
+    until("the mount is on the host", async || shared.join("sub/x").exists().then_some(())).await;
+    world.runtime.remove_container(&id).await.unwrap();
+    host(&format!("umount {}/sub", shared.display()));
+    let id = world.start(&pod, ContainerSpec { command: vec!["sleep".into(), "1000".into()], ..spec("HostToContainer") }).await;
+    host(&format!("mount -t tmpfs theirs {0}/sub && touch {0}/sub/y", shared.display()));
+    until("the mount is in the container", async || (world.exec(&id, &["ls", "/shared/sub"], None).await.1 == "y\n").then_some(())).await;
+    host(&format!("umount {0}/sub && umount {0}", shared.display()));
+    world.finish().await;
+}
+
+pub async fn sandboxes_that_cannot_be_made() {
+    let world = World::new().await;
+    let lost = SandboxSpec { netns: Some("/no/such/netns".into()), ..world.sandbox_spec() };
+    let refused = world.runtime.run_sandbox(lost).await.unwrap_err().to_string();
+    assert!(refused.contains("cannot enter the network namespace /no/such/netns"), "{refused}");
+    let odd = SandboxSpec { sysctls: [("kernel.no_such".to_owned(), "1".to_owned())].into(), ..world.sandbox_spec() };
+    let refused = world.runtime.run_sandbox(odd).await.unwrap_err().to_string();
+    assert!(refused.contains("cannot set sysctl kernel.no_such=1"), "{refused}");
+    assert!(world.runtime.list().await.unwrap().is_empty());
+    let missing = world.runtime.create_container("nowhere", world.script("")).await.unwrap_err();
+    assert!(matches!(missing, skiff_nodeagent::runtime::Error::NotFound(_)));
+    world.nothing_is_left();
+    let _ = log(Path::new("/dev/null"));
+}
