@@ -94,10 +94,15 @@ pub async fn read(log: &Path, options: &Options, running: impl Fn() -> bool, sin
             return Ok(());
         }
     }
+    let mut place = inode(log).await;
     while options.follow && !filter.is_full() && !sink.is_closed() {
         let alive = running();
-        if tokio::fs::metadata(log).await.is_ok_and(|metadata| metadata.len() < offset) {
-            offset = 0;
+        if is_another(log, place).await {
+            // The log was set aside: what was still written to it before that is read from where it is now.
+            if let (Some(aside), true) = (rotated(log)?.pop(), place.is_some()) {
+                copy(&aside, offset, &mut filter, sink).await?;
+            }
+            (offset, place) = (0, inode(log).await);
         }
         let read = copy(log, offset, &mut filter, sink).await?;
         if read == offset {
@@ -112,6 +117,17 @@ pub async fn read(log: &Path, options: &Options, running: impl Fn() -> bool, sin
         offset = read;
     }
     Ok(())
+}
+
+/// Which file is at `path`; nothing when there is none.
+async fn inode(path: &Path) -> Option<u64> {
+    tokio::fs::metadata(path).await.ok().map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata))
+}
+
+/// Whether there is another file at `path` than before.
+async fn is_another(path: &Path, before: Option<u64>) -> bool {
+    let now = inode(path).await;
+    now.is_some() && now != before
 }
 
 /// The files to read, and where in the first of them to begin.
@@ -289,6 +305,15 @@ mod tests {
         writeln!(file, "w").unwrap();
         let piece = tokio::time::timeout(Duration::from_secs(5), pieces.recv()).await.unwrap().unwrap().unwrap();
         assert_eq!(&piece[..], b"new\n");
+        // The log is set aside with a line that was not read yet, and a new one begun.
+        writeln!(file, "2024-01-01T00:00:06Z stdout F last of the old").unwrap();
+        std::fs::rename(&log, dir.path().join("0.log.20240101-000000")).unwrap();
+        std::fs::write(&log, "2024-01-01T00:00:07Z stdout F first of the new\n").unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"first of the new\n") {
+            text.extend(tokio::time::timeout(Duration::from_secs(5), pieces.recv()).await.unwrap().unwrap().unwrap());
+        }
+        assert_eq!(String::from_utf8(text).unwrap(), "last of the old\nfirst of the new\n");
         running.store(false, Ordering::SeqCst);
         tokio::time::timeout(Duration::from_secs(5), reader).await.unwrap().unwrap().unwrap();
     }

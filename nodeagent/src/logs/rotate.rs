@@ -1,8 +1,7 @@
 //! Keeping logs small: a log of 10 MiB is set aside, and of those set aside only so many are kept.
 //!
-//! Invariant: per container at most five files, the one written to included.
-//! Follows `pkg/kubelet/logs/container_log_manager.go`. Upstream renames the log and asks the runtime to open a new one; the keeper of a
-//! pod's logs here writes in append mode to a file that stays open, so the content is copied aside and the file emptied.
+//! Invariant: per container at most five files, the one written to included; nothing that was written is lost.
+//! Follows `pkg/kubelet/logs/container_log_manager.go`; what is set aside is not compressed.
 
 use std::{
     fs,
@@ -22,42 +21,51 @@ pub async fn keep(node: Arc<Context>) {
             () = time::sleep(node.config.intervals.log_rotation) => {}
             () = node.stop.cancelled() => return,
         }
-        let logs = current_logs(&node);
-        let rotated = tokio::task::spawn_blocking(move || {
-            for log in logs {
-                if let Err(error) = look_after(&log, MAX_BYTES) {
-                    tracing::warn!(%error, path = %log.display(), "log not rotated");
-                }
+        for (id, log) in current_logs(&node) {
+            if let Err(error) = look_after(&node, &id, &log).await {
+                tracing::warn!(error, path = %log.display(), "log not rotated");
             }
-        });
-        if let Err(error) = rotated.await {
-            tracing::error!(%error, "rotation of logs broke off");
         }
     }
 }
 
-fn current_logs(node: &Context) -> Vec<PathBuf> {
+/// The running containers with their logs.
+fn current_logs(node: &Context) -> Vec<(String, PathBuf)> {
     let pods = node.pods.read();
-    pods.values().flat_map(|handle| handle.state.lock().view.running().map(|container| container.log_path.clone()).collect::<Vec<_>>()).collect()
+    let of = |handle: &Arc<crate::pod::handle::Handle>| {
+        handle.state.lock().view.running().map(|container| (container.id.clone(), container.log_path.clone())).collect::<Vec<_>>()
+    };
+    pods.values().flat_map(of).collect()
 }
 
-/// Rotates the log when it has grown beyond `max_bytes`, and removes what is too old.
-pub fn look_after(log: &Path, max_bytes: u64) -> std::io::Result<()> {
+/// Rotates one log when it is time; when the runtime cannot go on in a new file, the old one is put back.
+async fn look_after(node: &Context, id: &str, log: &Path) -> Result<(), String> {
+    let Some(aside) = set_aside(log, MAX_BYTES).map_err(|error| error.to_string())? else { return Ok(()) };
+    if let Err(error) = node.runtime.reopen_log(id).await {
+        fs::rename(&aside, log).map_err(|error| error.to_string())?;
+        return Err(error.to_string());
+    }
+    drop_oldest(log).map_err(|error| error.to_string())
+}
+
+/// Renames the log when it has grown to `max_bytes`; answers its new name.
+fn set_aside(log: &Path, max_bytes: u64) -> std::io::Result<Option<PathBuf>> {
     match fs::metadata(log) {
         Ok(metadata) if metadata.len() >= max_bytes => {}
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     }
     let mut aside = log.as_os_str().to_owned();
     aside.push(format!(".{}", time::now().strftime("%Y%m%d-%H%M%S%3f")));
-    fs::copy(log, &aside)?;
-    fs::OpenOptions::new().write(true).open(log)?.set_len(0)?;
+    let aside = PathBuf::from(aside);
+    fs::rename(log, &aside)?;
+    Ok(Some(aside))
+}
+
+fn drop_oldest(log: &Path) -> std::io::Result<()> {
     let old = rotated(log)?;
-    for path in old.iter().take(old.len().saturating_sub(MAX_FILES - 1)) {
-        fs::remove_file(path)?;
-    }
-    Ok(())
+    old.iter().take(old.len().saturating_sub(MAX_FILES - 1)).try_for_each(fs::remove_file)
 }
 
 /// The files that were set aside for `log`, oldest first.
@@ -85,15 +93,15 @@ mod tests {
         let log = dir.path().join("0.log");
         for round in 0..7 {
             fs::write(&log, format!("round {round}")).unwrap();
-            look_after(&log, 5).unwrap();
-            assert_eq!(fs::metadata(&log).unwrap().len(), 0);
+            let aside = set_aside(&log, 5).unwrap().unwrap();
+            assert!(aside.exists() && !log.exists());
+            drop_oldest(&log).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         let kept = rotated(&log).unwrap();
         assert_eq!(kept.len(), 4);
         assert_eq!(fs::read_to_string(&kept[3]).unwrap(), "round 6");
         fs::write(&log, "x").unwrap();
-        look_after(&log, 5).unwrap();
-        assert_eq!(rotated(&log).unwrap().len(), 4);
+        assert_eq!(set_aside(&log, 5).unwrap(), None);
     }
 }

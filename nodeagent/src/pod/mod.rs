@@ -25,5 +25,6 @@ pub mod security;
 pub mod start;
 pub mod status;
 pub mod sync;
+pub mod upkeep;
 pub mod view;
 pub mod worker;

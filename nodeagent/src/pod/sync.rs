@@ -3,34 +3,25 @@
 //! Invariant: level-triggered; it may be cancelled nowhere and repeated anywhere.
 //! Follows `SyncPod` in `pkg/kubelet/kubelet.go` and `pkg/kubelet/kuberuntime/kuberuntime_manager.go`.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
-
-use k8s_openapi::api::core::v1::Pod;
-use tokio_util::task::AbortOnDropHandle;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
     actions::{self, Actions},
     handle::Handle,
-    host_ports, kill, messages,
+    kill, messages,
     names::{self, is_terminal_phase, spec, uid},
     publish::publish,
     sandbox, start,
+    upkeep::{Own, Probes, collect_garbage, open_host_ports, run_probes, set_up_volumes},
     view::{PodView, Sandbox},
 };
 use crate::{
     agent::context::Context,
     events::Type,
-    probe::{
-        state::Type as ProbeType,
-        task::{self, Task},
-    },
     runtime::{self, ContainerPhase},
-    time, volume,
+    time,
 };
+use k8s_openapi::api::core::v1::Pod;
 
 /// What is to happen after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +32,6 @@ pub enum Next {
     Again,
     /// The pod has ended, or is to.
     Terminate,
-}
-
-/// The probes that run, by container id.
-pub type Probes = HashMap<(String, ProbeType), AbortOnDropHandle<()>>;
-
-/// What belongs to the pod's task alone.
-#[derive(Default)]
-pub struct Own {
-    pub probes: parking_lot::Mutex<Probes>,
-    pub host_ports: tokio::sync::Mutex<host_ports::Open>,
 }
 
 /// Takes in what the runtime has of the pod, and tells the API.
@@ -144,75 +125,6 @@ async fn find_addresses(node: &Context, handle: &Handle, pod: &Pod) -> Result<()
     let view = node.observer.refresh(uid(pod)).await.map_err(|error| error.to_string())?;
     if matches!(view.sandbox(), Sandbox::Ready(_)) {
         handle.state.lock().ips = sandbox::network(node, pod).await?.1;
-    }
-    Ok(())
-}
-
-/// Starts the probes of containers that run and ends those of containers that do not.
-fn run_probes(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &PodView, probes: &parking_lot::Mutex<Probes>) {
-    let mut probes = probes.lock();
-    let running: HashSet<&str> = view.running().map(|state| state.id.as_str()).collect();
-    probes.retain(|(id, _), _| running.contains(id.as_str()));
-    let probed = spec(pod).containers.iter().chain(spec(pod).init_containers.iter().flatten().filter(|container| names::is_restartable_init(container)));
-    for container in probed {
-        let Some(state) = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Running) else { continue };
-        seed(handle, container, state);
-        for type_ in task::types(container) {
-            probes.entry((state.id.clone(), type_)).or_insert_with(|| {
-                let task = Task { node: node.clone(), handle: handle.clone(), container: container.clone(), state: state.clone(), type_ };
-                AbortOnDropHandle::new(tokio::spawn(task.run()))
-            });
-        }
-    }
-}
-
-/// After a restart of the agent, a container that was started and ready is taken to be so until its probes say otherwise.
-fn seed(handle: &Handle, container: &k8s_openapi::api::core::v1::Container, state: &runtime::ContainerState) {
-    let mut remembered = handle.state.lock();
-    if remembered.probes.contains_key(&state.id) {
-        return;
-    }
-    let reported = remembered.in_api.container_statuses.iter().flatten().chain(remembered.in_api.init_container_statuses.iter().flatten());
-    let id = super::containers::container_id(&state.id);
-    let before = reported.into_iter().find(|status| status.container_id.as_deref() == Some(&id));
-    let results = crate::probe::state::Results {
-        startup: before.and_then(|status| status.started).filter(|started| *started && container.startup_probe.is_some()),
-        readiness: before.map(|status| status.ready).filter(|ready| *ready && container.readiness_probe.is_some()),
-        liveness: None,
-    };
-    remembered.probes.insert(state.id.clone(), results);
-}
-
-/// Opens the node's ports that lead to the pod.
-async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
-    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| !node.config.simulated) else { return };
-    let errors = match host_ports::mappings(pod, ip) {
-        Ok(wanted) => own.host_ports.lock().await.bring_to(&wanted).await,
-        Err(error) => vec![error],
-    };
-    for error in errors {
-        node.events.record(names::reference(pod), Type::Warning, "HostPortConflict", error);
-    }
-}
-
-/// Sets all volumes up, or up to date. The error is for the event `FailedMount`.
-async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
-    if node.config.simulated {
-        return Ok(());
-    }
-    node.objects.watch(uid(pod), names::namespace(pod), &volume::references(pod), &handle.wake);
-    let pod_ips = handle.state.lock().ips.clone();
-    for wanted in spec(pod).volumes.iter().flatten() {
-        let present = handle.state.lock().volumes.contains_key(&wanted.name);
-        if present && !volume::changes(wanted) {
-            continue;
-        }
-        let request = volume::Request { node, pod, name: &wanted.name, pod_ips: &pod_ips };
-        match volume::set_up(&request, wanted).await {
-            Ok(mounted) => _ = handle.state.lock().volumes.insert(wanted.name.clone(), mounted),
-            Err(error) if present => tracing::debug!(%error, volume = wanted.name, "volume not brought up to date"),
-            Err(error) => return Err(format!("MountVolume.SetUp failed for volume {:?} : {error}", wanted.name)),
-        }
     }
     Ok(())
 }
@@ -350,34 +262,4 @@ async fn reset(node: &Arc<Context>, handle: &Arc<Handle>, view: &PodView) -> boo
         }
     }
     true
-}
-
-/// Of each container the present one and the one before it are kept, and of the sandboxes the present one.
-async fn collect_garbage(node: &Context, handle: &Handle) {
-    let view = handle.state.lock().view.clone();
-    let mut seen: HashMap<&str, u32> = HashMap::new();
-    for container in &view.containers {
-        let count = seen.entry(&container.name).or_default();
-        *count += 1;
-        if *count <= 2 || container.phase == ContainerPhase::Running {
-            continue;
-        }
-        if let Err(error) = node.runtime.remove_container(&container.id).await {
-            tracing::debug!(%error, "dead container not removed");
-            continue;
-        }
-        if let Err(error) = tokio::fs::remove_file(&container.log_path).await {
-            tracing::debug!(%error, path = %container.log_path.display(), "log of a dead container not removed");
-        }
-    }
-    let all_anew = view.sandboxes.len() > 1
-        && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
-        && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
-    if all_anew {
-        for old in &view.sandboxes[1..] {
-            if let Err(error) = node.runtime.remove_sandbox(&old.id).await {
-                tracing::debug!(%error, "old sandbox not removed");
-            }
-        }
-    }
 }

@@ -11,7 +11,8 @@ use super::{
     names::{self, is_terminal_phase, name, namespace, uid},
     publish::publish,
     sandbox,
-    sync::{self, Next, Own},
+    sync::{self, Next},
+    upkeep::Own,
 };
 use crate::{agent::context::Context, events::Type, probe::state::Type as ProbeType, runtime, time, volume};
 

@@ -1,0 +1,138 @@
+//! What has to be looked after while a pod runs: probes, volumes, ports of the node, and what dead containers leave.
+//!
+//! Invariant: each of these can be repeated at any time, and does nothing when there is nothing to do.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    containers::container_id,
+    handle::Handle,
+    host_ports,
+    names::{self, spec, uid},
+    view::PodView,
+};
+use crate::{
+    agent::context::Context,
+    events::Type,
+    probe::{
+        state::{Results, Type as ProbeType},
+        task::{self, Task},
+    },
+    runtime::{self, ContainerPhase},
+    volume,
+};
+
+/// The probes that run, by container id.
+pub type Probes = HashMap<(String, ProbeType), AbortOnDropHandle<()>>;
+
+/// What belongs to the pod's task alone.
+#[derive(Default)]
+pub struct Own {
+    pub probes: parking_lot::Mutex<Probes>,
+    pub host_ports: tokio::sync::Mutex<host_ports::Open>,
+}
+
+/// Starts the probes of containers that run and ends those of containers that do not.
+pub fn run_probes(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &PodView, probes: &parking_lot::Mutex<Probes>) {
+    let mut probes = probes.lock();
+    let running: HashSet<&str> = view.running().map(|state| state.id.as_str()).collect();
+    probes.retain(|(id, _), _| running.contains(id.as_str()));
+    let probed = spec(pod).containers.iter().chain(spec(pod).init_containers.iter().flatten().filter(|container| names::is_restartable_init(container)));
+    for container in probed {
+        let Some(state) = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Running) else { continue };
+        seed(handle, container, state);
+        for type_ in task::types(container) {
+            probes.entry((state.id.clone(), type_)).or_insert_with(|| {
+                let task = Task { node: node.clone(), handle: handle.clone(), container: container.clone(), state: state.clone(), type_ };
+                AbortOnDropHandle::new(tokio::spawn(task.run()))
+            });
+        }
+    }
+}
+
+/// After a restart of the agent, a container that was started and ready is taken to be so until its probes say otherwise.
+fn seed(handle: &Handle, container: &Container, state: &runtime::ContainerState) {
+    let mut remembered = handle.state.lock();
+    if remembered.probes.contains_key(&state.id) {
+        return;
+    }
+    let reported = remembered.in_api.container_statuses.iter().flatten().chain(remembered.in_api.init_container_statuses.iter().flatten());
+    let id = container_id(&state.id);
+    let before = reported.into_iter().find(|status| status.container_id.as_deref() == Some(&id));
+    let results = Results {
+        startup: before.and_then(|status| status.started).filter(|started| *started && container.startup_probe.is_some()),
+        readiness: before.map(|status| status.ready).filter(|ready| *ready && container.readiness_probe.is_some()),
+        liveness: None,
+    };
+    remembered.probes.insert(state.id.clone(), results);
+}
+
+/// Opens the node's ports that lead to the pod.
+pub async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
+    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| !node.config.simulated) else { return };
+    let errors = match host_ports::mappings(pod, ip) {
+        Ok(wanted) => own.host_ports.lock().await.bring_to(&wanted).await,
+        Err(error) => vec![error],
+    };
+    for error in errors {
+        node.events.record(names::reference(pod), Type::Warning, "HostPortConflict", error);
+    }
+}
+
+/// Sets all volumes up, or up to date. The error is for the event `FailedMount`.
+pub async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
+    if node.config.simulated {
+        return Ok(());
+    }
+    node.objects.watch(uid(pod), names::namespace(pod), &volume::references(pod), &handle.wake);
+    let pod_ips = handle.state.lock().ips.clone();
+    for wanted in spec(pod).volumes.iter().flatten() {
+        let present = handle.state.lock().volumes.contains_key(&wanted.name);
+        if present && !volume::changes(wanted) {
+            continue;
+        }
+        let request = volume::Request { node, pod, name: &wanted.name, pod_ips: &pod_ips };
+        match volume::set_up(&request, wanted).await {
+            Ok(mounted) => _ = handle.state.lock().volumes.insert(wanted.name.clone(), mounted),
+            Err(error) if present => tracing::debug!(%error, volume = wanted.name, "volume not brought up to date"),
+            Err(error) => return Err(format!("MountVolume.SetUp failed for volume {:?} : {error}", wanted.name)),
+        }
+    }
+    Ok(())
+}
+
+/// Of each container the present one and the one before it are kept, and of the sandboxes the present one.
+pub async fn collect_garbage(node: &Context, handle: &Handle) {
+    let view = handle.state.lock().view.clone();
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    for container in &view.containers {
+        let count = seen.entry(&container.name).or_default();
+        *count += 1;
+        if *count <= 2 || container.phase == ContainerPhase::Running {
+            continue;
+        }
+        if let Err(error) = node.runtime.remove_container(&container.id).await {
+            tracing::debug!(%error, "dead container not removed");
+            continue;
+        }
+        if let Err(error) = tokio::fs::remove_file(&container.log_path).await {
+            tracing::debug!(%error, path = %container.log_path.display(), "log of a dead container not removed");
+        }
+    }
+    let all_anew = view.sandboxes.len() > 1
+        && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
+        && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
+    if all_anew {
+        for old in &view.sandboxes[1..] {
+            if let Err(error) = node.runtime.remove_sandbox(&old.id).await {
+                tracing::debug!(%error, "old sandbox not removed");
+            }
+        }
+    }
+}
