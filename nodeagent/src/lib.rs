@@ -5,6 +5,7 @@ pub mod api;
 pub mod events;
 pub mod image;
 pub mod logs;
+pub mod machine;
 pub mod network;
 pub mod node;
 pub mod pod;

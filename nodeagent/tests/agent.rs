@@ -80,7 +80,12 @@ fn container(command: Value) -> Value {
 async fn the_node_registers_and_beats() {
     let node = Node::start();
     let object = eventually("node", || node.api.get("/api/v1/nodes/node")).await;
-    let conditions: Vec<_> = object["status"]["conditions"].as_array().unwrap().iter().map(|c| format!("{}={}", c["type"].as_str().unwrap(), c["status"].as_str().unwrap())).collect();
+    let conditions: Vec<_> = object["status"]["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| format!("{}={}", c["type"].as_str().unwrap(), c["status"].as_str().unwrap()))
+        .collect();
     assert_eq!(conditions, ["MemoryPressure=False", "DiskPressure=False", "PIDPressure=False", "Ready=True"]);
     assert_eq!(object["metadata"]["labels"]["kubernetes.io/hostname"], "node");
     assert_eq!(object["status"]["nodeInfo"]["containerRuntimeVersion"], "fake://1");
@@ -103,7 +108,11 @@ async fn a_pod_runs_and_is_deleted() {
     assert_eq!((&c["ready"], &c["started"], &c["restartCount"]), (&json!(true), &json!(true), &json!(0)));
     assert_eq!((&c["image"], &c["imageID"]), (&json!("docker.io/library/here:1"), &json!("docker.io/library/here:1@sha256:0")));
     assert!(c["containerID"].as_str().unwrap().starts_with("skiff://c"));
-    for event in ["Pulled: Container image \"here:1\" already present on machine and can be accessed by the pod", "Created: Container created", "Started: Container started"] {
+    for event in [
+        "Pulled: Container image \"here:1\" already present on machine and can be accessed by the pod",
+        "Created: Container created",
+        "Started: Container started",
+    ] {
         node.event(event).await;
     }
     node.api.delete_pod("p", 5);
@@ -157,7 +166,12 @@ async fn init_containers_run_in_order_and_sidecars_stay() {
         "containers": [{"name": "c", "image": "here:1", "command": ["run"]}], "restartPolicy": "Never"});
     node.api.create_pod("node", "p", spec);
     let pod = node.pod("p", "ready", ready).await;
-    let started: Vec<String> = pod["status"]["initContainerStatuses"].as_array().unwrap().iter().map(|status| format!("{} {}", status["name"].as_str().unwrap(), status["ready"])).collect();
+    let started: Vec<String> = pod["status"]["initContainerStatuses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|status| format!("{} {}", status["name"].as_str().unwrap(), status["ready"]))
+        .collect();
     assert_eq!(started, ["first true", "side true", "last true"]);
     node.runtime.finish("c", 0);
     let pod = node.phase("p", "Succeeded").await;
@@ -175,8 +189,18 @@ async fn what_cannot_start_says_why() {
     };
     let table = [
         ("pull", with("missing:1", json!({})), "ImagePullBackOff", "Back-off pulling image \"missing:1\": ErrImagePull: no such manifest"),
-        ("never", with("gone:1", json!({"imagePullPolicy": "Never"})), "ErrImageNeverPull", "Container image \"gone:1\" is not present with pull policy of Never"),
-        ("name", with("Bad", json!({})), "InvalidImageName", "Failed to apply default image tag \"Bad\": couldn't parse image name \"Bad\": invalid reference format: repository name must be lowercase"),
+        (
+            "never",
+            with("gone:1", json!({"imagePullPolicy": "Never"})),
+            "ErrImageNeverPull",
+            "Container image \"gone:1\" is not present with pull policy of Never",
+        ),
+        (
+            "name",
+            with("Bad", json!({})),
+            "InvalidImageName",
+            "Failed to apply default image tag \"Bad\": couldn't parse image name \"Bad\": invalid reference format: repository name must be lowercase",
+        ),
         (
             "config",
             with("here:1", json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "k"}}}]})),
@@ -203,7 +227,8 @@ async fn probes_decide_on_readiness_and_life() {
         {"name": "ok", "image": "here:1", "readinessProbe": {"exec": {"command": ["ok"]}, "periodSeconds": 1}, "startupProbe": {"exec": {"command": ["ok"]}, "periodSeconds": 1}},
         {"name": "sick", "image": "here:1", "livenessProbe": {"exec": {"command": ["fail", "badly"]}, "periodSeconds": 1, "failureThreshold": 1}}]});
     node.api.create_pod("node", "p", spec);
-    node.pod("p", "restarted", |pod| pod["status"]["containerStatuses"][1]["restartCount"] == 1 && pod["status"]["containerStatuses"][0]["ready"] == true).await;
+    node.pod("p", "restarted", |pod| pod["status"]["containerStatuses"][1]["restartCount"] == 1 && pod["status"]["containerStatuses"][0]["ready"] == true)
+        .await;
     node.event("Unhealthy: Liveness probe failed: fail badly").await;
     node.event("Killing: Container sick failed liveness probe, will be restarted").await;
     node.end().await;

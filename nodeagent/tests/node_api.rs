@@ -112,8 +112,9 @@ async fn only_the_allowed_get_in() {
     let node = Node::start().await;
     assert_eq!(node.get(None, "/healthz").await.0, 401);
     assert_eq!(node.get(SERVER, "/healthz").await, (200, "ok".to_owned()));
-    // The fake API server stores the review as it was sent, which has no verdict in it.
-    assert_eq!(node.get(Some(("jane", "users")), "/pods").await.0, 403);
+    assert_eq!(node.get(Some(("admin", "users")), "/pods").await.0, 200);
+    let refusal = "Forbidden (user=jane, verb=get, resource=nodes, subresource(s)=[nodes/pods nodes/proxy])\n";
+    assert_eq!(node.get(Some(("jane", "users")), "/pods").await, (403, refusal.to_owned()));
     let reviews = node.api.list("/apis/authorization.k8s.io/v1/subjectaccessreviews");
     assert_eq!(reviews[0]["spec"]["resourceAttributes"]["resource"], "nodes");
     node.end().await;
@@ -128,7 +129,10 @@ async fn logs_pods_and_figures() {
     let (code, text) = node.get(SERVER, "/containerLogs/default/p/bad").await;
     assert_eq!(code, 400);
     assert!(text.starts_with("container \"bad\" in pod \"p\" is waiting to start: "), "{text}");
-    assert_eq!(node.get(SERVER, "/containerLogs/default/p/c?previous=true").await, (400, "previous terminated container \"c\" in pod \"p\" not found".to_owned()));
+    assert_eq!(
+        node.get(SERVER, "/containerLogs/default/p/c?previous=true").await,
+        (400, "previous terminated container \"c\" in pod \"p\" not found".to_owned())
+    );
     let pods: Value = serde_json::from_str(&node.get(SERVER, "/pods").await.1).unwrap();
     assert_eq!(pods["items"][0]["metadata"]["name"], "p");
     let summary: Value = serde_json::from_str(&node.get(SERVER, "/stats/summary").await.1).unwrap();

@@ -42,6 +42,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Addresses under which pods reach the server (the endpoints of the service `kubernetes`); empty: the listening ones.
     pub advertise: Vec<SocketAddr>,
+    /// Which of the listening addresses pods reach the server by, when `advertise` is empty. A port 0 after the first takes the first's port.
+    pub advertise_listener: usize,
     pub authorization_modes: Vec<String>,
     pub service_cidr: IpNet,
     pub token_file: Option<PathBuf>,
@@ -64,6 +66,7 @@ impl Config {
             given: pki::Given::default(),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             advertise: Vec::new(),
+            advertise_listener: 0,
             authorization_modes: vec!["Node".into(), "RBAC".into()],
             service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16).unwrap_or_default(),
             token_file: None,
@@ -142,8 +145,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Data::Folder(folder) => Arc::new(redb::open(folder, options)?),
     };
     let mut listeners = Vec::new();
+    let mut first_port = 0;
     for address in &config.listen {
+        let mut address = *address;
+        if address.port() == 0 {
+            address.set_port(first_port);
+        }
+        let address = &address;
         listeners.push(serve::bind(*address).await.map_err(|source| StartError::Listen { address: *address, source })?);
+        first_port = listeners.last().and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port());
     }
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let stopping = CancellationToken::new();
@@ -164,7 +174,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         stopping: stopping.clone(),
         store,
     });
-    let advertised = if config.advertise.is_empty() { addresses.clone() } else { config.advertise };
+    let advertised = if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise };
     bootstrap::run(&app, &advertised).await?;
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;

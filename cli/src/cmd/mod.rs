@@ -9,9 +9,14 @@ macro_rules! verbs {
 }
 
 pub mod create;
+pub mod down;
 pub mod get;
 mod get_sort;
 mod get_watch;
+pub mod image;
+pub mod server;
+pub mod status;
+pub mod up;
 
 use crate::command::{Command, Run};
 
@@ -20,7 +25,7 @@ verbs! {
 }
 
 /// The verbs of this program alone: they run a cluster. One line each.
-static SKIFF: &[&Command] = &[];
+static SKIFF: &[&Command] = &[&up::COMMAND, &down::COMMAND, &status::COMMAND, &server::COMMAND, &image::COMMAND];
 
 /// How the help of the whole program groups the verbs.
 pub const GROUPS: &[(&str, &[&str])] = &[

@@ -34,8 +34,8 @@ pub struct Config {
     pub capacity: BTreeMap<String, String>,
     pub max_pods: u32,
     pub intervals: Intervals,
-    /// Off for simulated nodes: probes over the network (http, tcp, grpc) then succeed without being sent.
-    pub probe_network: bool,
+    /// For a runtime that only pretends: volumes, files and ports of the node are left out, and probes and hooks succeed without being run.
+    pub simulated: bool,
 }
 
 /// How the node's API is served.
@@ -92,7 +92,7 @@ impl Config {
             capacity: BTreeMap::new(),
             max_pods: 110,
             intervals: Intervals::default(),
-            probe_network: true,
+            simulated: false,
         }
     }
 

@@ -44,8 +44,19 @@ impl From<kube::Error> for Error {
 
 type Key = (Kind, String, String);
 
+/// An object as a watch last delivered it.
+#[derive(Clone)]
+enum Object {
+    ConfigMap(Arc<ConfigMap>),
+    Secret(Arc<Secret>),
+}
+
+/// `None` as long as the watch has nothing to tell, or when the object is missing: then it is asked for anew.
+type Latest = Arc<Mutex<Option<Object>>>;
+
 struct Watched {
     stop: CancellationToken,
+    latest: Latest,
     /// Who wants to know, by pod uid.
     wakes: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
 }
@@ -64,11 +75,21 @@ impl Objects {
     }
 
     pub async fn config_map(&self, namespace: &str, name: &str) -> Result<ConfigMap, Error> {
+        if let Some(Object::ConfigMap(object)) = self.latest(Kind::ConfigMap, namespace, name) {
+            return Ok((*object).clone());
+        }
         named(Api::<ConfigMap>::namespaced(self.client.clone(), namespace).get(name).await, "configmap")
     }
 
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, Error> {
+        if let Some(Object::Secret(object)) = self.latest(Kind::Secret, namespace, name) {
+            return Ok((*object).clone());
+        }
         named(Api::<Secret>::namespaced(self.client.clone(), namespace).get(name).await, "secret")
+    }
+
+    fn latest(&self, kind: Kind, namespace: &str, name: &str) -> Option<Object> {
+        self.watched.lock().get(&(kind, namespace.to_owned(), name.to_owned()))?.latest.lock().clone()
     }
 
     /// The services whose addresses pods of `namespace` get in their environment.
@@ -105,13 +126,14 @@ impl Objects {
 
     fn start(&self, (kind, namespace, name): Key) -> Watched {
         let stop = self.stop.child_token();
-        let wakes = Arc::default();
-        let (client, token, waking) = (self.client.clone(), stop.clone(), Arc::clone(&wakes));
+        let (wakes, latest) = (Arc::default(), Latest::default());
+        let follower = Follower { name, wakes: Arc::clone(&wakes), latest: latest.clone(), stop: stop.clone() };
+        let client = self.client.clone();
         match kind {
-            Kind::ConfigMap => tokio::spawn(follow(Api::<ConfigMap>::namespaced(client, &namespace), name, waking, token)),
-            Kind::Secret => tokio::spawn(follow(Api::<Secret>::namespaced(client, &namespace), name, waking, token)),
+            Kind::ConfigMap => tokio::spawn(follower.follow(Api::<ConfigMap>::namespaced(client, &namespace), |object| Object::ConfigMap(Arc::new(object)))),
+            Kind::Secret => tokio::spawn(follower.follow(Api::<Secret>::namespaced(client, &namespace), |object| Object::Secret(Arc::new(object)))),
         };
-        Watched { stop, wakes }
+        Watched { stop, latest, wakes }
     }
 }
 
@@ -123,21 +145,37 @@ fn named<K>(read: kube::Result<K>, kind: &str) -> Result<K, Error> {
     })
 }
 
-async fn follow<K>(api: Api<K>, name: String, wakes: Arc<Mutex<HashMap<String, Arc<Notify>>>>, stop: CancellationToken)
-where
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    use kube::runtime::WatchStreamExt;
-    let mut changes = std::pin::pin!(watcher::watch_object(api, &name).default_backoff());
-    loop {
-        let change = tokio::select! {
-            change = changes.next() => change,
-            () = stop.cancelled() => return,
-        };
-        match change {
-            Some(Ok(_)) => wakes.lock().values().for_each(|wake| wake.notify_one()),
-            Some(Err(error)) => tracing::debug!(%error, name, "watch of an object interrupted"),
-            None => return,
+/// The task that watches one object.
+struct Follower {
+    name: String,
+    wakes: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
+    latest: Latest,
+    stop: CancellationToken,
+}
+
+impl Follower {
+    async fn follow<K>(self, api: Api<K>, wrap: fn(K) -> Object)
+    where
+        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        use kube::runtime::WatchStreamExt;
+        let mut changes = std::pin::pin!(watcher::watch_object(api, &self.name).default_backoff());
+        loop {
+            let change = tokio::select! {
+                change = changes.next() => change,
+                () = self.stop.cancelled() => return,
+            };
+            match change {
+                Some(Ok(object)) => {
+                    *self.latest.lock() = object.map(wrap);
+                    self.wakes.lock().values().for_each(|wake| wake.notify_one());
+                }
+                Some(Err(error)) => {
+                    *self.latest.lock() = None;
+                    tracing::debug!(%error, name = self.name, "watch of an object interrupted");
+                }
+                None => return,
+            }
         }
     }
 }

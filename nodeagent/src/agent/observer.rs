@@ -66,9 +66,15 @@ struct Pods {
     wakes: HashMap<String, Arc<Notify>>,
     /// Which pod a sandbox belongs to, as of the last listing.
     owners: HashMap<String, String>,
+    listings: u64,
 }
 
-async fn observe(runtime: SharedRuntime, mut incoming: mpsc::UnboundedReceiver<Request>, mut events: broadcast::Receiver<RuntimeEvent>, stop: CancellationToken) {
+async fn observe(
+    runtime: SharedRuntime,
+    mut incoming: mpsc::UnboundedReceiver<Request>,
+    mut events: broadcast::Receiver<RuntimeEvent>,
+    stop: CancellationToken,
+) {
     let mut pods = Pods::default();
     loop {
         let mut refreshes = Vec::new();
@@ -95,7 +101,7 @@ async fn observe(runtime: SharedRuntime, mut incoming: mpsc::UnboundedReceiver<R
             touched.insert(sandbox_of(event));
         }
         pods.wake_owners(&runtime, touched).await;
-        answer(&runtime, refreshes, &mut pods.owners).await;
+        answer(&runtime, refreshes, &mut pods).await;
     }
 }
 
@@ -109,7 +115,7 @@ async fn serve_without_events(runtime: SharedRuntime, mut incoming: mpsc::Unboun
         let Some(request) = request else { return };
         let mut refreshes = Vec::new();
         pods.take(request, &mut refreshes);
-        answer(&runtime, refreshes, &mut pods.owners).await;
+        answer(&runtime, refreshes, &mut pods).await;
     }
 }
 
@@ -146,14 +152,15 @@ fn note_owners(owners: &mut HashMap<String, String>, listed: &[SandboxState]) {
     *owners = listed.iter().map(|sandbox| (sandbox.id.clone(), sandbox.spec.pod_uid.clone())).collect();
 }
 
-async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, owners: &mut HashMap<String, String>) {
+async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, pods: &mut Pods) {
     if refreshes.is_empty() {
         return;
     }
+    pods.listings += 1;
     let mut by_pod: HashMap<String, Vec<SandboxState>> = HashMap::new();
     match runtime.list().await {
         Ok(listed) => {
-            note_owners(owners, &listed);
+            note_owners(&mut pods.owners, &listed);
             listed.into_iter().for_each(|sandbox| by_pod.entry(sandbox.spec.pod_uid.clone()).or_default().push(sandbox));
         }
         Err(error) => {
@@ -164,7 +171,7 @@ async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, owners: &mut H
     }
     for (uid, answer) in refreshes {
         // Who no longer waits for the answer needs none.
-        drop(answer.send(Ok(PodView::new(by_pod.get(&uid).cloned().unwrap_or_default()))));
+        drop(answer.send(Ok(PodView::new(by_pod.get(&uid).cloned().unwrap_or_default(), pods.listings))));
     }
 }
 

@@ -4,10 +4,7 @@
 //! server's authorizer allows.
 //! Follows `pkg/kubelet/server/auth.go` and its delegating authenticator and authorizer.
 
-use std::{
-    collections::HashMap,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use axum::http::Method;
 use k8s_openapi::api::{

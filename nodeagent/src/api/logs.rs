@@ -144,13 +144,9 @@ fn log_of(handle: &Handle, container: &str, previous: bool) -> Result<(String, P
     let pod = handle.pod();
     let state = handle.state.lock();
     let mut history = state.view.history(container).filter(|state| state.phase != ContainerPhase::Created);
-    let found = if previous { history.nth(1) } else { history.next() };
-    let waits_anew = previous && state.view.history(container).next().is_some_and(|newest| newest.phase == ContainerPhase::Exited);
     // A container that ended and waits to be started again is its own predecessor.
-    let found = match (found, waits_anew) {
-        (None, true) if waiting(&state.status, container).is_some() => state.view.history(container).next(),
-        (found, _) => found,
-    };
+    let waits = waiting(&state.status, container).is_some();
+    let found = if previous && !waits { history.nth(1) } else { history.next() };
     if let Some(found) = found {
         return Ok((found.id.clone(), found.log_path.clone()));
     }
@@ -167,7 +163,12 @@ fn log_of(handle: &Handle, container: &str, previous: bool) -> Result<(String, P
 }
 
 fn waiting(status: &k8s_openapi::api::core::v1::PodStatus, container: &str) -> Option<String> {
-    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten()).chain(status.ephemeral_container_statuses.iter().flatten());
+    let all = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten())
+        .chain(status.ephemeral_container_statuses.iter().flatten());
     let status = all.into_iter().find(|status| status.name == container)?;
     Some(status.state.as_ref()?.waiting.as_ref()?.reason.clone().unwrap_or_default())
 }

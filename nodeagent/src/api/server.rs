@@ -184,7 +184,10 @@ async fn check(State(shared): State<Shared>, mut request: Request, next: Next) -
         }
         Err(error) => {
             tracing::warn!(%error, "access not reviewed");
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("Authorization error (user={}, verb={}, resource=nodes)", user.name, auth::needed(request.method(), request.uri().path()).0))
+            refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("Authorization error (user={}, verb={}, resource=nodes)", user.name, auth::needed(request.method(), request.uri().path()).0),
+            )
         }
     }
 }

@@ -39,7 +39,9 @@ struct Used {
 async fn read(shared: &Shared, wait_for_rates: bool) -> Vec<Used> {
     let running: Vec<(Pod, crate::runtime::ContainerState)> = {
         let pods = shared.node.pods.read();
-        pods.values().flat_map(|handle| handle.state.lock().view.running().map(|container| ((*handle.pod()).clone(), container.clone())).collect::<Vec<_>>()).collect()
+        pods.values()
+            .flat_map(|handle| handle.state.lock().view.running().map(|container| ((*handle.pod()).clone(), container.clone())).collect::<Vec<_>>())
+            .collect()
     };
     let fresh: Vec<&str> = running.iter().map(|(_, container)| container.id.as_str()).filter(|id| !shared.usage.lock().contains_key(*id)).collect();
     if wait_for_rates && !fresh.is_empty() {
@@ -93,7 +95,10 @@ pub async fn summary(State(shared): State<Shared>) -> Response {
         .map(|(pod, containers)| {
             let sum = |of: fn(&Used) -> u64| containers.iter().map(|one| of(one)).sum::<u64>();
             let whole = figures(time::now(), sum(|one| one.cpu), Some(sum(|one| one.rate.unwrap_or(0))), sum(|one| one.memory));
-            let list: Vec<Value> = containers.iter().map(|one| merged(json!({"name": one.container, "startTime": one.started}), figures(one.at, one.cpu, one.rate, one.memory))).collect();
+            let list: Vec<Value> = containers
+                .iter()
+                .map(|one| merged(json!({"name": one.container, "startTime": one.started}), figures(one.at, one.cpu, one.rate, one.memory)))
+                .collect();
             let base = json!({
                 "podRef": {"name": name(&pod), "namespace": namespace(&pod), "uid": uid(&pod)},
                 "startTime": pod.status.as_ref().and_then(|status| status.start_time.clone()),
@@ -113,7 +118,8 @@ fn node_usage() -> (u64, u64, u64) {
     let idle: u64 = ticks.iter().skip(3).take(2).sum();
     let busy = ticks.iter().take(8).sum::<u64>().saturating_sub(idle);
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = |key: &str| meminfo.lines().find_map(|line| line.strip_prefix(key)).and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
+    let kib =
+        |key: &str| meminfo.lines().find_map(|line| line.strip_prefix(key)).and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
     (busy * 10_000_000, (kib("MemTotal:").saturating_sub(kib("MemAvailable:"))) * 1024, kib("MemAvailable:") * 1024)
 }
 
@@ -157,7 +163,12 @@ fn text(used: &[Used]) -> String {
     let each = |value: &dyn Fn(&Used) -> f64| used.iter().map(|one| format!("{} {} {}", labels(one), value(one), one.at.as_millisecond())).collect::<Vec<_>>();
     family("container_cpu_usage_seconds_total", "Cumulative cpu time consumed by the container in core-seconds", "counter", each(&|one| seconds(one.cpu)));
     family("container_memory_working_set_bytes", "Current working set of the container in bytes", "gauge", each(&|one| one.memory as f64));
-    family("container_start_time_seconds", "Start time of the container since unix epoch in seconds", "gauge", each(&|one| one.started.map_or(0.0, |at| at.as_millisecond() as f64 / 1e3)));
+    family(
+        "container_start_time_seconds",
+        "Start time of the container since unix epoch in seconds",
+        "gauge",
+        each(&|one| one.started.map_or(0.0, |at| at.as_millisecond() as f64 / 1e3)),
+    );
     family("node_cpu_usage_seconds_total", "Cumulative cpu time consumed by the node in core-seconds", "counter", vec![format!(" {} {now}", seconds(cpu))]);
     family("node_memory_working_set_bytes", "Current working set of the node in bytes", "gauge", vec![format!(" {memory} {now}")]);
     let mut pods: HashMap<&str, (&Used, u64, u64)> = HashMap::new();

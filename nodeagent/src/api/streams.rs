@@ -11,6 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use futures::TryFutureExt;
+
 use super::{query::parameters, server::Shared};
 use crate::{
     agent::context::Context,
@@ -68,7 +70,8 @@ pub async fn exec(State(shared): State<Shared>, Path((namespace, pod, container)
 pub async fn attach(State(shared): State<Shared>, Path((namespace, pod, container)): Path<(String, String, String)>, request: Request) -> Response {
     let mut spec = exec_spec(&request);
     spec.command.clear();
-    let tty = shared.node.pod_named(&namespace, &pod).and_then(|handle| names::find_container(&handle.pod(), &container)).and_then(|(_, container)| container.tty);
+    let tty =
+        shared.node.pod_named(&namespace, &pod).and_then(|handle| names::find_container(&handle.pod(), &container)).and_then(|(_, container)| container.tty);
     spec.tty = tty.unwrap_or(false);
     spec.stderr &= !spec.tty;
     remote_command(&shared, running(&shared.node, &namespace, &pod, &container), spec, Way::Attach, request)
@@ -92,7 +95,7 @@ fn remote_command(shared: &Shared, container: Result<String, Response>, spec: Ex
         Ok(protocol) => protocol,
         Err(refusal) => return *refusal,
     };
-    upgrade::upgrade(kind, protocol, request, move |io| async move {
+    upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
         let session = match kind {
             Kind::Spdy => {
                 let Some((_, version)) = remote::SPDY.iter().find(|(name, _)| *name == protocol) else { return };
@@ -114,7 +117,12 @@ fn remote_command(shared: &Shared, container: Result<String, Response>, spec: Ex
 async fn start(runtime: &dyn Runtime, id: &str, spec: &ExecSpec, way: Way) -> Result<crate::runtime::Streams, crate::runtime::Error> {
     match way {
         Way::Exec => runtime.exec(id, spec.clone()).await,
-        Way::Attach => runtime.attach(id, spec.clone()).await,
+        Way::Attach => {
+            let mut streams = runtime.attach(id, spec.clone()).await?;
+            // How the container ends is no matter of the client that looked on.
+            streams.exit = Box::pin(streams.exit.map_ok(|_| 0));
+            Ok(streams)
+        }
     }
 }
 
@@ -147,12 +155,16 @@ pub async fn port_forward(State(shared): State<Shared>, Path((namespace, pod)): 
         Ok(protocol) => protocol,
         Err(refusal) => return *refusal,
     };
-    let ports: Vec<u16> = values(&request, "ports").iter().chain(&values(&request, "port")).flat_map(|list| list.split(',').filter_map(|port| port.parse().ok()).collect::<Vec<_>>()).collect();
+    let ports: Vec<u16> = values(&request, "ports")
+        .iter()
+        .chain(&values(&request, "port"))
+        .flat_map(|list| list.split(',').filter_map(|port| port.parse().ok()).collect::<Vec<_>>())
+        .collect();
     let old = forward::WEBSOCKET.iter().find(|(name, _)| *name == protocol).map(|(_, framing)| *framing);
     if kind == Kind::WebSocket && old.is_some() && ports.is_empty() {
         return refuse(StatusCode::BAD_REQUEST, "query parameter \"port\" is required");
     }
-    upgrade::upgrade(kind, protocol, request, move |io| async move {
+    upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
         match (kind, old) {
             (Kind::Spdy, _) => forward::limited(forward::spdy(io, target)).await,
             (Kind::WebSocket, None) => forward::limited(forward::tunnelled(io, target)).await,

@@ -5,10 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use k8s_openapi::{
-    api::core::v1::{NodeSystemInfo},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::{api::core::v1::NodeSystemInfo, apimachinery::pkg::api::resource::Quantity};
 
 use crate::{agent::config::Config, pod::resources::List};
 

@@ -68,7 +68,8 @@ pub async fn keep_status(node: Arc<Context>, mut current: NodeStatus) {
         if due || status::differs(&current, &fresh) {
             match write(&node, &fresh).await {
                 Ok(answer) => {
-                    let ready = |status: &NodeStatus| status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+                    let ready =
+                        |status: &NodeStatus| status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
                     if written.is_some() && ready(&current) != ready(&fresh) {
                         let (reason, word) = if ready(&fresh) { ("NodeReady", "NodeReady") } else { ("NodeNotReady", "NodeNotReady") };
                         event(&node, reason, format!("Node {} status is now: {word}", node.config.node_name));
@@ -114,8 +115,8 @@ async fn compute(node: &Context, old: &NodeStatus) -> NodeStatus {
         api_port: node.api_port.load(Ordering::Relaxed),
         images: &images,
         trouble: trouble.as_deref(),
-        low_memory: low_memory(),
-        low_disk: low_disk(node),
+        low_memory: !node.config.simulated && low_memory(),
+        low_disk: !node.config.simulated && low_disk(node),
         low_pids: false,
         now: time::api_now(),
     };

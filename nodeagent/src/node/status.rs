@@ -42,7 +42,12 @@ pub fn generate(facts: &Facts, old: &NodeStatus) -> NodeStatus {
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
-        pressure("DiskPressure", facts.low_disk, ("KubeletHasDiskPressure", "kubelet has disk pressure"), ("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
+        pressure(
+            "DiskPressure",
+            facts.low_disk,
+            ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ),
         pressure(
             "PIDPressure",
             facts.low_pids,
@@ -108,7 +113,17 @@ mod tests {
     fn conditions_keep_their_transition_times_and_others_are_left_alone() {
         let machine = Machine::read(&Config::new("n", "/tmp"), "x://1");
         let at = |second| Time(jiff::Timestamp::from_second(second).unwrap());
-        let facts = |now, trouble| Facts { machine: &machine, addresses: &[], api_port: 0, images: &[], trouble, low_memory: false, low_disk: false, low_pids: false, now };
+        let facts = |now, trouble| Facts {
+            machine: &machine,
+            addresses: &[],
+            api_port: 0,
+            images: &[],
+            trouble,
+            low_memory: false,
+            low_disk: false,
+            low_pids: false,
+            now,
+        };
         let foreign = NodeCondition { type_: "NetworkUnavailable".into(), status: "False".into(), ..Default::default() };
         let first = generate(&facts(at(1), None), &NodeStatus { conditions: Some(vec![foreign]), ..Default::default() });
         let second = generate(&facts(at(2), None), &first);

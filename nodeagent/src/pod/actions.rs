@@ -96,8 +96,10 @@ fn without_sandbox(pod: &Pod, view: &PodView, lost: bool, actions: &mut Actions)
         return;
     }
     let once = |container: &Container| container.restart_policy.as_deref().or(spec.restart_policy.as_deref()) == Some("OnFailure");
-    let succeeded = |container: &Container| view.container(&container.name).is_some_and(|state| state.phase == ContainerPhase::Exited && state.exit_code == Some(0));
-    let start: Vec<String> = spec.containers.iter().filter(|container| !(once(container) && succeeded(container))).map(|container| container.name.clone()).collect();
+    let succeeded =
+        |container: &Container| view.container(&container.name).is_some_and(|state| state.phase == ContainerPhase::Exited && state.exit_code == Some(0));
+    let start: Vec<String> =
+        spec.containers.iter().filter(|container| !(once(container) && succeeded(container))).map(|container| container.name.clone()).collect();
     if start.is_empty() && any_regular_created(pod, view) {
         actions.create_sandbox = false;
         return;
@@ -175,7 +177,13 @@ fn keep_sidecars(containers: &[Container], index: usize, view: &PodView, actions
     }
 }
 
-fn sidecar_running(container: &Container, state: &ContainerState, probes: &HashMap<String, Results>, actions: &mut Actions, pass: &mut impl FnMut(&mut Actions)) {
+fn sidecar_running(
+    container: &Container,
+    state: &ContainerState,
+    probes: &HashMap<String, Results>,
+    actions: &mut Actions,
+    pass: &mut impl FnMut(&mut Actions),
+) {
     let results = probes.get(&state.id).copied().unwrap_or_default();
     if container.startup_probe.is_some() {
         match results.startup {
@@ -251,32 +259,50 @@ mod tests {
         for (order, part) in text.split_whitespace().enumerate() {
             let (name, state) = part.split_once('=').map_or((part, None), |(name, state)| (name, Some(state)));
             let container = if name.starts_with('s') { json!({"name": name, "restartPolicy": "Always"}) } else { json!({"name": name}) };
-            if name.starts_with(['i', 's']) { init.push(container) } else { regular.push(container) }
+            if name.starts_with(['i', 's']) {
+                init.push(container)
+            } else {
+                regular.push(container)
+            }
             let Some(state) = state else { continue };
             let (phase, exit_code) = match state {
                 "r" => (ContainerPhase::Running, None),
                 code => (ContainerPhase::Exited, Some(code.parse().unwrap())),
             };
             states.push(ContainerState {
-                id: format!("{name}-id"), name: name.into(), restart_count: 0, image_id: String::new(), phase, pid: None,
-                created_at: Timestamp::from_second(order as i64).unwrap(), started_at: None, finished_at: None, exit_code, signal: None,
-                oom_killed: false, annotations: Default::default(), log_path: Default::default(),
+                id: format!("{name}-id"),
+                name: name.into(),
+                restart_count: 0,
+                image_id: String::new(),
+                phase,
+                pid: None,
+                created_at: Timestamp::from_second(order as i64).unwrap(),
+                started_at: None,
+                finished_at: None,
+                exit_code,
+                signal: None,
+                oom_killed: false,
+                annotations: Default::default(),
+                log_path: Default::default(),
             });
         }
         let pod = from_value(json!({"spec": {"restartPolicy": policy, "initContainers": init, "containers": regular}})).unwrap();
-        (pod, PodView::new(vec![sandbox(states)]))
+        (pod, PodView::new(vec![sandbox(states)], 1))
     }
 
     fn sandbox(containers: Vec<ContainerState>) -> SandboxState {
-        let spec: SandboxSpec = from_value(json!({"pod_uid": "u", "namespace": "n", "name": "p", "hostname": "p", "netns": null, "host_pid": false, "host_ipc": false,
+        let spec: SandboxSpec =
+            from_value(json!({"pod_uid": "u", "namespace": "n", "name": "p", "hostname": "p", "netns": null, "host_pid": false, "host_ipc": false,
             "share_process_namespace": false, "sysctls": {}, "log_dir": "/", "cgroup": "", "cgroup_limits": {}}))
-        .unwrap();
+            .unwrap();
         SandboxState { id: "s".into(), spec, ready: true, created_at: Timestamp::UNIX_EPOCH, containers, ips: Vec::new() }
     }
 
     fn words(actions: &Actions) -> String {
         let mut words = Vec::new();
-        if actions.kill_pod { words.push("kill-pod".to_owned()) }
+        if actions.kill_pod {
+            words.push("kill-pod".to_owned())
+        }
         words.extend(actions.kill.iter().map(|kill| format!("-{}", kill.name)));
         words.extend(actions.init.iter().chain(&actions.regular).map(|name| format!("+{name}")));
         words.join(" ")

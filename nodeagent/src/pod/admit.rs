@@ -43,7 +43,10 @@ pub fn admit(pod: &Pod, others: &[std::sync::Arc<Pod>], allocatable: &List, labe
     }
     let selected = spec(pod).node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     if !selected {
-        return Err(("NodeAffinity".to_owned(), "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned()));
+        return Err((
+            "NodeAffinity".to_owned(),
+            "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned(),
+        ));
     }
     Ok(())
 }

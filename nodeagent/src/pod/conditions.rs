@@ -119,14 +119,16 @@ pub fn initialized(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], pha
 
 /// Whether the container ran at some time.
 fn has_started(status: &ContainerStatus) -> bool {
-    let ran = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+    let ran =
+        |state: &Option<k8s_openapi::api::core::v1::ContainerState>| state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
     ran(&status.state) || ran(&status.last_state)
 }
 
 /// All conditions of the pod: those of others as they are in `others`, then the node's own with their times of transition taken from `old`.
 pub fn all(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], phase: &str, sandbox_ready: bool, resize_pending: bool) -> Vec<PodCondition> {
     let current = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let mut conditions: Vec<PodCondition> = current.iter().filter(|condition| !OWNED.contains(&condition.type_.as_str()) && condition.type_ != AT_NEED).cloned().collect();
+    let mut conditions: Vec<PodCondition> =
+        current.iter().filter(|condition| !OWNED.contains(&condition.type_.as_str()) && condition.type_ != AT_NEED).cloned().collect();
     if resize_pending {
         let message = "In-place resize of running containers is not supported on this node".to_owned();
         conditions.push(with_transition(condition(pod, AT_NEED, true, "Infeasible", message), old));
@@ -153,7 +155,6 @@ pub fn with_transition(mut condition: PodCondition, old: &PodStatus) -> PodCondi
     condition.last_transition_time = before.and_then(|before| before.last_transition_time.clone()).or_else(|| Some(time::api_now()));
     condition
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -186,7 +187,10 @@ mod tests {
         ];
         for (text, phase, status, reason, message) in table {
             let condition = containers_ready(&pod(&[]), &statuses(text), phase);
-            assert_eq!((condition.status.as_str(), condition.reason.as_deref().unwrap_or(""), condition.message.as_deref().unwrap_or("")), (status, reason, message));
+            assert_eq!(
+                (condition.status.as_str(), condition.reason.as_deref().unwrap_or(""), condition.message.as_deref().unwrap_or("")),
+                (status, reason, message)
+            );
             assert_eq!(condition.observed_generation, Some(3));
         }
         let gated = pod_ready(&pod(&["x/y"]), &statuses("a=y b=y"), &[], "Running");

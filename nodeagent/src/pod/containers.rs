@@ -181,9 +181,10 @@ pub fn container_id(id: &str) -> String {
 fn state_of(inputs: &Inputs, state: &runtime::ContainerState) -> ContainerState {
     match state.phase {
         runtime::ContainerPhase::Created => waiting("", None),
-        runtime::ContainerPhase::Running => {
-            ContainerState { running: Some(ContainerStateRunning { started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))) }), ..Default::default() }
-        }
+        runtime::ContainerPhase::Running => ContainerState {
+            running: Some(ContainerStateRunning { started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))) }),
+            ..Default::default()
+        },
         runtime::ContainerPhase::Exited => {
             let exit_code = state.exit_code.unwrap_or(255);
             let reason = match () {
@@ -229,7 +230,9 @@ fn wait(inputs: &Inputs, container: &Container, kind: Kind, status: &mut Contain
             status.state = Some(ContainerState {
                 terminated: Some(ContainerStateTerminated {
                     reason: Some("Completed".into()),
-                    message: Some("Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally".into()),
+                    message: Some(
+                        "Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally".into(),
+                    ),
                     exit_code: 0,
                     ..Default::default()
                 }),

@@ -57,7 +57,9 @@ pub fn for_image(secrets: &[Secret], image: &str) -> Vec<Credentials> {
 fn entries(secret: &Secret) -> BTreeMap<String, Entry> {
     let data = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
     match secret.type_.as_deref() {
-        Some("kubernetes.io/dockerconfigjson") => data(".dockerconfigjson").and_then(|json| serde_json::from_slice::<DockerConfig>(json).ok()).unwrap_or_default().auths,
+        Some("kubernetes.io/dockerconfigjson") => {
+            data(".dockerconfigjson").and_then(|json| serde_json::from_slice::<DockerConfig>(json).ok()).unwrap_or_default().auths
+        }
         Some("kubernetes.io/dockercfg") => data(".dockercfg").and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default(),
         _ => BTreeMap::new(),
     }
@@ -90,7 +92,9 @@ fn host_matches(pattern: &str, host: &str) -> bool {
     let port = |host: &str| host.split_once(':').map(|(_, port)| port.to_owned());
     let labels = |host: &str| host.split(':').next().unwrap_or_default().split('.').map(str::to_owned).collect::<Vec<_>>();
     let (pattern_labels, host_labels) = (labels(pattern), labels(host));
-    port(pattern) == port(host) && pattern_labels.len() == host_labels.len() && pattern_labels.iter().zip(&host_labels).all(|(pattern, label)| glob(pattern, label))
+    port(pattern) == port(host)
+        && pattern_labels.len() == host_labels.len()
+        && pattern_labels.iter().zip(&host_labels).all(|(pattern, label)| glob(pattern, label))
 }
 
 fn glob(pattern: &str, text: &str) -> bool {

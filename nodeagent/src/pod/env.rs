@@ -111,7 +111,14 @@ pub fn build(pod: &Pod, container: &Container, sources: &Sources, known: &Known)
 }
 
 /// The value of one variable; `None` when it is to be left out.
-fn value(pod: &Pod, container: &Container, var: &EnvVar, sources: &Sources, known: &Known, value_of: impl FnMut(&str) -> Option<String>) -> Result<Option<String>, String> {
+fn value(
+    pod: &Pod,
+    container: &Container,
+    var: &EnvVar,
+    sources: &Sources,
+    known: &Known,
+    value_of: impl FnMut(&str) -> Option<String>,
+) -> Result<Option<String>, String> {
     match (&var.value, &var.value_from) {
         (Some(text), _) if !text.is_empty() => Ok(Some(expand(text, value_of))),
         (_, Some(source)) => from_source(pod, container, source, sources, known),
@@ -214,7 +221,8 @@ mod tests {
         sources.config_maps.insert("cm".into(), Ok(from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap()));
         sources.config_maps.insert("gone".into(), Err(objects::Error::NotFound("configmap \"gone\" not found".into())));
         sources.secrets.insert("s".into(), Ok(from_value(json!({"data": {"k": "c2VjcmV0"}})).unwrap()));
-        sources.services = vec![from_value(json!({"metadata": {"name": "my-db"}, "spec": {"clusterIP": "10.1.2.3", "ports": [{"name": "sql", "port": 5432}]}})).unwrap()];
+        sources.services =
+            vec![from_value(json!({"metadata": {"name": "my-db"}, "spec": {"clusterIP": "10.1.2.3", "ports": [{"name": "sql", "port": 5432}]}})).unwrap()];
         sources
     }
 

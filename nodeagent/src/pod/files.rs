@@ -28,7 +28,10 @@ pub fn uts_name(pod: &Pod, cluster_domain: &str) -> Result<String, String> {
     }
     let full = format!("{host}.{domain}");
     if full.len() > 64 {
-        return Err(format!("failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long (64 characters is the max, {} characters requested)", full.len()));
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long (64 characters is the max, {} characters requested)",
+            full.len()
+        ));
     }
     Ok(full)
 }
@@ -128,7 +131,9 @@ pub fn resolver(pod: &Pod, node: &Resolver, cluster_dns: &[IpAddr], cluster_doma
     let mut resolver = match policy {
         "None" => Resolver::default(),
         _ if cluster && cluster_dns.is_empty() => {
-            let text = format!("kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. Falling back to \"Default\" policy.");
+            let text = format!(
+                "kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. Falling back to \"Default\" policy."
+            );
             warnings.push(("MissingClusterDNS", format!("pod: {:?}. {text}", super::names::describe(pod))));
             node.clone()
         }
@@ -165,7 +170,8 @@ fn fit(resolver: &mut Resolver, warnings: &mut Vec<(&'static str, String)>) {
     if resolver.servers.len() > MAX_SERVERS {
         resolver.servers.truncate(MAX_SERVERS);
         let line = resolver.servers.join(" ");
-        warnings.push(("DNSConfigForming", format!("Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {line}")));
+        warnings
+            .push(("DNSConfigForming", format!("Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {line}")));
     }
     let before = resolver.searches.len();
     resolver.searches.truncate(MAX_SEARCHES);
@@ -175,7 +181,8 @@ fn fit(resolver: &mut Resolver, warnings: &mut Vec<(&'static str, String)>) {
     }
     if resolver.searches.len() < before {
         let line = resolver.searches.join(" ");
-        warnings.push(("DNSConfigForming", format!("Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {line}")));
+        warnings
+            .push(("DNSConfigForming", format!("Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {line}")));
     }
 }
 

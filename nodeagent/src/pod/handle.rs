@@ -56,6 +56,17 @@ pub struct State {
     pub dirty: bool,
 }
 
+/// Whether nothing but the status (and what the API server itself notes down) differs.
+fn says_the_same(a: &Pod, b: &Pod) -> bool {
+    let (old, new) = (&a.metadata, &b.metadata);
+    a.spec == b.spec
+        && old.deletion_timestamp == new.deletion_timestamp
+        && old.deletion_grace_period_seconds == new.deletion_grace_period_seconds
+        && old.labels == new.labels
+        && old.annotations == new.annotations
+        && old.generation == new.generation
+}
+
 impl Handle {
     pub fn new(pod: Arc<Pod>) -> Self {
         let known = pod.status.clone().unwrap_or_default();
@@ -78,12 +89,15 @@ impl Handle {
     /// Takes what the API has now.
     pub fn update(&self, pod: Arc<Pod>) {
         let ends = pod.metadata.deletion_timestamp.is_some();
-        self.state.lock().in_api = pod.status.clone().unwrap_or_default();
-        *self.pod.write() = pod;
+        let fresh = pod.status.clone().unwrap_or_default();
+        let status_is_known = std::mem::replace(&mut self.state.lock().in_api, fresh.clone()) == fresh;
+        let old = std::mem::replace(&mut *self.pod.write(), pod.clone());
         if ends {
             self.ending.cancel();
         }
-        self.wake.notify_one();
+        if !(status_is_known && says_the_same(&old, &pod)) {
+            self.wake.notify_one();
+        }
     }
 
     /// The API no longer has the pod.

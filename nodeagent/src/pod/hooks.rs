@@ -40,6 +40,9 @@ pub async fn run_in_container(node: &Context, id: &str, command: &[String]) -> R
 
 /// Runs a hook; the error is what the container's status says about it.
 pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod_ip: &str, handler: &LifecycleHandler) -> Result<(), String> {
+    if node.config.simulated {
+        return Ok(());
+    }
     if let Some(exec) = &handler.exec {
         let command = exec.command.as_deref().unwrap_or_default();
         let failed = |error: String, output: String| {
@@ -58,7 +61,12 @@ pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod
     }
     if let Some(get) = &handler.http_get {
         return request(container, pod_ip, get).await.map_err(|error| {
-            format!("HTTP lifecycle hook ({}) for Container {:?} in Pod {:?} failed - error: {error}", get.path.as_deref().unwrap_or_default(), container.name, describe(pod))
+            format!(
+                "HTTP lifecycle hook ({}) for Container {:?} in Pod {:?} failed - error: {error}",
+                get.path.as_deref().unwrap_or_default(),
+                container.name,
+                describe(pod)
+            )
         });
     }
     if let Some(sleep) = &handler.sleep {

@@ -167,10 +167,8 @@ mod tests {
         let echo = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let (tcp, udp) = (free(), free());
         let mut open = Open::default();
-        let wanted = [
-            Mapping { listen: tcp, target: server.local_addr().unwrap(), udp: false },
-            Mapping { listen: udp, target: echo.local_addr().unwrap(), udp: true },
-        ];
+        let wanted =
+            [Mapping { listen: tcp, target: server.local_addr().unwrap(), udp: false }, Mapping { listen: udp, target: echo.local_addr().unwrap(), udp: true }];
         assert!(open.bring_to(&wanted).await.is_empty());
         tokio::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();

@@ -54,7 +54,8 @@ pub struct Order {
 impl Order {
     /// For a pod whose containers of these names run.
     pub fn new(pod: &Pod, running: &[String]) -> Self {
-        let sidecars = spec(pod).init_containers.iter().flatten().filter(|container| names::is_restartable_init(container)).map(|container| container.name.clone());
+        let sidecars =
+            spec(pod).init_containers.iter().flatten().filter(|container| names::is_restartable_init(container)).map(|container| container.name.clone());
         Self { ended: running.iter().map(|name| (name.clone(), CancellationToken::new())).collect(), sidecars: sidecars.collect() }
     }
 
@@ -78,7 +79,14 @@ impl Order {
 }
 
 /// Stops one container. `seconds`: the grace period; `message`: for the event.
-pub async fn container(node: &Context, handle: &Handle, state: &ContainerState, seconds: i64, message: &str, order: Option<&Order>) -> Result<(), runtime::Error> {
+pub async fn container(
+    node: &Context,
+    handle: &Handle,
+    state: &ContainerState,
+    seconds: i64,
+    message: &str,
+    order: Option<&Order>,
+) -> Result<(), runtime::Error> {
     let pod = handle.pod();
     let text = if message.is_empty() { format!("Stopping container {}", state.name) } else { message.to_owned() };
     node.events.record(names::container_reference(&pod, &state.name), Type::Normal, "Killing", text);
@@ -122,7 +130,11 @@ pub async fn all(node: &Arc<Context>, handle: &Arc<Handle>, running: &[Container
     let kills = join_all(running.iter().map(|state| {
         let container = names::find_container(&pod, &state.name).map(|(_, container)| container);
         let orphan = state.annotations.get(annotation::GRACE).and_then(|grace| grace.parse().ok());
-        let seconds = if handle.gone.is_cancelled() { 1 } else { container.as_ref().map(|c| grace_period(&pod, Some(c), KillReason::Other)).or(orphan).unwrap_or(LEAST_SECONDS) };
+        let seconds = if handle.gone.is_cancelled() {
+            1
+        } else {
+            container.as_ref().map(|c| grace_period(&pod, Some(c), KillReason::Other)).or(orphan).unwrap_or(LEAST_SECONDS)
+        };
         container_until_shortened(node, handle, state, seconds, &order)
     }));
     kills.await.into_iter().find(Result::is_err).unwrap_or(Ok(()))
@@ -163,8 +175,17 @@ mod tests {
     #[test]
     fn grace_periods() {
         let container: Container = from_value(json!({"name": "c", "livenessProbe": {"terminationGracePeriodSeconds": 5}})).unwrap();
-        let pod = |deletion: Option<i64>| from_value::<Pod>(json!({"metadata": {"deletionGracePeriodSeconds": deletion}, "spec": {"containers": [], "terminationGracePeriodSeconds": 30}})).unwrap();
-        let table = [(None, KillReason::Other, 30), (None, KillReason::LivenessProbe, 5), (None, KillReason::StartupProbe, 30), (Some(7), KillReason::LivenessProbe, 7), (Some(0), KillReason::Other, 0)];
+        let pod = |deletion: Option<i64>| {
+            from_value::<Pod>(json!({"metadata": {"deletionGracePeriodSeconds": deletion}, "spec": {"containers": [], "terminationGracePeriodSeconds": 30}}))
+                .unwrap()
+        };
+        let table = [
+            (None, KillReason::Other, 30),
+            (None, KillReason::LivenessProbe, 5),
+            (None, KillReason::StartupProbe, 30),
+            (Some(7), KillReason::LivenessProbe, 7),
+            (Some(0), KillReason::Other, 0),
+        ];
         for (deletion, reason, expected) in table {
             assert_eq!(grace_period(&pod(deletion), Some(&container), reason), expected);
         }

@@ -184,7 +184,8 @@ mod tests {
         ];
         for (policy, own, code, expected) in table {
             let rules = serde_json::json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
-            let container = Container { restart_policy: own.map(Into::into), restart_policy_rules: serde_json::from_value(rules).unwrap(), ..Default::default() };
+            let container =
+                Container { restart_policy: own.map(Into::into), restart_policy_rules: serde_json::from_value(rules).unwrap(), ..Default::default() };
             let spec = PodSpec { restart_policy: Some((*policy).into()), ..Default::default() };
             assert_eq!(should_restart(&container, &spec, *code), *expected, "{policy} {own:?} {code}");
         }

@@ -26,7 +26,10 @@ enum Standing {
     Running,
     Waiting,
     /// Ended with this code, or waits after it ended so.
-    Ended { code: i32, now: bool },
+    Ended {
+        code: i32,
+        now: bool,
+    },
 }
 
 fn standing(status: Option<&&ContainerStatus>) -> Standing {
@@ -134,7 +137,9 @@ mod tests {
         match text {
             "running" => ContainerState { running: Some(ContainerStateRunning::default()), ..Default::default() },
             "waiting" => ContainerState { waiting: Some(ContainerStateWaiting::default()), ..Default::default() },
-            code => ContainerState { terminated: Some(ContainerStateTerminated { exit_code: code.parse().unwrap(), ..Default::default() }), ..Default::default() },
+            code => {
+                ContainerState { terminated: Some(ContainerStateTerminated { exit_code: code.parse().unwrap(), ..Default::default() }), ..Default::default() }
+            }
         }
     }
 

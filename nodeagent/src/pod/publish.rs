@@ -38,7 +38,7 @@ pub fn publish(node: &Arc<Context>, handle: &Arc<Handle>) {
     });
     state.status = fresh;
     state.dirty = true;
-    if !state.publishing {
+    if !state.publishing && !handle.gone.is_cancelled() {
         state.publishing = true;
         drop(state);
         tokio::spawn(write_until_true(node.clone(), handle.clone()));

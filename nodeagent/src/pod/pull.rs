@@ -98,7 +98,11 @@ async fn pull(node: &Context, pod: &Pod, container: &Container, image: &str) -> 
     match pulled {
         Ok(pulled) => {
             let took = go_duration(began.elapsed().as_millis());
-            event(Type::Normal, "Pulled", format!("Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {} bytes.", pulled.size));
+            event(
+                Type::Normal,
+                "Pulled",
+                format!("Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {} bytes.", pulled.size),
+            );
             let mut memory = node.puller.memory.lock();
             memory.backoff.forget(&key);
             memory.errors.remove(&key);
@@ -225,7 +229,13 @@ mod tests {
 
     #[test]
     fn names_of_images() {
-        for good in ["nginx", "nginx:1.27", "docker.io/library/nginx@sha256:0000000000000000000000000000000000000000000000000000000000000000", "localhost:5000/a/b_c:x", "a.b/c"] {
+        for good in [
+            "nginx",
+            "nginx:1.27",
+            "docker.io/library/nginx@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "localhost:5000/a/b_c:x",
+            "a.b/c",
+        ] {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         for bad in ["", "nginx:", "a//b", "/a", "a b", "nginx@sha256:xyz", ":x", "a/-b"] {

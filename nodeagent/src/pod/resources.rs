@@ -262,7 +262,12 @@ mod tests {
     #[test]
     fn oom_scores() {
         let gib = 1 << 30;
-        let cases = [(json!({}), 1000), (json!({"requests": {"memory": "1Gi"}}), 900), (json!({"requests": {"memory": "1"}}), 999), (json!({"requests": {"memory": "10Gi"}}), 3)];
+        let cases = [
+            (json!({}), 1000),
+            (json!({"requests": {"memory": "1Gi"}}), 900),
+            (json!({"requests": {"memory": "1"}}), 999),
+            (json!({"requests": {"memory": "10Gi"}}), 3),
+        ];
         for (resources, expected) in cases {
             let pod = pod(&[resources]);
             assert_eq!(oom_score_adj(&pod, &spec(&pod).containers[0], 10 * gib), expected);

@@ -28,13 +28,15 @@ pub async fn network(node: &Context, pod: &Pod) -> Result<(Option<PathBuf>, Vec<
     }
 }
 
-/// Makes the sandbox. The error is for the event `FailedCreatePodSandBox`.
-pub async fn create(node: &Context, pod: &Pod) -> Result<String, String> {
+/// Makes the sandbox; answers its id and the pod's addresses (none when the runtime gives them). The error is for the event `FailedCreatePodSandBox`.
+pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), String> {
     refuse_unsupported(node, pod).await?;
     let hostname = files::uts_name(pod, &node.config.cluster_domain)?;
     let (netns, ips) = network(node, pod).await.map_err(|error| format!("plugin type=\"skiff\" failed (add): {error}"))?;
     let logs = log_dir(node, pod);
-    tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+    if !node.config.simulated {
+        tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+    }
     let security = spec(pod).security_context.as_ref();
     let sysctls = security.and_then(|security| security.sysctls.as_ref()).into_iter().flatten().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()));
     let host_network = is_host_network(pod);
@@ -42,7 +44,7 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<String, String> {
         pod_uid: uid(pod).to_owned(),
         namespace: namespace(pod).to_owned(),
         name: name(pod).to_owned(),
-        hostname: if host_network && spec(pod).hostname.is_none() { String::new() } else { hostname },
+        hostname: if host_network { node_hostname(node) } else { hostname },
         netns,
         host_pid: spec(pod).host_pid.unwrap_or(false),
         host_ipc: spec(pod).host_ipc.unwrap_or(false),
@@ -53,12 +55,17 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<String, String> {
         cgroup_limits: resources::pod_cgroup_limits(pod),
     };
     match node.runtime.run_sandbox(sandbox).await {
-        Ok(id) => check_addresses(node, pod, id, &ips).await,
+        Ok(id) => check_addresses(node, pod, id, &ips).await.map(|id| (id, ips)),
         Err(error) => {
             take_network_back(node, pod).await;
             Err(error.to_string())
         }
     }
+}
+
+/// The name of the machine, which pods in the node's network bear too.
+fn node_hostname(node: &Context) -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| node.config.node_name.clone())
 }
 
 /// What this node cannot do for a pod as a whole.

@@ -46,9 +46,10 @@ pub fn verify_non_root(pod: &Pod, container: &Container, image_user: &ImageUser)
     match image_user {
         ImageUser::Name(name) => Err(format!("container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}")),
         ImageUser::Unset | ImageUser::Id(0) => Err(format!("container has runAsNonRoot and image will run as root {place}")),
-        ImageUser::Id(id) if !(0..=i64::from(i32::MAX)).contains(id) => {
-            Err(format!("container has runAsNonRoot and image has an invalid user id ({id}). (Must be 1-({})): must be between 0 and 2147483647, inclusive {place}", i32::MAX))
-        }
+        ImageUser::Id(id) if !(0..=i64::from(i32::MAX)).contains(id) => Err(format!(
+            "container has runAsNonRoot and image has an invalid user id ({id}). (Must be 1-({})): must be between 0 and 2147483647, inclusive {place}",
+            i32::MAX
+        )),
         ImageUser::Id(_) => Ok(()),
     }
 }
@@ -78,7 +79,10 @@ pub fn effective(pod: &Pod, container: &Container) -> Result<Security, String> {
 fn refuse_unsupported(of_pod: &PodSecurityContext, own: &SecurityContext) -> Result<(), String> {
     let apparmor = own.app_armor_profile.as_ref().or(of_pod.app_armor_profile.as_ref());
     if let Some(profile) = apparmor.filter(|profile| profile.type_ == "Localhost") {
-        return Err(format!("AppArmor profile {:?} cannot be loaded: AppArmor is not supported by this node", profile.localhost_profile.as_deref().unwrap_or_default()));
+        return Err(format!(
+            "AppArmor profile {:?} cannot be loaded: AppArmor is not supported by this node",
+            profile.localhost_profile.as_deref().unwrap_or_default()
+        ));
     }
     if own.windows_options.is_some() || of_pod.windows_options.is_some() {
         return Err("windowsOptions cannot be used on a Linux node".to_owned());
@@ -125,7 +129,12 @@ mod tests {
             (non_root.clone(), json!({}), "", "container has runAsNonRoot and image will run as root (pod: \"p_n(u)\", container: c)"),
             (non_root.clone(), json!({}), "0:0", "container has runAsNonRoot and image will run as root (pod: \"p_n(u)\", container: c)"),
             (non_root.clone(), json!({}), "65532", ""),
-            (non_root.clone(), json!({}), "nobody", "container has runAsNonRoot and image has non-numeric user (nobody), cannot verify user is non-root (pod: \"p_n(u)\", container: c)"),
+            (
+                non_root.clone(),
+                json!({}),
+                "nobody",
+                "container has runAsNonRoot and image has non-numeric user (nobody), cannot verify user is non-root (pod: \"p_n(u)\", container: c)",
+            ),
             (non_root.clone(), json!({"runAsUser": 0}), "5", "container's runAsUser breaks non-root policy (pod: \"p_n(u)\", container: c)"),
             (non_root.clone(), json!({"runAsNonRoot": false}), "", ""),
             (json!({"runAsUser": 7}), non_root, "", ""),
@@ -138,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_containers_own_values_win() {
-        let (pod, container) = case(json!({"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4]}), json!({"runAsUser": 9, "capabilities": {"drop": ["ALL"]}}));
+        let (pod, container) =
+            case(json!({"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4]}), json!({"runAsUser": 9, "capabilities": {"drop": ["ALL"]}}));
         let security = effective(&pod, &container).unwrap();
         assert_eq!((security.run_as_user, security.run_as_group, security.supplemental_groups), (Some(9), Some(2), vec![3, 4]));
         assert_eq!(security.drop_capabilities, ["ALL"]);

@@ -9,14 +9,15 @@ use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use super::{
     containers::Waiting,
-    env, expand::expand,
+    env,
+    expand::expand,
     fields::Known,
-    files, hooks, kill,
+    files,
     handle::Handle,
+    hooks, kill,
     names::{self, describe, is_host_network, name, namespace, spec, uid},
     publish::publish,
-    pull,
-    resources, sandbox,
+    pull, resources, sandbox,
     security::{self, ImageUser},
     view::annotation,
 };
@@ -96,7 +97,10 @@ fn crash_loop(node: &Context, handle: &Handle, pod: &Pod, container: &Container)
     let message = format!("Back-off restarting failed container {} in pod {}", container.name, describe(pod));
     node.events.record(names::container_reference(pod, &container.name), Type::Warning, "BackOff", message);
     let delay = go_seconds(state.backoff.delay(key).as_secs());
-    Some(Waiting { reason: "CrashLoopBackOff".to_owned(), message: format!("back-off {delay} restarting failed container={} pod={}", container.name, describe(pod)) })
+    Some(Waiting {
+        reason: "CrashLoopBackOff".to_owned(),
+        message: format!("back-off {delay} restarting failed container={} pod={}", container.name, describe(pod)),
+    })
 }
 
 /// `1m20s`, as Go prints so many seconds.
@@ -115,21 +119,24 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
     };
     let logs = sandbox::log_dir(node, pod).join(&container.name);
     let restart_count = before.map_or_else(|| next_in_logs(&logs), |before| before.restart_count + 1);
-    std::fs::create_dir_all(&logs).map_err(|error| format!("create container log directory for container {} failed: {error}", container.name))?;
+    if !node.config.simulated {
+        std::fs::create_dir_all(&logs).map_err(|error| format!("create container log directory for container {} failed: {error}", container.name))?;
+    }
     let user = ImageUser::parse(&image.user);
     security::verify_non_root(pod, container, &user)?;
     let security = security::effective(pod, container)?;
     let allocatable = node.machine.allocatable();
     let known = Known { host_ips: &node.host_ips, pod_ips: &pod_ips, allocatable: Some(&allocatable) };
-    let places = volumes.iter().map(|(name, mounted)| (name.clone(), mounted.path.clone())).collect();
-    let sources = env::read(&node.objects, pod, container, places).await.map_err(|error| error.to_string())?;
-    let env = env::build(pod, container, &sources, &known)?;
+    let env = environment(node, pod, container, &volumes, &known).await?;
     let value_of = |name: &str| env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| expand(text, value_of)).collect::<Vec<_>>();
     let (command, args) = (expanded(&container.command), expanded(&container.args));
-    let mut mounts = volume_mounts(node, pod, container, &volumes, &env)?;
-    file_mounts(node, pod, container, &pod_ips, &mut mounts)?;
-    let message_file = message_file(node, pod, container, restart_count, &mut mounts)?;
+    let (mut mounts, mut message) = (Vec::new(), None);
+    if !node.config.simulated {
+        mounts = volume_mounts(node, pod, container, &volumes, &env)?;
+        file_mounts(node, pod, container, &pod_ips, &mut mounts)?;
+        message = message_file(node, pod, container, restart_count, &mut mounts)?;
+    }
     refuse_devices(container)?;
     Ok(ContainerSpec {
         name: container.name.clone(),
@@ -145,8 +152,17 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
         tty: container.tty.unwrap_or(false),
         limits: resources::container_limits(pod, container, node.machine.memory),
         security,
-        annotations: annotations(pod, container, image, message_file),
+        annotations: annotations(pod, container, image, message),
     })
+}
+
+async fn environment(node: &Context, pod: &Pod, container: &Container, volumes: &volume::All, known: &Known<'_>) -> Result<Vec<(String, String)>, String> {
+    if node.config.simulated {
+        return Ok(Vec::new());
+    }
+    let places = volumes.iter().map(|(name, mounted)| (name.clone(), mounted.path.clone())).collect();
+    let sources = env::read(&node.objects, pod, container, places).await.map_err(|error| error.to_string())?;
+    env::build(pod, container, &sources, known)
 }
 
 fn refuse_devices(container: &Container) -> Result<(), String> {
@@ -166,7 +182,10 @@ fn next_in_logs(dir: &std::path::Path) -> u32 {
 fn annotations(pod: &Pod, container: &Container, image: &Image, message_file: Option<PathBuf>) -> BTreeMap<String, String> {
     let wanted = container.image.as_deref().unwrap_or_default();
     let named = image.tags.iter().find(|tag| tag.ends_with(wanted) || tag.ends_with(&format!("{wanted}:latest"))).or(image.tags.first());
-    let mut all = BTreeMap::from([
+    // What the pod's own annotations tell the runtime, above all the simulated one.
+    let told = pod.metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with(annotation::PREFIX));
+    let mut all: BTreeMap<String, String> = told.map(|(key, value)| (key.clone(), value.clone())).collect();
+    all.extend([
         (annotation::HASH.to_owned(), names::hash(container)),
         (annotation::IMAGE.to_owned(), named.cloned().unwrap_or_else(|| wanted.to_owned())),
         (annotation::IMAGE_REF.to_owned(), image.digests.first().cloned().unwrap_or_else(|| image.id.clone())),

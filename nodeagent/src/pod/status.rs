@@ -18,11 +18,7 @@ use super::{
     phase, resources,
     view::{PodView, Sandbox},
 };
-use crate::{
-    probe::state::Results,
-    runtime::ContainerPhase,
-    time,
-};
+use crate::{probe::state::Results, runtime::ContainerPhase, time};
 
 /// All that the status of a pod is made from.
 pub struct Facts<'a> {
@@ -52,7 +48,9 @@ pub fn generate(facts: &Facts) -> PodStatus {
     let spec = spec(pod);
     let inputs = Inputs { pod, view, reasons: facts.reasons, messages: facts.messages };
     let ephemeral: Vec<Container> = spec.ephemeral_containers.iter().flatten().map(names::ephemeral_as_container).collect();
-    let list = |previous: &Option<Vec<ContainerStatus>>, wanted: &[Container], kind| containers::statuses(&inputs, previous.as_deref().unwrap_or_default(), wanted, kind);
+    let list = |previous: &Option<Vec<ContainerStatus>>, wanted: &[Container], kind| {
+        containers::statuses(&inputs, previous.as_deref().unwrap_or_default(), wanted, kind)
+    };
     let mut regular = list(&old.container_statuses, &spec.containers, Kind::Regular);
     let mut init = list(&old.init_container_statuses, spec.init_containers.as_deref().unwrap_or_default(), Kind::Init);
     let ephemeral = list(&old.ephemeral_container_statuses, &ephemeral, Kind::Ephemeral);
@@ -126,9 +124,7 @@ fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<
         () => computed,
     };
     let api = pod.status.as_ref();
-    let kept = |of: fn(&PodStatus) -> &Option<String>| {
-        (phase == before).then(|| of(old).clone().or_else(|| api.and_then(|api| of(api).clone()))).flatten()
-    };
+    let kept = |of: fn(&PodStatus) -> &Option<String>| (phase == before).then(|| of(old).clone().or_else(|| api.and_then(|api| of(api).clone()))).flatten();
     (phase.to_owned(), kept(|status| &status.reason), kept(|status| &status.message))
 }
 
@@ -186,8 +182,7 @@ pub fn patch(uid: &str, from: &PodStatus, to: &PodStatus) -> Option<Value> {
         }
         match key.as_str() {
             "conditions" => merge_list(&mut changes, key, "type", from.get(key), value),
-            "podIPs" => merge_list(&mut changes, key, "ip", from.get(key), value),
-            "hostIPs" => _ = changes.insert(key.clone(), value.clone()),
+            "podIPs" | "hostIPs" => merge_list(&mut changes, key, "ip", from.get(key), value),
             _ => _ = changes.insert(key.clone(), value.clone()),
         }
     }

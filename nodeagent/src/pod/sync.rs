@@ -71,6 +71,9 @@ fn note(node: &Context, handle: &Handle, pod: &Pod, view: &PodView) {
         .map(|state| (state.id.clone(), messages::read(state)))
         .collect();
     let mut state = handle.state.lock();
+    if state.view.listing > view.listing {
+        return;
+    }
     state.messages.extend(fresh);
     let ids: HashSet<&str> = view.containers.iter().map(|state| state.id.as_str()).collect();
     state.messages.retain(|id, _| ids.contains(id.as_str()));
@@ -182,7 +185,7 @@ fn seed(handle: &Handle, container: &k8s_openapi::api::core::v1::Container, stat
 
 /// Opens the node's ports that lead to the pod.
 async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
-    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| node.config.probe_network) else { return };
+    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| !node.config.simulated) else { return };
     let errors = match host_ports::mappings(pod, ip) {
         Ok(wanted) => own.host_ports.lock().await.bring_to(&wanted).await,
         Err(error) => vec![error],
@@ -194,6 +197,9 @@ async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) 
 
 /// Sets all volumes up, or up to date. The error is for the event `FailedMount`.
 async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
+    if node.config.simulated {
+        return Ok(());
+    }
     node.objects.watch(uid(pod), names::namespace(pod), &volume::references(pod), &handle.wake);
     let pod_ips = handle.state.lock().ips.clone();
     for wanted in spec(pod).volumes.iter().flatten() {
@@ -225,7 +231,7 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
             return retry;
         }
         if !actions.create_sandbox {
-            return if running.is_empty() { Next::Wait(node.config.intervals.resync) } else { Next::Again };
+            return if running.is_empty() { Next::Wait(node.resync()) } else { Next::Again };
         }
     }
     let sandbox = match (view.sandbox(), actions.create_sandbox) {
@@ -261,8 +267,7 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
 }
 
 async fn make_sandbox(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod) -> Result<String, String> {
-    let id = sandbox::create(node, pod).await?;
-    let (_, ips) = sandbox::network(node, pod).await?;
+    let (id, ips) = sandbox::create(node, pod).await?;
     if !ips.is_empty() {
         handle.state.lock().ips = ips;
     }
@@ -295,7 +300,7 @@ async fn start_all(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, sa
 
 /// When the pod has to be looked at even if nothing happens to it.
 fn when_next(node: &Context, handle: &Handle, pod: &Pod, failed: bool) -> Next {
-    let mut wait = if failed { node.config.intervals.retry } else { node.config.intervals.resync };
+    let mut wait = if failed { node.config.intervals.retry } else { node.resync() };
     wait = wait.min(deadline(pod, handle).unwrap_or(wait));
     if failed {
         let now = time::now();
@@ -365,7 +370,9 @@ async fn collect_garbage(node: &Context, handle: &Handle) {
             tracing::debug!(%error, path = %container.log_path.display(), "log of a dead container not removed");
         }
     }
-    let all_anew = view.sandboxes.len() > 1 && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready) && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
+    let all_anew = view.sandboxes.len() > 1
+        && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
+        && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
     if all_anew {
         for old in &view.sandboxes[1..] {
             if let Err(error) = node.runtime.remove_sandbox(&old.id).await {

@@ -9,22 +9,24 @@ use crate::runtime::{ContainerPhase, ContainerState, SandboxState};
 
 /// Annotations that are put on containers in order to be read again.
 pub mod annotation {
+    /// Of all of them.
+    pub const PREFIX: &str = "skiff.dev/";
     /// What of the container's spec would make it be replaced.
-    pub const HASH: &str = "skiff.io/spec-hash";
+    pub const HASH: &str = "skiff.dev/spec-hash";
     /// The image's name, for `containerStatuses[].image`.
-    pub const IMAGE: &str = "skiff.io/image";
+    pub const IMAGE: &str = "skiff.dev/image";
     /// The image's digest reference, for `containerStatuses[].imageID`.
-    pub const IMAGE_REF: &str = "skiff.io/image-ref";
+    pub const IMAGE_REF: &str = "skiff.dev/image-ref";
     /// Where on the node the container's termination message is.
-    pub const MESSAGE_FILE: &str = "skiff.io/termination-message-file";
+    pub const MESSAGE_FILE: &str = "skiff.dev/termination-message-file";
     /// `File` or `FallbackToLogsOnError`.
-    pub const MESSAGE_POLICY: &str = "skiff.io/termination-message-policy";
+    pub const MESSAGE_POLICY: &str = "skiff.dev/termination-message-policy";
     /// The resources that it was started with, as JSON.
-    pub const RESOURCES: &str = "skiff.io/resources";
+    pub const RESOURCES: &str = "skiff.dev/resources";
     /// The container whose processes an ephemeral container wants to see.
-    pub const TARGET: &str = "skiff.io/target-container";
+    pub const TARGET: &str = "skiff.dev/target-container";
     /// Seconds that it gets to stop when its spec is no longer known.
-    pub const GRACE: &str = "skiff.io/termination-grace-period";
+    pub const GRACE: &str = "skiff.dev/termination-grace-period";
 }
 
 /// All that the runtime has of one pod.
@@ -34,6 +36,8 @@ pub struct PodView {
     pub sandboxes: Vec<SandboxState>,
     /// Of all sandboxes, newest first.
     pub containers: Vec<ContainerState>,
+    /// Grows with every listing; of two views the one with the greater number is newer.
+    pub listing: u64,
 }
 
 /// Whether a pod has the sandbox that its containers can be started in.
@@ -48,11 +52,11 @@ pub enum Sandbox {
 }
 
 impl PodView {
-    pub fn new(mut sandboxes: Vec<SandboxState>) -> Self {
+    pub fn new(mut sandboxes: Vec<SandboxState>, listing: u64) -> Self {
         sandboxes.sort_by(|a, b| b.created_at.cmp(&a.created_at));
         let mut containers: Vec<_> = sandboxes.iter_mut().flat_map(|sandbox| std::mem::take(&mut sandbox.containers)).collect();
         containers.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.restart_count.cmp(&a.restart_count)));
-        Self { sandboxes, containers }
+        Self { sandboxes, containers, listing }
     }
 
     /// The newest container of that name.

@@ -104,33 +104,31 @@ async fn syncing(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase 
 /// Does `what`, and meanwhile keeps the status true. A wake-up that came meanwhile is passed on.
 async fn while_publishing<T>(node: &Arc<Context>, handle: &Arc<Handle>, what: impl Future<Output = T>) -> T {
     let mut what = Box::pin(what);
-    loop {
+    let mut woken = false;
+    let done = loop {
         tokio::select! {
             biased;
-            done = &mut what => return done,
-            () = handle.wake.notified() => {
-                // Let `what` go on first: most wake-ups are its own doing, and it looks for itself.
-                let pause = time::sleep(Duration::from_millis(1));
-                tokio::select! {
-                    biased;
-                    done = &mut what => {
-                        handle.wake.notify_one();
-                        return done;
-                    }
-                    () = pause => {}
-                }
-                if let Err(error) = sync::observe(node, handle).await {
-                    tracing::warn!(%error, "runtime not listed");
-                }
-                handle.wake.notify_one();
-                tokio::select! {
-                    biased;
-                    done = &mut what => return done,
-                    () = time::sleep(Duration::from_millis(10)) => {}
-                }
-            }
+            done = &mut what => break done,
+            () = handle.wake.notified() => woken = true,
         }
+        // Most wake-ups are the doing of `what` itself, and it looks for itself: give it a moment.
+        tokio::select! {
+            biased;
+            done = &mut what => break done,
+            () = time::sleep(Duration::from_millis(5)) => {}
+        }
+        tokio::select! {
+            biased;
+            done = &mut what => break done,
+            seen = sync::observe(node, handle) => if let Err(error) = seen {
+                tracing::warn!(%error, "runtime not listed");
+            },
+        }
+    };
+    if woken {
+        handle.wake.notify_one();
     }
+    done
 }
 
 async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {

@@ -79,9 +79,9 @@ pub async fn get(container: &Container, action: &HTTPGetAction, pod_ip: &str, ag
         Err(Error::NoAnswer { url: url.clone(), reason: "stopped after 10 redirects".to_owned() })
     };
     let first = format!("{scheme}://{host}:{port}{path}");
-    time::timeout(limit, fetch).await.unwrap_or_else(|| {
-        Err(Error::NoAnswer { url: first, reason: "context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned() })
-    })
+    time::timeout(limit, fetch)
+        .await
+        .unwrap_or_else(|| Err(Error::NoAnswer { url: first, reason: "context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned() }))
 }
 
 fn host_of(url: &str) -> Option<String> {
@@ -192,7 +192,14 @@ fn trusting() -> Arc<ClientConfig> {
 struct Trusting(Arc<rustls::crypto::CryptoProvider>);
 
 impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: &ServerName<'_>, _: &[u8], _: UnixTime) -> Result<ServerCertVerified, rustls::Error> {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
 

@@ -26,12 +26,12 @@ pub enum Outcome {
 
 /// Runs the probe once against the container `id`.
 pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod_ip: &str, probe: &Probe) -> Outcome {
+    if node.config.simulated {
+        return Outcome::Success;
+    }
     let limit = Duration::from_secs(u64::try_from(probe.timeout_seconds.unwrap_or(1).max(1)).unwrap_or(1));
     if let Some(exec) = &probe.exec {
         return command(node, container, id, exec.command.as_deref().unwrap_or_default(), limit).await;
-    }
-    if !node.config.probe_network {
-        return Outcome::Success;
     }
     if let Some(get) = &probe.http_get {
         return match http::get(container, get, pod_ip, "kube-probe/1.36", limit).await {
@@ -59,14 +59,19 @@ pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod
             Some(Ok(grpc::Health::Serving)) => Outcome::Success,
             Some(Ok(_)) => Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned()),
             Some(Err(reason)) => Outcome::Failure(reason),
-            None => Outcome::Failure(format!("timeout: failed to connect service {:?} within {}s: context deadline exceeded", format!("{pod_ip}:{port}"), limit.as_secs())),
+            None => Outcome::Failure(format!(
+                "timeout: failed to connect service {:?} within {}s: context deadline exceeded",
+                format!("{pod_ip}:{port}"),
+                limit.as_secs()
+            )),
         };
     }
     Outcome::Error(format!("missing probe handler for {}:{}", describe(pod), container.name))
 }
 
 async fn command(node: &Context, container: &Container, id: &str, command: &[String], limit: Duration) -> Outcome {
-    let plain = |name: &str| container.env.iter().flatten().find(|var| var.name == name && var.value_from.is_none()).map(|var| var.value.clone().unwrap_or_default());
+    let plain =
+        |name: &str| container.env.iter().flatten().find(|var| var.name == name && var.value_from.is_none()).map(|var| var.value.clone().unwrap_or_default());
     let command: Vec<String> = command.iter().map(|text| expand(text, plain)).collect();
     match time::timeout(limit, run_in_container(node, id, &command)).await {
         Some(Ok((0, _))) => Outcome::Success,

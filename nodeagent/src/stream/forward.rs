@@ -214,7 +214,10 @@ pub async fn limited(serve: impl Future<Output = ()>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::spdy::tests::{Client, Seen}, *};
+    use super::{
+        super::spdy::tests::{Client, Seen},
+        *,
+    };
 
     fn target() -> Target {
         Target { netns: None, pod: "n/p".into(), uid: "u".into() }

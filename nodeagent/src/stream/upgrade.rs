@@ -9,6 +9,7 @@ use axum::{
 };
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
 
 /// The upgraded connection.
 pub type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
@@ -26,7 +27,9 @@ pub enum Kind {
 
 /// What the request wants to become; `None` when it wants to stay what it is.
 pub fn kind(headers: &HeaderMap) -> Option<Kind> {
-    let has = |name: HeaderName, word: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| value.to_ascii_lowercase().contains(word));
+    let has = |name: HeaderName, word: &str| {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| value.to_ascii_lowercase().contains(word))
+    };
     if !has(header::CONNECTION, "upgrade") {
         return None;
     }
@@ -55,7 +58,11 @@ pub fn choose<'a>(kind: Kind, headers: &HeaderMap, spoken: &[&'a str]) -> Result
         (Some(chosen), _, _) => Ok(chosen),
         (None, true, Some(oldest)) => Ok(oldest),
         _ => {
-            let mut refusal = Response::new(Body::from(format!("unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{}]", offered.join(" "), spoken.join(" "))));
+            let mut refusal = Response::new(Body::from(format!(
+                "unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{}]",
+                offered.join(" "),
+                spoken.join(" ")
+            )));
             *refusal.status_mut() = StatusCode::FORBIDDEN;
             for protocol in spoken {
                 if let Ok(value) = HeaderValue::from_str(protocol) {
@@ -67,8 +74,8 @@ pub fn choose<'a>(kind: Kind, headers: &HeaderMap, spoken: &[&'a str]) -> Result
     }
 }
 
-/// Answers 101 and hands the connection to `serve` once it is upgraded.
-pub fn upgrade<F>(kind: Kind, protocol: &str, mut request: Request<Body>, serve: impl FnOnce(Upgraded) -> F + Send + 'static) -> Response<Body>
+/// Answers 101 and hands the connection to `serve` once it is upgraded, until `stop`.
+pub fn upgrade<F>(kind: Kind, protocol: &str, mut request: Request<Body>, stop: CancellationToken, serve: impl FnOnce(Upgraded) -> F + Send + 'static) -> Response<Body>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -84,7 +91,10 @@ where
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(connection) => serve(TokioIo::new(connection)).await,
+            Ok(connection) => tokio::select! {
+                () = serve(TokioIo::new(connection)) => {}
+                () = stop.cancelled() => {}
+            },
             Err(error) => tracing::debug!(%error, "connection not upgraded"),
         }
     });

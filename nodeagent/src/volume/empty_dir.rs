@@ -37,9 +37,10 @@ pub async fn set_up(request: &Request<'_>, source: Option<&EmptyDirVolumeSource>
 /// The smaller of the volume's own limit and what the pod's containers may use of memory.
 fn size(request: &Request, source: Option<&EmptyDirVolumeSource>) -> Option<i64> {
     let own = source.and_then(|source| source.size_limit.as_ref()).and_then(resources::quantity).map(|limit| limit.value()).filter(|limit| *limit > 0);
-    let limited = spec(request.pod).containers.iter().all(|container| {
-        container.resources.as_ref().and_then(|resources| resources.limits.as_ref()).is_some_and(|limits| limits.contains_key("memory"))
-    });
+    let limited = spec(request.pod)
+        .containers
+        .iter()
+        .all(|container| container.resources.as_ref().and_then(|resources| resources.limits.as_ref()).is_some_and(|limits| limits.contains_key("memory")));
     let of_pod = resources::pod_limits(request.pod).get("memory").map(|limit| limit.value()).filter(|_| limited);
     own.into_iter().chain(of_pod).min()
 }

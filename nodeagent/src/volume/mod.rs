@@ -132,7 +132,7 @@ fn files(request: &Request, kind: &str, mut files: Files) -> Result<Mounted, Err
         files.values_mut().for_each(|file| file.mode |= 0o440);
     }
     atomic::write(&dir, &files, group)?;
-    Ok(Mounted { read_only: kind != "downward-api", ..Mounted::folder(dir) })
+    Ok(Mounted { read_only: true, ..Mounted::folder(dir) })
 }
 
 /// Gives a folder and all in it to the pod's group.
@@ -156,8 +156,30 @@ pub fn give_to_group(root: &Path, group: u32) -> Result<(), Error> {
 /// The field of the volume's source that is set, for volumes that nothing here can make.
 fn kind_of(volume: &Volume) -> &'static str {
     const NAMES: [&str; 24] = [
-        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "ephemeral", "fc", "flexVolume", "flocker", "gcePersistentDisk", "gitRepo",
-        "glusterfs", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume", "unknown",
+        "awsElasticBlockStore",
+        "azureDisk",
+        "azureFile",
+        "cephfs",
+        "cinder",
+        "csi",
+        "ephemeral",
+        "fc",
+        "flexVolume",
+        "flocker",
+        "gcePersistentDisk",
+        "gitRepo",
+        "glusterfs",
+        "image",
+        "iscsi",
+        "nfs",
+        "photonPersistentDisk",
+        "portworxVolume",
+        "quobyte",
+        "rbd",
+        "scaleIO",
+        "storageos",
+        "vsphereVolume",
+        "unknown",
     ];
     let fields = serde_json::to_value(volume).unwrap_or_default();
     NAMES.into_iter().find(|name| fields.get(name).is_some()).unwrap_or("unknown")

@@ -20,7 +20,8 @@ fn unescape(text: &str) -> PathBuf {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let octal = (bytes[at] == b'\\').then(|| bytes.get(at + 1..at + 4)).flatten().and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        let octal =
+            (bytes[at] == b'\\').then(|| bytes.get(at + 1..at + 4)).flatten().and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         out.push(octal.unwrap_or(bytes[at]));
         at += if octal.is_some() { 4 } else { 1 };
     }

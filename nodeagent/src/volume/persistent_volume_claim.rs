@@ -8,7 +8,10 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Persis
 use kube::Api;
 
 use super::{Error, Mounted, Request, give_to_group, host_path};
-use crate::{agent::objects, pod::names::{name, namespace, uid}};
+use crate::{
+    agent::objects,
+    pod::names::{name, namespace, uid},
+};
 
 pub async fn set_up(request: &Request<'_>, source: Option<&PersistentVolumeClaimVolumeSource>) -> Result<Mounted, Error> {
     let Some(source) = source else { return Err(Error::Unsupported("persistentVolumeClaim")) };
@@ -22,7 +25,12 @@ pub async fn of_pod(request: &Request<'_>) -> Result<Mounted, Error> {
     let claim = claim(request, &claim_name).await?;
     let owned = claim.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid(request.pod));
     if !owned {
-        return Err(Error::Refused(format!("PVC {}/{claim_name} was not created for pod {}/{} (pod is not owner)", namespace(request.pod), namespace(request.pod), name(request.pod))));
+        return Err(Error::Refused(format!(
+            "PVC {}/{claim_name} was not created for pod {}/{} (pod is not owner)",
+            namespace(request.pod),
+            namespace(request.pod),
+            name(request.pod)
+        )));
     }
     bound(request, claim, false).await
 }

@@ -75,9 +75,10 @@ async fn ask(request: &Request<'_>, audience: String, seconds: i64) -> Result<Ca
         ..Default::default()
     };
     let api: Api<ServiceAccount> = Api::namespaced(request.node.client.clone(), namespace(pod));
-    let answer = api.create_token_request(account, &PostParams::default(), &body).await.map_err(|error| {
-        Error::Refused(format!("failed to fetch token: {}", objects::Error::from(error)))
-    })?;
+    let answer = api
+        .create_token_request(account, &PostParams::default(), &body)
+        .await
+        .map_err(|error| Error::Refused(format!("failed to fetch token: {}", objects::Error::from(error))))?;
     let status = answer.status.ok_or_else(|| Error::Refused("failed to fetch token: the answer has no status".to_owned()))?;
     let (Some(token), Some(expires)) = (status.token, status.expiration_timestamp) else {
         return Err(Error::Refused("failed to fetch token: the answer has no token".to_owned()));

@@ -78,13 +78,19 @@ impl Store {
     /// A pod bound to `node`.
     pub fn create_pod(&self, node: &str, name: &str, mut spec: Value) -> Value {
         spec["nodeName"] = node.into();
-        for (field, default) in [("restartPolicy", json!("Always")), ("enableServiceLinks", json!(false)), ("terminationGracePeriodSeconds", json!(5)), ("dnsPolicy", json!("Default"))] {
+        for (field, default) in [
+            ("restartPolicy", json!("Always")),
+            ("enableServiceLinks", json!(false)),
+            ("terminationGracePeriodSeconds", json!(5)),
+            ("dnsPolicy", json!("Default")),
+        ] {
             if spec[field].is_null() {
                 spec[field] = default;
             }
         }
         let status = json!({"phase": "Pending", "qosClass": "BestEffort", "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z"}]});
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "generation": 1}, "spec": spec, "status": status});
+        let pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "generation": 1}, "spec": spec, "status": status});
         self.put(&pod_path(name), pod)
     }
 
@@ -103,7 +109,10 @@ impl Store {
 
     /// `reason: message` of all events.
     pub fn events(&self) -> Vec<String> {
-        self.list("/api/v1/namespaces/default/events/").iter().map(|event| format!("{}: {}", event["reason"].as_str().unwrap(), event["message"].as_str().unwrap())).collect()
+        self.list("/api/v1/namespaces/default/events/")
+            .iter()
+            .map(|event| format!("{}: {}", event["reason"].as_str().unwrap(), event["message"].as_str().unwrap()))
+            .collect()
     }
 }
 
@@ -112,7 +121,8 @@ pub fn pod_path(name: &str) -> String {
 }
 
 fn failure(code: StatusCode, reason: &str, message: String) -> Response {
-    (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code.as_u16()}).to_string()).into_response()
+    (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code.as_u16()}).to_string())
+        .into_response()
 }
 
 fn ok(object: &Value) -> Response {
@@ -146,6 +156,12 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
             Some(object) => ok(&object),
             None => failure(StatusCode::NOT_FOUND, "NotFound", format!("{kind} {name:?} not found")),
         },
+        (Method::POST, ["subjectaccessreviews"]) => {
+            let mut review = value();
+            review["status"] = json!({"allowed": review["spec"]["user"] == "admin"});
+            let number = store.revision.load(Ordering::SeqCst);
+            ok(&store.put(&format!("{path}/{number}"), review))
+        }
         (Method::POST, [_]) => {
             let object = value();
             let place = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
@@ -156,7 +172,9 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
         }
         (Method::POST, ["serviceaccounts", _, "token"]) => {
             let expires = Timestamp::now().checked_add(Duration::from_secs(3600)).unwrap();
-            ok(&json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": []}, "status": {"token": "the-token", "expirationTimestamp": expires.to_string()}}))
+            ok(
+                &json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": []}, "status": {"token": "the-token", "expirationTimestamp": expires.to_string()}}),
+            )
         }
         (Method::PATCH, [kind, name, ..]) => {
             let place = path.trim_end_matches("/status").to_owned();
@@ -295,12 +313,26 @@ impl FakeRuntime {
 
     /// Ends the running container of that name.
     pub fn finish(&self, name: &str, code: i32) {
-        let id = self.sandboxes.lock().values().flat_map(|sandbox| &sandbox.containers).find(|state| state.name == name && state.phase == ContainerPhase::Running).unwrap().id.clone();
+        let id = self
+            .sandboxes
+            .lock()
+            .values()
+            .flat_map(|sandbox| &sandbox.containers)
+            .find(|state| state.name == name && state.phase == ContainerPhase::Running)
+            .unwrap()
+            .id
+            .clone();
         self.change(&id, |state| end(state, code)).unwrap();
     }
 
     pub fn running(&self) -> Vec<String> {
-        self.sandboxes.lock().values().flat_map(|sandbox| &sandbox.containers).filter(|state| state.phase == ContainerPhase::Running).map(|state| state.id.clone()).collect()
+        self.sandboxes
+            .lock()
+            .values()
+            .flat_map(|sandbox| &sandbox.containers)
+            .filter(|state| state.phase == ContainerPhase::Running)
+            .map(|state| state.id.clone())
+            .collect()
     }
 }
 
@@ -421,7 +453,13 @@ impl Runtime for FakeRuntime {
 pub struct FakeImages;
 
 fn image(reference: &str) -> Image {
-    Image { id: format!("sha256:{reference}"), tags: vec![format!("docker.io/library/{reference}")], digests: vec![format!("docker.io/library/{reference}@sha256:0")], size: 7, user: String::new() }
+    Image {
+        id: format!("sha256:{reference}"),
+        tags: vec![format!("docker.io/library/{reference}")],
+        digests: vec![format!("docker.io/library/{reference}@sha256:0")],
+        size: 7,
+        user: String::new(),
+    }
 }
 
 #[async_trait]

@@ -118,7 +118,10 @@ impl Replay {
                 Some(base) => Some(compare::patched(&objects[base.as_str().unwrap()], step["set"].as_array().map_or(&[][..], Vec::as_slice))),
                 None => step.get("body").filter(|body| !body.is_null()).cloned(),
             };
-            let got = self.answer(&step, body).await;
+            let got = match tokio::time::timeout(Duration::from_secs(15), self.answer(&step, body)).await {
+                Ok(got) => got,
+                Err(_) => Got { status: 0, warnings: Vec::new(), response: Value::from("no answer within 15 s") },
+            };
             if step.get("loose").is_some_and(|loose| loose != false) {
                 continue;
             }
