@@ -102,12 +102,13 @@ impl State {
 
 /// Names made from the instance's, so that they can be made again by whoever clears up.
 #[derive(Clone, Debug)]
-struct Names {
-    hash: String,
+pub(super) struct Names {
+    /// Six hexadecimal digits.
+    pub(super) hash: String,
 }
 
 impl Names {
-    fn new(instance: &str) -> Self {
+    pub(super) fn new(instance: &str) -> Self {
         let hash = Sha256::digest(instance.as_bytes());
         Names { hash: hash.iter().take(3).map(|b| format!("{b:02x}")).collect() }
     }

@@ -71,12 +71,10 @@ pub async fn clear(config: &NodeConfig) -> Result<(), Error> {
         dns::clear(&config.node, &dns_ips).await,
         pods::clear(&config.node, &config.dir).await,
     ];
-    results.into_iter().fold(Ok(()), |first, next| {
-        if let Err(e) = &next {
-            tracing::warn!("clearing the network of node {}: {e}", config.node_name);
-        }
-        first.and(next)
-    })
+    let failures = results.into_iter().filter_map(Result::err);
+    let told = failures.inspect(|e| tracing::warn!("clearing the network of node {}: {e}", config.node_name));
+    // All of them are told of before the first is given.
+    told.collect::<Vec<_>>().into_iter().next().map_or(Ok(()), Err)
 }
 
 fn keep<F: Future<Output = Result<(), Error>> + Send>(

@@ -284,6 +284,8 @@ impl Known {
     }
 }
 
+/// Moved once, from the stream to where it is looked at.
+#[allow(clippy::large_enum_variant)]
 enum Observed {
     Service(Event<Service>),
     Slice(Event<EndpointSlice>),

@@ -83,10 +83,8 @@ impl Forwarder {
     fn resolver(&self) -> Option<Arc<Upstreams>> {
         let changed = std::fs::metadata(&self.resolv_conf).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut current = self.current.lock();
-        if let Some((at, resolver)) = &*current {
-            if *at == changed {
-                return resolver.clone();
-            }
+        if let Some((_, resolver)) = current.as_ref().filter(|(at, _)| *at == changed) {
+            return resolver.clone();
         }
         let resolver = self.build().inspect_err(|e| tracing::warn!("{}: {e}: names outside of the cluster are not found", self.resolv_conf.display()));
         let resolver = resolver.ok().map(Arc::new);

@@ -59,10 +59,9 @@ struct Backends {
 impl Backends {
     /// The endpoints in the order in which to try them: a remembered one first, the others shuffled.
     fn order(&mut self, client: IpAddr, now: Instant) -> Vec<SocketAddr> {
-        if let IpAddr::V4(ip) = client {
-            if !self.sources.is_empty() && !self.sources.iter().any(|s| s.contains(&ip)) {
-                return Vec::new();
-            }
+        let within = |source: &Ipv4Net| matches!(client, IpAddr::V4(ip) if source.contains(&ip));
+        if !self.sources.is_empty() && !self.sources.iter().any(within) {
+            return Vec::new();
         }
         let mut order = self.endpoints.clone();
         order.shuffle(&mut rand::rng());
@@ -104,10 +103,10 @@ impl UserspaceProxy {
                 let mut now = listener.backends.lock();
                 let clients = std::mem::take(&mut now.clients);
                 *now = Backends { clients, ..backends };
-            } else if let Err(e) = self.listen(place, backends).await {
-                if self.refused.insert(place) {
-                    tracing::warn!("cannot proxy {} {}:{}: {e}", place.0.name(), place.1, place.2);
-                }
+            } else if let Err(e) = self.listen(place, backends).await
+                && self.refused.insert(place)
+            {
+                tracing::warn!("cannot proxy {} {}:{}: {e}", place.0.name(), place.1, place.2);
             }
         }
     }

@@ -1,6 +1,10 @@
 //! Nodes and pods reach each other, cables can be pulled, and nothing is left behind.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Instant,
+};
 
 use super::{
     super::{PodNetworks, cluster, link::Links, nft::Nft, ns::Namespace, pods},
@@ -61,22 +65,25 @@ async fn nothing_is_left_behind() {
         return;
     }
     let host = Namespace::current().unwrap();
-    let before = traces(&host).await;
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let config = config(&host, run.clone()).await;
     let instance = config.instance.clone();
+    let _guard = ClearAtEnd { host: host.clone(), run: run.clone(), instance: instance.clone() };
+    let traces = || traces(&host, &instance);
+    let before = traces().await;
+    assert!(before.is_empty(), "{before:?}");
     let made = cluster::ClusterNetwork::ensure(config.clone()).await.unwrap();
     let node = made.add_node("n").await.unwrap();
     made.set_pod_cidrs("n", vec!["10.244.0.0/24".parse().unwrap()]).await.unwrap();
     let pod_config = pods::PodNetworkConfig { node: node.ns.clone(), dir: run.join("n"), pod_cidr: "10.244.0.0/24".parse().unwrap(), mtu: None };
     let pods = pods::BridgeNetworks::start(pod_config).await.unwrap();
     pods.setup("p").await.unwrap();
-    assert_ne!(traces(&host).await, before);
+    assert_ne!(traces().await, before);
     // As after a kill: the objects are forgotten, not closed.
     std::mem::forget(made);
     cluster::clear(&host, &run, &instance).await.unwrap();
-    assert_eq!(traces(&host).await, before);
+    assert_eq!(traces().await, before);
     cluster::clear(&host, &run, &instance).await.unwrap();
     // And in good order.
     let made = cluster::ClusterNetwork::ensure(config).await.unwrap();
@@ -84,17 +91,42 @@ async fn nothing_is_left_behind() {
     made.remove_node("n").await.unwrap();
     made.add_node("m").await.unwrap();
     made.remove().await.unwrap();
-    assert_eq!(traces(&host).await, before);
+    assert_eq!(traces().await, before);
 }
 
-/// Interfaces, mounted namespaces and nftables' tables that tests of this file could leave, named by instance and so unlike those of tests beside it.
-async fn traces(host: &Namespace) -> BTreeSet<String> {
+/// Interfaces, routes, mounted namespaces and nftables' tables that bear the instance's mark.
+async fn traces(host: &Namespace, instance: &str) -> BTreeSet<String> {
     let links = Links::open(host).await.unwrap();
-    let mut traces: BTreeSet<_> = links.all().await.unwrap().into_keys().filter(|l| l.starts_with("skiff")).collect();
-    traces.extend(links.own_routes().await.unwrap().iter().map(|r| format!("{r:?}")));
+    let hash = cluster::Names::new(instance).hash;
+    let ours: BTreeMap<_, _> = links.all().await.unwrap().into_iter().filter(|(l, _)| l.contains(&hash)).collect();
+    let routes = links.own_routes().await.unwrap();
+    let mut traces: BTreeSet<_> = routes.iter().filter(|r| ours.values().any(|(i, _)| *i == r.link)).map(|r| format!("{r:?}")).collect();
+    traces.extend(ours.into_keys());
+    traces.extend(cluster::namespaces_below(std::path::Path::new(instance)).unwrap().iter().map(|p| p.display().to_string()));
     if let Ok(nft) = Nft::find(host).await {
         let listed = nft.list(host, &["tables"]).await.unwrap();
-        traces.extend(listed["nftables"].as_array().unwrap().iter().filter_map(|t| t["table"]["name"].as_str()).map(str::to_owned));
+        traces
+            .extend(listed["nftables"].as_array().unwrap().iter().filter_map(|t| t["table"]["name"].as_str()).filter(|t| t.contains(&hash)).map(str::to_owned));
     }
     traces
+}
+
+/// Clears up even when the test panics: the only one that works on the machine itself.
+struct ClearAtEnd {
+    host: Namespace,
+    run: std::path::PathBuf,
+    instance: String,
+}
+
+impl Drop for ClearAtEnd {
+    fn drop(&mut self) {
+        let (host, run, instance) = (self.host.clone(), self.run.clone(), self.instance.clone());
+        let cleared = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(cluster::clear(&host, &run, &instance)).map_err(std::io::Error::other)
+        });
+        if !matches!(cleared.join(), Ok(Ok(()))) {
+            eprintln!("something of {} may be left behind", self.instance);
+        }
+    }
 }

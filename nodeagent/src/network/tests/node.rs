@@ -42,7 +42,7 @@ fn api_server(lists: Value, events: tokio::sync::broadcast::Sender<Value>) -> ku
 
 fn slice(ip: &str, version: &str) -> Value {
     json!({"metadata": {"namespace": "ns", "name": "web-1", "resourceVersion": version, "labels": {"kubernetes.io/service-name": "web"}},
-        "addressType": "IPv4", "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": [{"addresses": [ip]}]})
+        "addressType": "IPv4", "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": [{"addresses": [ip], "nodeName": "n"}]})
 }
 
 fn node_config(lab_dir: &std::path::Path, name: &str, ns: Namespace, host: Namespace, pod_cidr: &str) -> NodeConfig {

@@ -285,3 +285,30 @@ async fn user_space_serves_too() {
     c.endpoints("web", "TCP", &[]);
     eventually("refused without endpoints", || async { ask(&client.ns, web).await.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) }).await;
 }
+
+/// The cost of one change beside many services; printed, and held to what a rolling update can bear.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_beside_many_services_is_quick() {
+    if !nftables().await {
+        return;
+    }
+    let c = Cluster::new(1, false).await;
+    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await];
+    let client = c.lab.pod(0, "client").await;
+    for i in 0..500 {
+        let name = format!("s{i}");
+        c.service(&name, json!({"clusterIP": format!("10.96.{}.{}", 1 + i / 250, 1 + i % 250), "ports": [{"port": 80}]}));
+        c.endpoints(&name, "TCP", &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")]);
+    }
+    let last = at([10, 96, 2, 250], 80);
+    eventually("the last service answers", || async { ask(&client.ns, last).await.is_ok() }).await;
+    let mut slowest = Duration::ZERO;
+    for round in 0..10 {
+        c.endpoints("s499", "TCP", &[(&pods[round % 2], 0, "ready")]);
+        let (want, start) = (["a", "b"][round % 2], Instant::now());
+        eventually("the change is in force", || async { ask(&client.ns, last).await.is_ok_and(|(name, _)| name == want) }).await;
+        slowest = slowest.max(start.elapsed());
+    }
+    eprintln!("one change beside 500 services: at most {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
