@@ -1,6 +1,8 @@
 //! Pod: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -26,7 +28,7 @@ pub const KIND: Kind = Kind {
     ],
     schema: "core.v1.Pod",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

@@ -1,6 +1,8 @@
 //! Service: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Proxy("ServiceProxyOptions"), Subresource::Status],
     schema: "core.v1.Service",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { has_status: true, returns_deleted: true, allow_create_on_update: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
