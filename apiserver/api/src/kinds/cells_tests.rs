@@ -65,16 +65,16 @@ fn parts(path: &str) -> Option<(&str, &str, &str, &str)> {
     }
 }
 
-/// Whether a cell is the recorded one, in which ages, addresses and the like were masked.
+/// A recorded line with values in the place of what was masked, but for ages and addresses.
+fn unmasked(line: &str) -> String {
+    let line = line.replace("\"<port>\"", "30080").replace("<port>", "30080");
+    line.replace("<uid>", "u1").replace("<time>", "2026-01-01T00:00:00Z")
+}
+
+/// Whether a cell is the recorded one, in which ages and addresses were masked.
 fn same(actual: &Value, recorded: &Value) -> bool {
-    match recorded.as_str() {
-        Some(text) if ["<age>", "<time>"].contains(&text) => actual.is_string(),
-        Some(text) if ["<ip>", "<port>", "<uid>", " ago)"].iter().any(|mask| text.contains(mask)) => actual.as_str().is_some_and(|actual| {
-            let start = text.find(['<', '(']).unwrap_or_default();
-            actual.starts_with(&text[..start])
-        }),
-        _ => actual == recorded,
-    }
+    let fits = |mask: &str, test: fn(&str) -> bool| recorded == mask && actual.as_str().is_some_and(test);
+    actual == recorded || fits("<age>", |age| age.starts_with(|c: char| c.is_ascii_digit())) || fits("<ip>", |ip| ip.parse::<std::net::IpAddr>().is_ok())
 }
 
 #[test]
@@ -85,14 +85,18 @@ fn columns_are_as_recorded() {
     };
     let recording = std::fs::read_to_string(format!("{folder}/recorded/table.jsonl")).unwrap();
     let mut objects: HashMap<String, Value> = HashMap::new();
+    let now = "2026-11-23T12:00:00Z".parse().unwrap();
     let mut wrong = Vec::new();
     let (mut rows, mut definitions) = (0, 0);
     for line in recording.lines() {
-        let exchange: Value = serde_json::from_str(line).unwrap();
+        let exchange: Value = serde_json::from_str(&unmasked(line)).unwrap();
         let (id, answer) = (text(&exchange["id"]), &exchange["response"]);
         let Some((group, version, plural, path)) = parts(text(&exchange["path"])) else { continue };
         let Some(row) = find(group, version, plural) else { continue };
         if answer["kind"] != "Table" {
+            if text(&answer["spec"]["type"]) == "NodePort" {
+                continue; // its port was masked in the tables only
+            }
             let at = if exchange["method"] == "POST" { format!("{path}/{}", name(answer)) } else { path.trim_end_matches("/status").to_string() };
             objects.insert(at, answer.clone());
             continue;
@@ -108,7 +112,7 @@ fn columns_are_as_recorded() {
         for recorded in list(&answer["rows"]) {
             let full = (recorded["object"]["kind"] == row.kind).then_some(&recorded["object"]);
             let Some(object) = full.or_else(|| objects.get(path)) else { continue };
-            let cells = (row.columns.cells)(object, Timestamp::now());
+            let cells = (row.columns.cells)(object, now);
             let expected = list(&recorded["cells"]);
             rows += 1;
             if cells.len() != expected.len() || !cells.iter().zip(expected).all(|(actual, recorded)| same(actual, recorded)) {
