@@ -1,6 +1,8 @@
 //! APIService: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "apiregistration.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Status],
     schema: "apiregistration.v1.APIService",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

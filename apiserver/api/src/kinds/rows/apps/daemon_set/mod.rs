@@ -1,6 +1,8 @@
 //! DaemonSet: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "apps",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Status],
     schema: "apps.v1.DaemonSet",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { defaults: crate::kinds::rows::apps::defaults::daemon_set, has_generation: true, has_status: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

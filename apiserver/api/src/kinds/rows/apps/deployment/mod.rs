@@ -1,6 +1,8 @@
 //! Deployment: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs, subresource::SCALE};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs, subresource::SCALE};
 
 pub const KIND: Kind = Kind {
     group: "apps",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
     schema: "apps.v1.Deployment",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { defaults: crate::kinds::rows::apps::defaults::deployment, has_generation: true, has_status: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

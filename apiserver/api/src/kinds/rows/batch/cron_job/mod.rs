@@ -1,6 +1,8 @@
 //! CronJob: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "batch",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Status],
     schema: "batch.v1.CronJob",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { defaults: crate::kinds::rows::apps::defaults::cron_job, has_generation: true, has_status: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

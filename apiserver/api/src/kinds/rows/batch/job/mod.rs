@@ -2,7 +2,9 @@
 
 pub mod strategy;
 
-use crate::kinds::{Columns, Kind, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "batch",
@@ -17,7 +19,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Status],
     schema: "batch.v1.Job",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,

@@ -1,6 +1,8 @@
 //! Lease: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "coordination.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "coordination.v1.Lease",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { allow_unconditional_update: false, allow_create_on_update: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

@@ -1,6 +1,8 @@
 //! ComponentStatus: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "core.v1.ComponentStatus",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"), ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

@@ -1,6 +1,8 @@
 //! Event: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "core.v1.Event",
     selectable: crate::kinds::rows::events::event::SELECTABLE,
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
     stored_as: Some(&crate::kinds::rows::events::event::CORE),
     storage_version: Some("v1/Event"),

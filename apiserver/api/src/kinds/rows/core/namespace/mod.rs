@@ -1,6 +1,8 @@
 //! Namespace: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Finalize, Subresource::Status],
     schema: "core.v1.Namespace",
     selectable: &[crate::kinds::Selectable { path: "status.phase", value: |n| n["status"]["phase"].as_str().unwrap_or("").into() }],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy {
         validate_name: crate::kinds::strategy::label,
         defaults: |object| {

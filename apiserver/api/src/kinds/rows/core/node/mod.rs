@@ -1,6 +1,8 @@
 //! Node: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Proxy("NodeProxyOptions"), Subresource::Status],
     schema: "core.v1.Node",
     selectable: &[crate::kinds::Selectable { path: "spec.unschedulable", value: |n| (n["spec"]["unschedulable"] == true).to_string() }],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy {
         keeps_status_on_create: true,
         defaults: |object| {

@@ -1,6 +1,8 @@
 //! PersistentVolumeClaim: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Status],
     schema: "core.v1.PersistentVolumeClaim",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy {
         defaults: |object| {
             crate::kinds::fill::absent(crate::kinds::fill::spec(object), "volumeMode", "Filesystem");

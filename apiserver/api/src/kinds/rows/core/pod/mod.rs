@@ -3,7 +3,9 @@
 pub mod defaults;
 pub mod strategy;
 
-use crate::kinds::{Columns, Kind, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -29,7 +31,7 @@ pub const KIND: Kind = Kind {
     ],
     schema: "core.v1.Pod",
     selectable: strategy::SELECTABLE,
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,

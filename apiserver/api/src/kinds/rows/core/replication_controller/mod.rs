@@ -1,6 +1,8 @@
 //! ReplicationController: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs, subresource::SCALE};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs, subresource::SCALE};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
     schema: "core.v1.ReplicationController",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy {
         defaults: crate::kinds::rows::apps::defaults::replication_controller,
         has_generation: true,

@@ -2,7 +2,9 @@
 
 pub mod strategy;
 
-use crate::kinds::{Columns, Kind, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -17,7 +19,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Proxy("ServiceProxyOptions"), Subresource::Status],
     schema: "core.v1.Service",
     selectable: strategy::SELECTABLE,
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,

@@ -1,6 +1,8 @@
 //! EndpointSlice: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "discovery.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "discovery.v1.EndpointSlice",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy {
         defaults: |object| {
             for port in object.as_object_mut().into_iter().flat_map(|map| crate::kinds::fill::each(map, "ports")) {

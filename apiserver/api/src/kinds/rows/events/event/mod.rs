@@ -1,6 +1,8 @@
 //! Event: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub mod convert;
 pub use convert::{CORE, SELECTABLE};
@@ -18,7 +20,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "events.v1.Event",
     selectable: SELECTABLE,
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy::DEFAULT,
     stored_as: None,
     storage_version: Some("v1/Event"),

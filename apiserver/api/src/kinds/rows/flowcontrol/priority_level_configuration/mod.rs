@@ -1,6 +1,8 @@
 //! PriorityLevelConfiguration: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "flowcontrol.apiserver.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[Subresource::Status],
     schema: "flowcontrol.v1.PriorityLevelConfiguration",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { has_generation: true, has_status: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

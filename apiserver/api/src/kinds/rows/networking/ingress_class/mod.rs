@@ -1,6 +1,8 @@
 //! IngressClass: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "networking.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "networking.v1.IngressClass",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { has_generation: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

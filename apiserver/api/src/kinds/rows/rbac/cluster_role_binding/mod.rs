@@ -1,6 +1,8 @@
 //! ClusterRoleBinding: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs, strategy};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs, strategy};
 
 pub const KIND: Kind = Kind {
     group: "rbac.authorization.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "rbac.v1.ClusterRoleBinding",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy {
         defaults: |object| {
             crate::kinds::fill::text(crate::machinery::meta::child_mut(object, "roleRef"), "apiGroup", "rbac.authorization.k8s.io");

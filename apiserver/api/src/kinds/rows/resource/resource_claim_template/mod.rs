@@ -1,6 +1,8 @@
 //! ResourceClaimTemplate: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "resource.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "resource.v1.ResourceClaimTemplate",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { returns_deleted: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

@@ -1,6 +1,8 @@
 //! CSINode: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod columns;
+
+use crate::kinds::{Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "storage.k8s.io",
@@ -15,7 +17,7 @@ pub const KIND: Kind = Kind {
     subresources: &[],
     schema: "storage.v1.CSINode",
     selectable: &[],
-    columns: Columns::NAME_AND_AGE,
+    columns: columns::COLUMNS,
     strategy: Strategy { allow_unconditional_update: false, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,

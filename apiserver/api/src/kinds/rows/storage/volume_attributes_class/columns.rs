@@ -1,0 +1,19 @@
+//! VolumeAttributesClass: its columns and how a row is filled.
+//!
+//! Invariant: one cell a column. Follows `pkg/printers/internalversion/printers.go`.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::kinds::{
+    Cell, Columns,
+    cells::{age, column, name, row, text},
+    table::{AGE, NAME},
+};
+
+pub const COLUMNS: Columns =
+    Columns { columns: &[NAME, column("DriverName", "string", "Name of the CSI driver This field is immutable."), AGE], cells, conditions: |_| Vec::new() };
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
+    row![name(object), text(&object["driverName"]), age(object, now)]
+}
