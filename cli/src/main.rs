@@ -2,21 +2,26 @@
 //! Invariant: helpers that other parts of the program start by re-running it are found before any thread or runtime exists.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/cmd.go`.
 
+
 mod client;
 mod cmd;
 mod command;
 mod context;
 mod describe;
 mod discovery;
+mod edit;
 mod error;
 mod flags;
 mod generate;
 mod jsonpath;
 mod kubeconfig;
 mod kustomize;
+mod openapi;
+mod podspec;
 mod print;
 mod remote;
 mod resource;
+mod typed;
 mod yaml;
 
 use command::Run;
@@ -78,7 +83,7 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
         };
     }
     if found.command.name == "create" && found.unknown.is_some() && found.rest.first() == found.unknown.as_ref() {
-        let _ = 1;
+        cmd::plugin::hand_over(program, &args)?;
     }
     let flags = command::read(&found, GLOBAL)?;
     if flags.bool("help") {
@@ -114,7 +119,7 @@ fn at_root(root: &'static command::Command, found: &command::Found, program: &st
             print::put(&command::help(root, &about))
         }
         Some(word) => {
-
+            cmd::plugin::hand_over(program, args)?;
             Err(command::unknown(root, program, word))
         }
         None => {
