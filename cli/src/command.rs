@@ -132,7 +132,11 @@ pub fn unknown(root: &Command, program: &str, word: &str) -> Error {
         .subcommands
         .iter()
         .filter(|c| !c.hidden)
-        .filter(|c| distance(&lower, &c.name.to_lowercase()) <= 2 || c.name.to_lowercase().starts_with(&lower) || c.suggest_for.iter().any(|s| s.eq_ignore_ascii_case(word)))
+        .filter(|c| {
+            distance(&lower, &c.name.to_lowercase()) <= 2
+                || c.name.to_lowercase().starts_with(&lower)
+                || c.suggest_for.iter().any(|s| s.eq_ignore_ascii_case(word))
+        })
         .map(|c| c.name)
         .collect();
     let mut text = format!("unknown command {} for {}", quote(word), quote(program));

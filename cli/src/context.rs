@@ -29,7 +29,12 @@ pub const GLOBAL: &[Flag] = &[
     Flag::str("context", '\0', "", "Which context of the kubeconfig to use"),
     Flag::str("server", 's', "", "Address and port of the API server"),
     Flag::str("tls-server-name", '\0', "", "The name that the server's certificate must bear, if it is not the address's"),
-    Flag::bool("insecure-skip-tls-verify", '\0', false, "Do not check the server's certificate. Nothing then protects the connection from being read or changed"),
+    Flag::bool(
+        "insecure-skip-tls-verify",
+        '\0',
+        false,
+        "Do not check the server's certificate. Nothing then protects the connection from being read or changed",
+    ),
     Flag::str("certificate-authority", '\0', "", "A file with the certificate authority that the server's certificate must come from"),
     Flag::str("request-timeout", '\0', "0", "How long a single request may take (1s, 2m, 3h); 0 means for ever"),
     Flag::bool("disable-compression", '\0', false, "Ask the server for uncompressed answers"),
@@ -146,7 +151,12 @@ impl Ctx {
             Err(_) => crate::flags::parse_duration(text)
                 .map_err(|_| Error::msg("invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)"))?,
         };
-        Ok(crate::client::Options { timeout: (timeout > 0.0).then(|| crate::flags::seconds(timeout)), verbosity: self.flags().int("v"), program: self.program().to_string(), command: self.path().to_string() })
+        Ok(crate::client::Options {
+            timeout: (timeout > 0.0).then(|| crate::flags::seconds(timeout)),
+            verbosity: self.flags().int("v"),
+            program: self.program().to_string(),
+            command: self.path().to_string(),
+        })
     }
 
     pub fn discovery(&self) -> Result<&Rc<Discovery>> {

@@ -81,7 +81,9 @@ impl Served {
 
     /// The resource that a word of `group` (any, if none is given) names, in its preferred version.
     fn named(&self, word: &str, group: Option<&str>, version: Option<&str>) -> Option<&Resource> {
-        let fits = |r: &&Resource| group.is_none_or(|g| r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}.")))) && version.is_none_or(|v| r.version == v);
+        let fits = |r: &&Resource| {
+            group.is_none_or(|g| r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}.")))) && version.is_none_or(|v| r.version == v)
+        };
         let exact = self.resources.iter().filter(fits).find(|r| r.plural == word || r.singular == word);
         let first = exact.or_else(|| self.resources.iter().filter(fits).find(|r| r.is_called(word)))?;
         if version.is_some() {
@@ -192,7 +194,9 @@ impl Discovery {
     pub async fn lookup(&self, word: &str) -> Result<Resource> {
         self.find(|s| s.lookup(word).cloned()).await?.ok_or_else(|| match word.split_once('.') {
             Some((name, rest)) => match rest.split_once('.') {
-                Some((version, group)) if version.starts_with('v') && version[1..].starts_with(|c: char| c.is_ascii_digit()) => Error::NoResource { resource: name.into(), group: group.into(), version: version.into() },
+                Some((version, group)) if version.starts_with('v') && version[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+                    Error::NoResource { resource: name.into(), group: group.into(), version: version.into() }
+                }
                 _ => Error::NoResource { resource: name.into(), group: rest.into(), version: String::new() },
             },
             None => Error::NoResource { resource: word.into(), group: String::new(), version: String::new() },
@@ -241,7 +245,11 @@ impl Discovery {
         let mut lists = Vec::new();
         for (group, versions) in groups_of(answer) {
             for version in &versions {
-                let (path, gv) = if group.is_empty() { (format!("/api/{version}"), version.clone()) } else { (format!("/apis/{group}/{version}"), format!("{group}/{version}")) };
+                let (path, gv) = if group.is_empty() {
+                    (format!("/api/{version}"), version.clone())
+                } else {
+                    (format!("/apis/{group}/{version}"), format!("{group}/{version}"))
+                };
                 match self.client.json(&Call::get(path)).await {
                     Ok(list) => lists.push(list),
                     Err(e) => served.failed.push((gv, e.to_string())),
@@ -405,7 +413,10 @@ pub mod tests {
             {"name": "pods/log", "singularName": "", "kind": "Pod", "namespaced": true, "verbs": ["get"]},
             {"name": "events", "singularName": "event", "kind": "Event", "namespaced": true, "verbs": ["list"], "shortNames": ["ev"]}]});
         let apps = json!({"groupVersion": "apps/v1", "resources": [{"name": "deployments", "singularName": "deployment", "kind": "Deployment", "namespaced": true, "verbs": ["list"], "shortNames": ["deploy"], "categories": ["all"]}]});
-        let (old, new) = (json!({"groupVersion": "autoscaling/v1", "resources": [{"name": "horizontalpodautoscalers", "kind": "HorizontalPodAutoscaler", "namespaced": true, "verbs": [], "shortNames": ["hpa"]}]}), json!({"groupVersion": "autoscaling/v2", "resources": [{"name": "horizontalpodautoscalers", "kind": "HorizontalPodAutoscaler", "namespaced": true, "verbs": [], "shortNames": ["hpa"]}]}));
+        let (old, new) = (
+            json!({"groupVersion": "autoscaling/v1", "resources": [{"name": "horizontalpodautoscalers", "kind": "HorizontalPodAutoscaler", "namespaced": true, "verbs": [], "shortNames": ["hpa"]}]}),
+            json!({"groupVersion": "autoscaling/v2", "resources": [{"name": "horizontalpodautoscalers", "kind": "HorizontalPodAutoscaler", "namespaced": true, "verbs": [], "shortNames": ["hpa"]}]}),
+        );
         Served {
             groups: vec![("".into(), vec!["v1".into()]), ("apps".into(), vec!["v1".into()]), ("autoscaling".into(), vec!["v2".into(), "v1".into()])],
             resources: [core, apps, old, new].iter().flat_map(resources_of).collect(),

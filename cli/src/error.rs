@@ -245,16 +245,23 @@ mod tests {
             (status(json!({"message": "boom"})), "Error from server: boom"),
             (status(json!({"reason": "Unauthorized", "message": "Unauthorized"})), "error: You must be logged in to the server (Unauthorized)"),
             (
-                status(json!({"reason": "Invalid", "message": "m", "details": {"kind": "Pod", "name": "web", "causes": [{"field": "a.b", "message": "Required value"}]}})),
+                status(
+                    json!({"reason": "Invalid", "message": "m", "details": {"kind": "Pod", "name": "web", "causes": [{"field": "a.b", "message": "Required value"}]}}),
+                ),
                 "The Pod \"web\" is invalid: a.b: Required value",
             ),
             (
-                status(json!({"reason": "Invalid", "details": {"kind": "Pod", "name": "w", "causes": [{"field": "a", "message": "x"}, {"field": "b", "message": "y"}, {"field": "a", "message": "x"}]}})),
+                status(
+                    json!({"reason": "Invalid", "details": {"kind": "Pod", "name": "w", "causes": [{"field": "a", "message": "x"}, {"field": "b", "message": "y"}, {"field": "a", "message": "x"}]}}),
+                ),
                 "The Pod \"w\" is invalid: \n* a: x\n* b: y\n",
             ),
             (Error::msg("bad"), "error: bad"),
             (Error::msg("error: bad"), "error: bad"),
-            (Error::NoResource { resource: "x".into(), group: "g".into(), version: String::new() }, "error: the server doesn't have a resource type \"x\" in group \"g\""),
+            (
+                Error::NoResource { resource: "x".into(), group: "g".into(), version: String::new() },
+                "error: the server doesn't have a resource type \"x\" in group \"g\"",
+            ),
             (
                 Error::Connection { verb: "Get".into(), url: "https://h:1/api".into(), cause: "dial tcp h:1: connect: connection refused".into() },
                 "The connection to the server h:1 was refused - did you specify the right host or port?",

@@ -20,7 +20,15 @@ pub const CREATE_MANAGER: &[Flag] = &[Flag::str("field-manager", '\0', "kubectl-
 
 /// A kind that objects are made of, known without asking a server.
 pub fn kind(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Resource {
-    Resource { group: group.into(), version: version.into(), plural: plural.into(), singular: kind.to_lowercase(), kind: kind.into(), namespaced, ..Resource::default() }
+    Resource {
+        group: group.into(),
+        version: version.into(),
+        plural: plural.into(),
+        singular: kind.to_lowercase(),
+        kind: kind.into(),
+        namespaced,
+        ..Resource::default()
+    }
 }
 
 /// An object of that kind with a name, in its namespace if the command line named one.
@@ -108,7 +116,8 @@ pub fn int_or_string(text: &str) -> Value {
 pub fn labels(text: &str) -> Result<serde_json::Map<String, Value>> {
     let mut out = serde_json::Map::new();
     for part in text.split(',').filter(|p| !p.is_empty()) {
-        let (k, v) = part.split_once('=').filter(|(k, v)| !k.is_empty() && !v.contains('=')).ok_or_else(|| Error::msg(format!("unexpected label spec: {part}")))?;
+        let (k, v) =
+            part.split_once('=').filter(|(k, v)| !k.is_empty() && !v.contains('=')).ok_or_else(|| Error::msg(format!("unexpected label spec: {part}")))?;
         out.insert(k.into(), json!(v));
     }
     Ok(out)

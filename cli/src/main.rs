@@ -2,7 +2,6 @@
 //! Invariant: helpers that other parts of the program start by re-running it are found before any thread or runtime exists.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/cmd.go`.
 
-
 mod client;
 mod cmd;
 mod command;

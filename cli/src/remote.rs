@@ -5,9 +5,6 @@
 pub mod session;
 pub mod terminal;
 
-
-
-
 use crate::error::{Error, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;

@@ -138,7 +138,9 @@ fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<
     };
     let mut config = match certificate {
         Some((cert, key)) => {
-            let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().map_err(|e| Error::msg(format!("tls: failed to find any PEM data in certificate input: {e}")))?;
+            let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
+                .collect::<Result<_, _>>()
+                .map_err(|e| Error::msg(format!("tls: failed to find any PEM data in certificate input: {e}")))?;
             let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Error::msg(format!("tls: failed to find any PEM data in key input: {e}")))?;
             builder.with_client_auth_cert(chain, key).map_err(fail)?
         }
@@ -227,7 +229,14 @@ mod tests {
 
     #[test]
     fn addresses_are_split() {
-        for (text, want) in [("a:1", Some(("a".to_string(), Some(1)))), ("[::1]:2", Some(("::1".into(), Some(2)))), ("h", Some(("h".into(), None))), (":3", None), ("", None), ("a:x", None)] {
+        for (text, want) in [
+            ("a:1", Some(("a".to_string(), Some(1)))),
+            ("[::1]:2", Some(("::1".into(), Some(2)))),
+            ("h", Some(("h".into(), None))),
+            (":3", None),
+            ("", None),
+            ("a:x", None),
+        ] {
             assert_eq!(split_host(text), want, "{text}");
         }
     }

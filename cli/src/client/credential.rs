@@ -24,7 +24,8 @@ pub fn headers(c: &Credentials, cluster: &Value, resolved: &Resolved) -> Result<
     let mut made = Made { headers: HeaderMap::new(), certificate: c.certificate.clone() };
     let mut token = c.token.clone();
     if let Some(path) = &c.token_file {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::msg(format!("failed to read token file {}: {}", path.display(), crate::error::go_io(&e))))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|e| Error::msg(format!("failed to read token file {}: {}", path.display(), crate::error::go_io(&e))))?;
         token = Some(text.trim().to_string());
     }
     if let Some(exec) = &c.exec {

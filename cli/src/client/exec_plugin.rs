@@ -28,7 +28,9 @@ pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
     }
     let interactive = match text("interactiveMode") {
         "Never" => false,
-        "Always" if !std::io::stdin().is_terminal() => return Err(fail("exec plugin cannot support interactive mode: standard input is not a terminal".into())),
+        "Always" if !std::io::stdin().is_terminal() => {
+            return Err(fail("exec plugin cannot support interactive mode: standard input is not a terminal".into()));
+        }
         _ => std::io::stdin().is_terminal(),
     };
     let mut info = json!({"kind": "ExecCredential", "apiVersion": version, "spec": {"interactive": interactive}});
@@ -53,7 +55,10 @@ pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
     }
     let answer: Value = serde_json::from_slice(&output.stdout).map_err(|e| fail(format!("decoding stdout: {e}")))?;
     if answer["apiVersion"] != version {
-        return Err(fail(format!("exec plugin is configured to use API version {version}, plugin returned version {}", answer["apiVersion"].as_str().unwrap_or(""))));
+        return Err(fail(format!(
+            "exec plugin is configured to use API version {version}, plugin returned version {}",
+            answer["apiVersion"].as_str().unwrap_or("")
+        )));
     }
     let status = |f: &str| answer["status"][f].as_str().filter(|s| !s.is_empty()).map(String::from);
     let certificate = match (status("clientCertificateData"), status("clientKeyData")) {
@@ -80,6 +85,11 @@ mod tests {
         assert!(run(&exec("exit 3"), &json!({}), "").unwrap_err().to_string().contains("failed with exit code 3"));
         let empty = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","status":{}}'"#;
         assert!(run(&exec(empty), &json!({}), "").unwrap_err().to_string().contains("didn't return a token"));
-        assert!(run(&json!({"command": "nosuch-plugin", "apiVersion": "client.authentication.k8s.io/v1"}), &json!({}), "").unwrap_err().to_string().contains("not found"));
+        assert!(
+            run(&json!({"command": "nosuch-plugin", "apiVersion": "client.authentication.k8s.io/v1"}), &json!({}), "")
+                .unwrap_err()
+                .to_string()
+                .contains("not found")
+        );
     }
 }

@@ -230,7 +230,15 @@ impl Client {
     fn log(&self, call: &Call, status: u16, started: Instant) {
         if self.0.options.verbosity >= 6 {
             let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
-            klog("round_trippers.go:632", &format!("\"Response\" verb=\"{}\" url=\"{}\" status=\"{status} {reason}\" milliseconds={}", call.method, self.0.target.url(&call.path), started.elapsed().as_millis()));
+            klog(
+                "round_trippers.go:632",
+                &format!(
+                    "\"Response\" verb=\"{}\" url=\"{}\" status=\"{status} {reason}\" milliseconds={}",
+                    call.method,
+                    self.0.target.url(&call.path),
+                    started.elapsed().as_millis()
+                ),
+            );
         }
     }
 
@@ -294,12 +302,18 @@ fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
         409 => ("Conflict", "the server reported a conflict".to_string()),
         410 => ("Expired", "the provided resource version has expired".to_string()),
         413 => ("RequestEntityTooLarge", plain(body).unwrap_or_else(|| "limit exceeded".into())),
-        415 => ("UnsupportedMediaType", plain(body).unwrap_or_else(|| "the body of the request was in an unknown format - accepted media types include: application/json".into())),
+        415 => (
+            "UnsupportedMediaType",
+            plain(body).unwrap_or_else(|| "the body of the request was in an unknown format - accepted media types include: application/json".into()),
+        ),
         422 => ("Invalid", "the server rejected our request due to an error in our request".to_string()),
         429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later".to_string()),
         503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_string()),
         504 => ("Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request".to_string()),
-        500.. => ("InternalError", format!("an error on the server ({}) has prevented the request from succeeding", json!(plain(body).unwrap_or_else(|| "unknown".into())))),
+        500.. => (
+            "InternalError",
+            format!("an error on the server ({}) has prevented the request from succeeding", json!(plain(body).unwrap_or_else(|| "unknown".into()))),
+        ),
         _ => ("", format!("the server responded with the status code {code} but did not return more information")),
     };
     let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code});

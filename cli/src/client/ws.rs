@@ -22,10 +22,18 @@ impl Client {
         let fail = |cause: String| Error::Connection { verb: "Get".into(), url: target.url(path), cause };
         let io = target.connect().await.map_err(fail)?;
         let scheme = if target.scheme == "https" { "wss" } else { "ws" };
-        let mut request = Request::builder().uri(format!("{scheme}://{}{}{path}", target.authority, target.prefix)).body(()).map_err(|e| Error::msg(e.to_string()))?;
+        let mut request =
+            Request::builder().uri(format!("{scheme}://{}{}{path}", target.authority, target.prefix)).body(()).map_err(|e| Error::msg(e.to_string()))?;
         let headers = request.headers_mut();
         headers.extend(self.0.headers.clone());
-        for (name, value) in [("host", target.authority.as_str()), ("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13"), ("sec-websocket-key", &generate_key()), ("sec-websocket-protocol", protocols)] {
+        for (name, value) in [
+            ("host", target.authority.as_str()),
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", &generate_key()),
+            ("sec-websocket-protocol", protocols),
+        ] {
             headers.insert(http::HeaderName::from_bytes(name.as_bytes()).map_err(|e| Error::msg(e.to_string()))?, super::header(value)?);
         }
         match tokio_tungstenite::client_async(request, io).await {

@@ -26,7 +26,15 @@ pub static COMMAND: Command = Command {
       kubectl annotate --overwrite pods foo description='my frontend running nginx'
       # Remove one
       kubectl annotate pods foo description-",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, FIELD_SELECTOR, DRY_RUN, FLAGS, &[Flag::str("field-manager", '\0', "kubectl-annotate", "Who is said to manage the fields that are written")]],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        FIELD_SELECTOR,
+        DRY_RUN,
+        FLAGS,
+        &[Flag::str("field-manager", '\0', "kubectl-annotate", "Who is said to manage the fields that are written")],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
@@ -43,7 +51,11 @@ fn parse(pairs: &[String]) -> Result<Changes> {
         }
     }
     let both: Vec<&str> = c.remove.iter().filter(|r| c.set.iter().any(|(k, _)| k == *r)).map(String::as_str).collect();
-    if both.is_empty() { Ok(c) } else { Err(Error::msg(format!("can not both modify and remove the following annotation(s) in the same command: {}", both.join(", ")))) }
+    if both.is_empty() {
+        Ok(c)
+    } else {
+        Err(Error::msg(format!("can not both modify and remove the following annotation(s) in the same command: {}", both.join(", "))))
+    }
 }
 
 async fn run(ctx: Ctx) -> Result<()> {
@@ -74,7 +86,8 @@ async fn one(ctx: &Ctx, info: &mut Info, changes: &Changes, local: bool, single:
             return Err(Error::msg(format!("--overwrite is false but found the following declared annotation(s): {}", clash.join("; "))));
         }
     }
-    let all: Vec<(String, Option<String>)> = changes.set.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).chain(changes.remove.iter().map(|k| (k.clone(), None))).collect();
+    let all: Vec<(String, Option<String>)> =
+        changes.set.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).chain(changes.remove.iter().map(|k| (k.clone(), None))).collect();
     for (k, v) in &all {
         modify::set_entry(&mut info.object, "annotations", k, v.as_deref());
     }

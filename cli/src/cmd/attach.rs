@@ -30,7 +30,12 @@ async fn run(ctx: Ctx) -> Result<()> {
     let word = match ctx.args() {
         [] => return Err(Error::usage(ctx.path(), "at least 1 argument is required for attach")),
         [word] => word,
-        more => return Err(Error::usage(ctx.path(), format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 1 argument) saw {}: [{}]", more.len(), more.join(" ")))),
+        more => {
+            return Err(Error::usage(
+                ctx.path(),
+                format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 1 argument) saw {}: [{}]", more.len(), more.join(" ")),
+            ));
+        }
     };
     let pod = pods::find(&ctx, word, f.duration("pod-running-timeout")).await?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
@@ -38,7 +43,10 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::msg(format!("cannot attach a container in a completed pod; current phase is {}", pod["status"]["phase"].as_str().unwrap_or(""))));
     }
     let container = pods::container(&pod, f.str("container"), f.bool("quiet"))?;
-    let has_tty = ["containers", "initContainers", "ephemeralContainers"].iter().flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten()).any(|c| c["name"] == container.as_str() && c["tty"] == true);
+    let has_tty = ["containers", "initContainers", "ephemeralContainers"]
+        .iter()
+        .flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten())
+        .any(|c| c["name"] == container.as_str() && c["tty"] == true);
     let wanted = f.bool("tty");
     if wanted && !has_tty && !f.bool("quiet") {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");

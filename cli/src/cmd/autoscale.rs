@@ -73,7 +73,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::msg("--cpu-percent and --cpu are mutually exclusive"));
     }
     if f.changed("cpu-percent") {
-        eprintln!("Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU).");
+        eprintln!(
+            "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU)."
+        );
     }
     let found = Builder::new(&ctx)?.find().await?;
     let mut printer = Printer::new(f, format!("autoscaled{}", ctx.dry_run()?.suffix()))?;
@@ -104,7 +106,8 @@ fn autoscaler(ctx: &Ctx, info: &crate::resource::Info) -> Result<(crate::discove
     let kind = generate::kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true);
     let name = if f.str("name").is_empty() { info.name.clone() } else { f.str("name").to_string() };
     let mut object = generate::object(ctx, &kind, &name)?;
-    object["spec"] = json!({"maxReplicas": f.int("max"), "scaleTargetRef": {"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "name": info.name}});
+    object["spec"] =
+        json!({"maxReplicas": f.int("max"), "scaleTargetRef": {"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "name": info.name}});
     if f.int("min") > 0 {
         object["spec"]["minReplicas"] = json!(f.int("min"));
     }

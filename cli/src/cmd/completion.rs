@@ -68,7 +68,11 @@ fn fish(program: &str, table: &[(String, Vec<String>)]) -> String {
     let mut out = format!("complete -c {program} -f\n");
     for (path, words) in table {
         let chain: Vec<&str> = path.split(' ').skip(1).collect();
-        let condition = if chain.is_empty() { "__fish_use_subcommand".to_string() } else { chain.iter().map(|w| format!("__fish_seen_subcommand_from {w}")).collect::<Vec<_>>().join("; and ") };
+        let condition = if chain.is_empty() {
+            "__fish_use_subcommand".to_string()
+        } else {
+            chain.iter().map(|w| format!("__fish_seen_subcommand_from {w}")).collect::<Vec<_>>().join("; and ")
+        };
         for w in words {
             match w.strip_prefix("--") {
                 Some(flag) => out += &format!("complete -c {program} -n '{condition}' -l {flag}\n"),

@@ -108,7 +108,8 @@ async fn send(ctx: &Ctx, from: &str, to: &Spec) -> Result<()> {
         }
     });
     let (output, _said) = mpsc::unbounded_channel();
-    let flags: &[&str] = if ctx.flags().bool("no-preserve") { &["tar", "--no-same-permissions", "--no-same-owner", "-xmf", "-"] } else { &["tar", "-xmf", "-"] };
+    let flags: &[&str] =
+        if ctx.flags().bool("no-preserve") { &["tar", "--no-same-permissions", "--no-same-owner", "-xmf", "-"] } else { &["tar", "-xmf", "-"] };
     let command = [flags, &["-C", if folder.is_empty() { "/" } else { folder }]].concat();
     remote(ctx, to, &command, Ends::Pipes { input: Some(input), output }).await
 }
@@ -157,7 +158,11 @@ fn unpack(archive: &[u8], prefix: &str, target: &Path) -> Result<()> {
         }
         let to = if inside.as_os_str().is_empty() { target.to_path_buf() } else { target.join(inside) };
         if entry.header().entry_type().is_symlink() {
-            eprintln!("warning: skipping symlink: {} -> {} (consider using \"kubectl exec -n \"<namespace>\" \"<pod>\" -- tar cf - \"<src>\" | tar xf -\")", path.display(), entry.link_name().ok().flatten().unwrap_or_default().display());
+            eprintln!(
+                "warning: skipping symlink: {} -> {} (consider using \"kubectl exec -n \"<namespace>\" \"<pod>\" -- tar cf - \"<src>\" | tar xf -\")",
+                path.display(),
+                entry.link_name().ok().flatten().unwrap_or_default().display()
+            );
             continue;
         }
         if let Some(dir) = to.parent() {

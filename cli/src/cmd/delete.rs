@@ -113,7 +113,9 @@ fn check(ctx: &Ctx, o: &Options) -> Result<()> {
         return Err(Error::msg("--force and --grace-period greater than 0 cannot be specified together"));
     }
     if o.grace == 0 && f.bool("force") {
-        eprintln!("Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.");
+        eprintln!(
+            "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely."
+        );
     }
     Ok(())
 }
@@ -129,7 +131,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     builder.require_object = false;
     let found = builder.find().await?;
     check(&ctx, &o)?;
-    let ignore = f.bool("ignore-not-found") || (!f.changed("ignore-not-found") && (f.bool("all") || !f.str("selector").is_empty() || !f.str("field-selector").is_empty()));
+    let ignore = f.bool("ignore-not-found")
+        || (!f.changed("ignore-not-found") && (f.bool("all") || !f.str("selector").is_empty() || !f.str("field-selector").is_empty()));
     let mut errors: Vec<Error> = found.errors.into_iter().filter(|e| !(ignore && e.is_not_found())).collect();
     if f.bool("interactive") && o.dry_run == DryRun::None && !confirm(&found.infos)? {
         return print::put("deletion is cancelled\n");

@@ -41,7 +41,10 @@ pub static COMMAND: Command = Command {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
-        return Err(Error::msg(format!("You must specify the type of resource to describe. Use \"{} api-resources\" for a complete list of supported resources.", ctx.program())));
+        return Err(Error::msg(format!(
+            "You must specify the type of resource to describe. Use \"{} api-resources\" for a complete list of supported resources.",
+            ctx.program()
+        )));
     }
     let mut builder = Builder::new(&ctx)?;
     builder.allow_empty_selector = true;

@@ -108,7 +108,8 @@ async fn pods_of(ctx: &Ctx, node: &str) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let field = format!("spec.nodeName={node}");
     let list = ctx.client()?.json(&Call::get(format!("/api/v1/pods{}", query(&[("fieldSelector", &field), ("labelSelector", f.str("pod-selector"))])))).await?;
-    let (mut out, mut warnings, mut refusals): (Vec<Value>, BTreeMap<&str, Vec<String>>, BTreeMap<&str, Vec<String>>) = (vec![], BTreeMap::new(), BTreeMap::new());
+    let (mut out, mut warnings, mut refusals): (Vec<Value>, BTreeMap<&str, Vec<String>>, BTreeMap<&str, Vec<String>>) =
+        (vec![], BTreeMap::new(), BTreeMap::new());
     let skip = f.int("skip-wait-for-delete-timeout");
     for pod in list["items"].as_array().into_iter().flatten() {
         let (ns, name) = id(pod);
@@ -155,7 +156,12 @@ async fn drain(ctx: &Ctx, node: &Info) -> Result<()> {
                 Err(e) if e.reason() == "TooManyRequests" => {
                     eprintln!("error when evicting pods/{} -n {} (will retry after 5s): {e}", quote(&name), quote(&ns));
                     if end.is_some_and(|t| Instant::now() + Duration::from_secs(5) >= t) {
-                        return Err(Error::msg(format!("error when evicting pods/{} -n {}: global timeout reached: {}", quote(&name), quote(&ns), crate::print::age::go_duration(limit as i64))));
+                        return Err(Error::msg(format!(
+                            "error when evicting pods/{} -n {}: global timeout reached: {}",
+                            quote(&name),
+                            quote(&ns),
+                            crate::print::age::go_duration(limit as i64)
+                        )));
                     }
                     tokio::time::sleep(Duration::from_secs(5)).await;
                 }
@@ -202,7 +208,12 @@ async fn wait_gone(ctx: &Ctx, pods: &[Value], end: Option<Instant>, limit: f64, 
                 Err(e) => return Err(e),
             }
             if end.is_some_and(|t| Instant::now() >= t) {
-                return Err(Error::msg(format!("error when waiting for pod {} in namespace {} to terminate: global timeout reached: {}", quote(&name), quote(&ns), crate::print::age::go_duration(limit as i64))));
+                return Err(Error::msg(format!(
+                    "error when waiting for pod {} in namespace {} to terminate: global timeout reached: {}",
+                    quote(&name),
+                    quote(&ns),
+                    crate::print::age::go_duration(limit as i64)
+                )));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }

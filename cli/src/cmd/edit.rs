@@ -105,7 +105,12 @@ async fn one(ctx: &Ctx, info: &Info, visible: &Value) -> Result<bool> {
             }
             Err(e) => {
                 let (told, _) = crate::error::told(&e);
-                eprintln!("error: {} could not be patched: {e}\nYou can run `{} replace -f {}` to try this update again.", info.name_line(), ctx.program(), edited.path.display());
+                eprintln!(
+                    "error: {} could not be patched: {e}\nYou can run `{} replace -f {}` to try this update again.",
+                    info.name_line(),
+                    ctx.program(),
+                    edited.path.display()
+                );
                 note = told.lines().map(|l| format!("# {l}\n")).collect::<String>() + "#\n";
                 text = body;
             }

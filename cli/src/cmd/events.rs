@@ -74,7 +74,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     let namespace = ctx.namespace()?.0;
     let mut field = String::new();
     if !f.str("for").is_empty() {
-        let (word, name) = f.str("for").split_once('/').filter(|(w, n)| !w.is_empty() && !n.is_empty()).ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
+        let (word, name) =
+            f.str("for").split_once('/').filter(|(w, n)| !w.is_empty() && !n.is_empty()).ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
         let r = ctx.discovery()?.lookup(word).await?;
         field = format!("involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}", r.kind, r.api_version());
     }
@@ -91,7 +92,11 @@ async fn run(ctx: Ctx) -> Result<()> {
         return watch(&ctx, &path, &field, &revision, events, all, fits).await;
     }
     if events.is_empty() {
-        if all { eprintln!("No events found.") } else { eprintln!("No events found in {namespace} namespace.") }
+        if all {
+            eprintln!("No events found.")
+        } else {
+            eprintln!("No events found in {namespace} namespace.")
+        }
         return Ok(());
     }
     if !f.str("output").is_empty() {

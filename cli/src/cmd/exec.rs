@@ -43,7 +43,10 @@ async fn run(ctx: Ctx) -> Result<()> {
         return match ctx.args() {
             [] => Err(Error::usage(ctx.path(), "pod, type/name or --filename must be specified")),
             [_] => Err(Error::msg("you must specify at least one command for the container")),
-            _ => Err(Error::msg(format!("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee '{} -h' for help and examples", ctx.path()))),
+            _ => Err(Error::msg(format!(
+                "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee '{} -h' for help and examples",
+                ctx.path()
+            ))),
         };
     };
     let files = f.list("filename");

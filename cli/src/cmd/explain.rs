@@ -37,15 +37,22 @@ pub static COMMAND: Command = Command {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let word = match ctx.args() {
-        [] => return Err(Error::msg(format!("You must specify the type of resource to explain. Use \"{} api-resources\" for a complete list of supported resources.\n", ctx.program()))),
+        [] => {
+            return Err(Error::msg(format!(
+                "You must specify the type of resource to explain. Use \"{} api-resources\" for a complete list of supported resources.\n",
+                ctx.program()
+            )));
+        }
         [w] => w,
         _ => return Err(Error::msg("We accept only this format: explain RESOURCE\n")),
     };
     let (mut resource, path) = find(&ctx, word).await?;
     if !f.str("api-version").is_empty() {
         let (group, version) = split_api_version(f.str("api-version"));
-        let other = ctx.discovery()?.served().await?.resources.iter().find(|r| r.group == group && r.version == version && r.plural == resource.plural).cloned();
-        resource = other.ok_or_else(|| Error::msg(format!("couldn't find resource for {}", quote(&format!("{group}/{version}, Resource={}", resource.plural)))))?;
+        let other =
+            ctx.discovery()?.served().await?.resources.iter().find(|r| r.group == group && r.version == version && r.plural == resource.plural).cloned();
+        resource =
+            other.ok_or_else(|| Error::msg(format!("couldn't find resource for {}", quote(&format!("{group}/{version}, Resource={}", resource.plural)))))?;
     }
     let doc = document(&ctx, &resource.group, &resource.version).await?;
     let top = schema(&doc, &resource.group, &resource.version, &resource.kind)
@@ -55,7 +62,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         "plaintext" => {
             let group = if resource.group.is_empty() { String::new() } else { format!("GROUP:      {}\n", resource.group) };
             print::put(&format!("{group}KIND:       {}\nVERSION:    {}\n\n", resource.kind, resource.version))?;
-            let body = e.output(top, &path, f.bool("recursive"), &mut vec![]).ok_or_else(|| Error::msg(format!("field {} does not exist", quote(path.last().map_or("", String::as_str)))))?;
+            let body = e
+                .output(top, &path, f.bool("recursive"), &mut vec![])
+                .ok_or_else(|| Error::msg(format!("field {} does not exist", quote(path.last().map_or("", String::as_str)))))?;
             print::put(&format!("{body}\n"))
         }
         "plaintext-openapiv2" => print::put(&e.classic(&resource, top, &path, f.bool("recursive"))?),
@@ -204,7 +213,11 @@ impl Explainer<'_> {
         let mut out = format!("KIND:     {}\nVERSION:  {}\n\n", r.kind, r.api_version());
         if let Some(last) = path.last() {
             let s = self.inner(at);
-            out += &if s["properties"].is_null() { format!("FIELD:    {last} <{}>\n\n", self.type_of(at)) } else { format!("RESOURCE: {last} <{}>\n\n", self.type_of(at)) };
+            out += &if s["properties"].is_null() {
+                format!("FIELD:    {last} <{}>\n\n", self.type_of(at))
+            } else {
+                format!("RESOURCE: {last} <{}>\n\n", self.type_of(at))
+            };
         }
         let text = self.description(at);
         out += &format!("DESCRIPTION:\n{}\n", indent(5, wrap(text.trim_end(), 75).trim_end()));

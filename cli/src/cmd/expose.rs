@@ -79,11 +79,19 @@ fn selector(info: &Info) -> Result<Value> {
         "Service" | "ReplicationController" => &o["spec"]["selector"],
         "Deployment" | "ReplicaSet" => {
             if o["spec"]["selector"]["matchExpressions"].as_array().is_some_and(|e| !e.is_empty()) {
-                return Err(missing(&format!("couldn't convert expressions - \"{}\" to map-based selector format", print::json::compact(&o["spec"]["selector"]["matchExpressions"]))));
+                return Err(missing(&format!(
+                    "couldn't convert expressions - \"{}\" to map-based selector format",
+                    print::json::compact(&o["spec"]["selector"]["matchExpressions"])
+                )));
             }
             &o["spec"]["selector"]["matchLabels"]
         }
-        other => return Err(Error::msg(format!("cannot expose a {}", if info.resource.group.is_empty() { other.to_string() } else { format!("{other}.{}", info.resource.group) }))),
+        other => {
+            return Err(Error::msg(format!(
+                "cannot expose a {}",
+                if info.resource.group.is_empty() { other.to_string() } else { format!("{other}.{}", info.resource.group) }
+            )));
+        }
     };
     match labels.as_object() {
         Some(m) if !m.is_empty() => Ok(labels.clone()),
@@ -142,7 +150,11 @@ fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let mut wanted: Vec<i64> = Vec::new();
     if f.str("port").is_empty() {
-        known.iter().for_each(|(p, _)| if !wanted.contains(p) { wanted.push(*p) });
+        known.iter().for_each(|(p, _)| {
+            if !wanted.contains(p) {
+                wanted.push(*p)
+            }
+        });
         if wanted.is_empty() && f.str("cluster-ip") != "None" {
             return Err(Error::msg("couldn't find port via --port flag or introspection"));
         }

@@ -56,8 +56,18 @@ pub static COMMAND: Command = Command {
       kubectl get pod web-pod-13je7 --subresource status",
     flags: &[
         &[
-            Flag::str("output", 'o', "", "How to show the objects: json, yaml, kyaml, name, wide, custom-columns, custom-columns-file, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file"),
-            Flag::bool("allow-missing-template-keys", '\0', true, "A field that a template asks for and the object lacks is left empty instead of being an error"),
+            Flag::str(
+                "output",
+                'o',
+                "",
+                "How to show the objects: json, yaml, kyaml, name, wide, custom-columns, custom-columns-file, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file",
+            ),
+            Flag::bool(
+                "allow-missing-template-keys",
+                '\0',
+                true,
+                "A field that a template asks for and the object lacks is left empty instead of being an error",
+            ),
             Flag::str("template", '\0', "", "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file"),
             Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
         ],
@@ -107,7 +117,10 @@ fn check(ctx: &Ctx) -> Result<()> {
     if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
         eprintln!("You must specify the type of resource to get. Use \"{p} api-resources\" for a complete list of supported resources.\n", p = ctx.program());
         let p = ctx.program();
-        return Err(Error::usage(ctx.path(), format!("Required resource not specified.\nUse \"{p} explain <resource>\" for a detailed description of that resource (e.g. {p} explain pods).")));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("Required resource not specified.\nUse \"{p} explain <resource>\" for a detailed description of that resource (e.g. {p} explain pods)."),
+        ));
     }
     Ok(())
 }
@@ -205,7 +218,11 @@ fn generic(ctx: &Ctx, mut found: Found, mut printer: Printer) -> Result<()> {
     let single = found.single && found.infos.len() == 1;
     let object = if single {
         let object = found.infos.remove(0).object;
-        if is_list(&object) { json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]}, "items": object["items"]}) } else { object }
+        if is_list(&object) {
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]}, "items": object["items"]})
+        } else {
+            object
+        }
     } else {
         let items: Vec<Value> = found.infos.into_iter().map(|i| i.object).collect();
         json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": ""}, "items": items})

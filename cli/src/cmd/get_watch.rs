@@ -45,7 +45,10 @@ pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
     }
     Error::collect(std::mem::take(&mut found.errors))?;
     let [info] = found.infos.as_slice() else {
-        return Err(Error::msg(format!("watch is only supported on individual resources and resource collections - {} resources were found", found.infos.len())));
+        return Err(Error::msg(format!(
+            "watch is only supported on individual resources and resource collections - {} resources were found",
+            found.infos.len()
+        )));
     };
     let events = f.bool("output-watch-events");
     let mut output = match format {
@@ -72,8 +75,20 @@ fn show_first(output: &mut Output, object: &Value, event: Option<&str>) -> Resul
 }
 
 /// Follows changes until the server ends the watch; the first event of a named object is left out if it was shown.
-async fn watch(ctx: &Ctx, info: &Info, by_name: bool, accept: &'static str, label: &Option<String>, field: &Option<String>, mut show: impl FnMut(&str, &Value) -> Result<()>) -> Result<()> {
-    let revision = info.object["metadata"]["resourceVersion"].as_str().or_else(|| info.object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str()).unwrap_or("0").to_string();
+async fn watch(
+    ctx: &Ctx,
+    info: &Info,
+    by_name: bool,
+    accept: &'static str,
+    label: &Option<String>,
+    field: &Option<String>,
+    mut show: impl FnMut(&str, &Value) -> Result<()>,
+) -> Result<()> {
+    let revision = info.object["metadata"]["resourceVersion"]
+        .as_str()
+        .or_else(|| info.object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str())
+        .unwrap_or("0")
+        .to_string();
     let name_field = format!("metadata.name={}", info.name);
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     let field = if by_name { Some(name_field.as_str()) } else { field.as_deref() };

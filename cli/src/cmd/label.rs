@@ -28,7 +28,15 @@ pub static COMMAND: Command = Command {
       kubectl label pods foo status=unhealthy --resource-version=1
       # Remove a label
       kubectl label pods foo bar-",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, FIELD_SELECTOR, DRY_RUN, FLAGS, &[Flag::str("field-manager", '\0', "kubectl-label", "Who is said to manage the fields that are written")]],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        FIELD_SELECTOR,
+        DRY_RUN,
+        FLAGS,
+        &[Flag::str("field-manager", '\0', "kubectl-label", "Who is said to manage the fields that are written")],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
@@ -55,7 +63,11 @@ fn parse(pairs: &[String]) -> Result<Changes> {
         match p.split_once('=') {
             Some((_, v)) if v.contains('=') => return Err(Error::msg(format!("invalid label spec: {p}"))),
             Some((k, v)) => {
-                let valid = v.is_empty() || (v.len() <= 63 && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) && v.as_bytes()[0].is_ascii_alphanumeric() && v.as_bytes()[v.len() - 1].is_ascii_alphanumeric());
+                let valid = v.is_empty()
+                    || (v.len() <= 63
+                        && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+                        && v.as_bytes()[0].is_ascii_alphanumeric()
+                        && v.as_bytes()[v.len() - 1].is_ascii_alphanumeric());
                 if !valid {
                     return Err(Error::msg(format!(
                         "invalid label value: {}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
@@ -84,9 +96,15 @@ pub fn check(ctx: &Ctx, resources: &[String], changes: &Changes, what: &str, sam
         (f.bool("list") && !f.str("output").is_empty(), "--list and --output may not be specified together".to_string()),
         (f.bool("all") && !f.str("selector").is_empty(), "cannot set --all and --selector at the same time".to_string()),
         (f.bool("all") && !f.str("field-selector").is_empty(), "cannot set --all and --field-selector at the same time".to_string()),
-        (f.bool("local") && !resources.is_empty(), format!("can only use local files by -f {sample}.yaml or --filename={sample}.json when --local=true is set")),
+        (
+            f.bool("local") && !resources.is_empty(),
+            format!("can only use local files by -f {sample}.yaml or --filename={sample}.json when --local=true is set"),
+        ),
         (f.bool("local") && !has_files, format!("one or more files must be specified as -f {sample}.yaml or --filename={sample}.json")),
-        (!f.bool("local") && resources.is_empty() && !has_files, "one or more resources must be specified as <resource> <name> or <resource>/<name>".to_string()),
+        (
+            !f.bool("local") && resources.is_empty() && !has_files,
+            "one or more resources must be specified as <resource> <name> or <resource>/<name>".to_string(),
+        ),
         (changes.set.is_empty() && changes.remove.is_empty() && !f.bool("list"), format!("at least one {what} update is required")),
     ] {
         if on {

@@ -99,7 +99,9 @@ fn parameters(ctx: &Ctx, container: &str) -> String {
     if !container.is_empty() {
         pairs.push(("container", container.into()));
     }
-    for (flag, name) in [("follow", "follow"), ("insecure-skip-tls-verify-backend", "insecureSkipTLSVerifyBackend"), ("previous", "previous"), ("timestamps", "timestamps")] {
+    for (flag, name) in
+        [("follow", "follow"), ("insecure-skip-tls-verify-backend", "insecureSkipTLSVerifyBackend"), ("previous", "previous"), ("timestamps", "timestamps")]
+    {
         if f.bool(flag) {
             pairs.push((name, "true".into()));
         }
@@ -170,7 +172,10 @@ async fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
             let name = word.split_once('/').map_or("", |(_, n)| n);
             let infos = crate::resource::Builder::new(ctx)?.args(&[word.clone()]).find().await?.all()?;
             if let Some(info) = infos.first() {
-                let list = ctx.client()?.json(&Call::get(format!("/api/v1/namespaces/{}/pods{}", segment(namespace), query(&[("labelSelector", &pods::selector(info)?)])))).await?;
+                let list = ctx
+                    .client()?
+                    .json(&Call::get(format!("/api/v1/namespaces/{}/pods{}", segment(namespace), query(&[("labelSelector", &pods::selector(info)?)]))))
+                    .await?;
                 let count = list["items"].as_array().map_or(0, Vec::len);
                 if count > 1 {
                     eprintln!("Found {count} pods, using pod/{}", pod["metadata"]["name"].as_str().unwrap_or(name));
@@ -203,7 +208,10 @@ async fn run(ctx: Ctx) -> Result<()> {
     if f.bool("follow") && sources.len() > 1 {
         let limit = f.int("max-log-requests");
         if sources.len() as i64 > limit {
-            return Err(Error::msg(format!("you are attempting to follow {} log streams, but maximum allowed concurrency is {limit}, use --max-log-requests to increase the limit", sources.len())));
+            return Err(Error::msg(format!(
+                "you are attempting to follow {} log streams, but maximum allowed concurrency is {limit}, use --max-log-requests to increase the limit",
+                sources.len()
+            )));
         }
         let mut tasks = tokio::task::JoinSet::new();
         for s in sources {

@@ -67,7 +67,11 @@ async fn run(ctx: Ctx) -> Result<()> {
         "strategic" => STRATEGIC,
         other => return Err(Error::msg(format!("--type must be one of [json merge strategic], not {}", quote(other)))),
     };
-    let text = if file.is_empty() { inline.to_string() } else { std::fs::read_to_string(file).map_err(|e| Error::msg(format!("unable to read patch file: open {file}: {}", crate::error::go_io(&e))))? };
+    let text = if file.is_empty() {
+        inline.to_string()
+    } else {
+        std::fs::read_to_string(file).map_err(|e| Error::msg(format!("unable to read patch file: open {file}: {}", crate::error::go_io(&e))))?
+    };
     let body = if text.trim_start().starts_with(['{', '[']) { text.into_bytes() } else { to_json(&text)? };
     let mut builder = Builder::new(&ctx)?;
     builder.subresource = f.str("subresource").into();
@@ -77,7 +81,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut count = 0;
     for info in found.infos {
         count += 1;
-        let result = if local { here(&info, kind, &body) } else { helper::Write::by(f.str("field-manager"), ctx.dry_run()?).subresource(f.str("subresource")).patch_raw(ctx.client()?, &info, kind, body.clone()).await };
+        let result = if local {
+            here(&info, kind, &body)
+        } else {
+            helper::Write::by(f.str("field-manager"), ctx.dry_run()?)
+                .subresource(f.str("subresource"))
+                .patch_raw(ctx.client()?, &info, kind, body.clone())
+                .await
+        };
         match result {
             Ok(after) => {
                 let note = if after == info.object { "patched (no change)" } else { "patched" };

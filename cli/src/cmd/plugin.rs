@@ -41,7 +41,13 @@ fn is_executable(path: &Path) -> bool {
 async fn list(ctx: Ctx) -> Result<()> {
     let mut found: Vec<PathBuf> = Vec::new();
     for dir in path_dirs() {
-        let mut here: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("kubectl-"))).collect();
+        let mut here: Vec<PathBuf> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("kubectl-")))
+            .collect();
         here.sort();
         found.extend(here);
     }

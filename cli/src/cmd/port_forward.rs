@@ -66,7 +66,9 @@ async fn run(ctx: Ctx) -> Result<()> {
                     }
                     continue;
                 }
-                Err(e) => return Err(Error::msg(format!("unable to listen on any of the requested ports: [{{{local} {remote}}}]: {}", crate::error::go_io(&e)))),
+                Err(e) => {
+                    return Err(Error::msg(format!("unable to listen on any of the requested ports: [{{{local} {remote}}}]: {}", crate::error::go_io(&e))));
+                }
             };
             let at = listener.local_addr()?;
             crate::print::put(&format!("Forwarding from {at} -> {remote}\n"))?;
@@ -120,8 +122,14 @@ fn container_port(pod: &Value, word: &str) -> Result<u16> {
     if let Ok(n) = word.parse() {
         return Ok(n);
     }
-    let all = ["containers", "initContainers"].iter().flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten()).flat_map(|c| c["ports"].as_array().into_iter().flatten());
-    all.filter(|p| p["name"] == word).find_map(|p| p["containerPort"].as_u64()).and_then(|n| u16::try_from(n).ok()).ok_or_else(|| Error::msg(format!("Pod '{}' does not have a named port '{word}'", pod["metadata"]["name"].as_str().unwrap_or(""))))
+    let all = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten())
+        .flat_map(|c| c["ports"].as_array().into_iter().flatten());
+    all.filter(|p| p["name"] == word)
+        .find_map(|p| p["containerPort"].as_u64())
+        .and_then(|n| u16::try_from(n).ok())
+        .ok_or_else(|| Error::msg(format!("Pod '{}' does not have a named port '{word}'", pod["metadata"]["name"].as_str().unwrap_or(""))))
 }
 
 fn service_port(service: &Value, pod: &Value, word: &str) -> Result<u16> {

@@ -82,7 +82,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     let client = ctx.client()?.clone();
     let prefix: Rc<str> = f.str("api-prefix").trim_end_matches('/').into();
     let port = u16::try_from(f.int("port")).map_err(|_| Error::msg(format!("invalid port {}", f.int("port"))))?;
-    let listener = tokio::net::TcpListener::bind((f.str("address"), port)).await.map_err(|e| Error::msg(format!("listen tcp {}:{port}: {}", f.str("address"), crate::error::go_io(&e))))?;
+    let listener = tokio::net::TcpListener::bind((f.str("address"), port))
+        .await
+        .map_err(|e| Error::msg(format!("listen tcp {}:{port}: {}", f.str("address"), crate::error::go_io(&e))))?;
     print::put(&format!("Starting to serve on {}\n", listener.local_addr()?))?;
     loop {
         let (stream, _) = tokio::select! {
@@ -133,7 +135,8 @@ async fn pass(client: &Client, filter: &Filter, prefix: &str, request: Request<I
             Response::from_parts(parts, body.boxed())
         }
         Err(Error::Status(s)) => {
-            let code = s["code"].as_u64().and_then(|c| u16::try_from(c).ok()).and_then(|c| StatusCode::from_u16(c).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let code =
+                s["code"].as_u64().and_then(|c| u16::try_from(c).ok()).and_then(|c| StatusCode::from_u16(c).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let mut r = answer(code, s.to_string());
             r.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
             r
@@ -148,7 +151,13 @@ mod tests {
 
     #[test]
     fn only_what_is_accepted_passes() {
-        let f = Filter { accept_paths: patterns("^.*").unwrap(), reject_paths: patterns("^/api/.*/pods/.*/exec").unwrap(), accept_hosts: patterns("^localhost$").unwrap(), reject_methods: patterns("^$").unwrap(), off: false };
+        let f = Filter {
+            accept_paths: patterns("^.*").unwrap(),
+            reject_paths: patterns("^/api/.*/pods/.*/exec").unwrap(),
+            accept_hosts: patterns("^localhost$").unwrap(),
+            reject_methods: patterns("^$").unwrap(),
+            off: false,
+        };
         assert!(f.lets("GET", "/api/v1/pods", "localhost"));
         assert!(!f.lets("GET", "/api/v1/pods", "evil.example.com"));
         assert!(!f.lets("POST", "/api/v1/namespaces/x/pods/y/exec", "localhost"));

@@ -241,7 +241,9 @@ async fn exit_status(ctx: &Ctx, info: &Info) -> Result<()> {
     let t = &last["status"]["containerStatuses"][0]["state"]["terminated"];
     let text = |f: &str| t[f].as_str().unwrap_or("");
     match t["exitCode"].as_i64() {
-        Some(code) if code != 0 => Err(Error::Plain(format!("pod {}/{} terminated ({})\n{}", info.namespace, info.name, text("reason"), text("message")), code as i32)),
+        Some(code) if code != 0 => {
+            Err(Error::Plain(format!("pod {}/{} terminated ({})\n{}", info.namespace, info.name, text("reason"), text("message")), code as i32))
+        }
         _ => Err(Error::msg(format!("pod {}/{} failed with unknown exit code", info.namespace, info.name))),
     }
 }

@@ -98,7 +98,10 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<Value> {
     }
     if f.duration("timeout") > 0.0 && ctx.dry_run()? == DryRun::None {
         let end = tokio::time::Instant::now() + crate::flags::seconds(f.duration("timeout"));
-        let reached = super::wait::until(ctx, info, end, |o| Ok(o.is_some_and(|o| o["status"]["replicas"].as_i64().unwrap_or(0) == want && o["spec"]["replicas"].as_i64() == Some(want)))).await?;
+        let reached = super::wait::until(ctx, info, end, |o| {
+            Ok(o.is_some_and(|o| o["status"]["replicas"].as_i64().unwrap_or(0) == want && o["spec"]["replicas"].as_i64() == Some(want)))
+        })
+        .await?;
         if !reached {
             return Err(Error::msg("timed out waiting for the condition"));
         }

@@ -129,7 +129,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     if !f.bool("all") && f.str("selector").is_empty() && resources.len() < 2 && !resources[0].contains('/') {
         return Err(Error::msg("at least one resource name must be specified since 'all' parameter is not set"));
     }
-    let clash: Vec<String> = add.iter().filter(|a| remove.iter().any(|r| r.key == a.key && (r.effect.is_empty() || r.effect == a.effect))).map(Taint::shown).collect();
+    let clash: Vec<String> =
+        add.iter().filter(|a| remove.iter().any(|r| r.key == a.key && (r.effect.is_empty() || r.effect == a.effect))).map(Taint::shown).collect();
     if !clash.is_empty() {
         return Err(Error::msg(format!("can not both modify and remove the following taint(s) in the same command: {}", clash.join(", "))));
     }
@@ -171,7 +172,11 @@ fn apply(node: &mut Value, add: &[Taint], remove: &[Taint], overwrite: bool) -> 
     if !exists.is_empty() && !overwrite {
         let mut keys: Vec<&str> = exists.iter().map(|t| t.key.as_str()).collect();
         keys.dedup();
-        return Err(Error::msg(format!("node {} already has {} taint(s) with same effect(s) and --overwrite is false", node["metadata"]["name"].as_str().unwrap_or(""), keys.join(","))));
+        return Err(Error::msg(format!(
+            "node {} already has {} taint(s) with same effect(s) and --overwrite is false",
+            node["metadata"]["name"].as_str().unwrap_or(""),
+            keys.join(",")
+        )));
     }
     let mut missing = Vec::new();
     let mut new: Vec<Value> = add.iter().map(Taint::json).collect();
@@ -189,7 +194,13 @@ fn apply(node: &mut Value, add: &[Taint], remove: &[Taint], overwrite: bool) -> 
     } else {
         node["spec"]["taints"] = Value::Array(new);
     }
-    Ok(if remove.is_empty() && exists.is_empty() { "tainted" } else if add.is_empty() { "untainted" } else { "modified" })
+    Ok(if remove.is_empty() && exists.is_empty() {
+        "tainted"
+    } else if add.is_empty() {
+        "untainted"
+    } else {
+        "modified"
+    })
 }
 
 #[cfg(test)]

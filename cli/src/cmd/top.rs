@@ -114,7 +114,8 @@ async fn nodes(ctx: Ctx) -> Result<()> {
         w.push("NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)\n");
     }
     for (name, (cpu, memory), node) in &rows {
-        let of = |field: &str| node["status"][if f.bool("show-capacity") { "capacity" } else { "allocatable" }][field].as_str().and_then(parse).filter(|n| *n > 0.0);
+        let of =
+            |field: &str| node["status"][if f.bool("show-capacity") { "capacity" } else { "allocatable" }][field].as_str().and_then(parse).filter(|n| *n > 0.0);
         let share = |used: f64, field: &str| of(field).map_or_else(|| "<unknown>".into(), |all| format!("{}%", (used * 100.0 / all) as i64));
         let (c, m) = cells(*cpu, *memory);
         w.push(&format!("{name}\t{c}\t{}\t{m}\t{}\n", share(*cpu, "cpu"), share(*memory, "memory")));
@@ -129,7 +130,8 @@ async fn pods(ctx: Ctx) -> Result<()> {
     let namespace = ctx.namespace()?.0;
     let place = if all { String::new() } else { format!("/namespaces/{}", segment(&namespace)) };
     let name = ctx.args().first().map(|n| format!("/{}", segment(n))).unwrap_or_default();
-    let pairs: Vec<(&str, &str)> = [("fieldSelector", f.str("field-selector")), ("labelSelector", f.str("selector"))].into_iter().filter(|(_, v)| !v.is_empty()).collect();
+    let pairs: Vec<(&str, &str)> =
+        [("fieldSelector", f.str("field-selector")), ("labelSelector", f.str("selector"))].into_iter().filter(|(_, v)| !v.is_empty()).collect();
     let answer = ctx.client()?.json(&Call::get(format!("/apis/metrics.k8s.io/v1beta1{place}/pods{name}{}", query(&pairs)))).await?;
     let mut rows = Vec::new();
     for pod in items(answer) {
@@ -137,7 +139,11 @@ async fn pods(ctx: Ctx) -> Result<()> {
         rows.push((pod["metadata"]["name"].as_str().unwrap_or("").to_string(), total, pod));
     }
     if rows.is_empty() {
-        if all { eprintln!("No resources found") } else { eprintln!("No resources found in {namespace} namespace.") }
+        if all {
+            eprintln!("No resources found")
+        } else {
+            eprintln!("No resources found in {namespace} namespace.")
+        }
         return Ok(());
     }
     sort(&ctx, &mut rows)?;

@@ -26,13 +26,33 @@ pub static COMMAND: Command = Command {
 };
 
 const ORDER: &[&str] = &[
-    "clientVersion", "kustomizeVersion", "serverVersion", "major", "minor", "emulationMajor", "emulationMinor", "minCompatibilityMajor", "minCompatibilityMinor", "gitVersion", "gitCommit", "gitTreeState", "buildDate",
-    "goVersion", "compiler", "platform",
+    "clientVersion",
+    "kustomizeVersion",
+    "serverVersion",
+    "major",
+    "minor",
+    "emulationMajor",
+    "emulationMinor",
+    "minCompatibilityMajor",
+    "minCompatibilityMinor",
+    "gitVersion",
+    "gitCommit",
+    "gitTreeState",
+    "buildDate",
+    "goVersion",
+    "compiler",
+    "platform",
 ];
 
 /// What this program says of itself: the Kubernetes version that it answers to.
 fn own() -> Value {
-    let arch = if cfg!(target_arch = "x86_64") { "amd64" } else if cfg!(target_arch = "aarch64") { "arm64" } else { std::env::consts::ARCH };
+    let arch = if cfg!(target_arch = "x86_64") {
+        "amd64"
+    } else if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        std::env::consts::ARCH
+    };
     json!({"major": "1", "minor": "36", "gitVersion": "v1.36.2", "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "rustc", "platform": format!("{}/{arch}", std::env::consts::OS)})
 }
 

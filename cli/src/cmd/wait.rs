@@ -92,9 +92,11 @@ impl Condition {
             Condition::Delete => Ok(false),
             Condition::Create => Ok(true),
             Condition::Status { kind, value } => {
-                let found = object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)));
+                let found =
+                    object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)));
                 let Some(c) = found else { return Ok(false) };
-                let (generation, observed) = (object["metadata"]["generation"].as_i64(), c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64()));
+                let (generation, observed) =
+                    (object["metadata"]["generation"].as_i64(), c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64()));
                 if let (Some(g), Some(o)) = (generation, observed) {
                     if o < g {
                         return Ok(false);
@@ -107,7 +109,9 @@ impl Condition {
                 match (found.as_slice(), value) {
                     ([], _) => Ok(false),
                     (_, None) => Ok(true),
-                    ([one], Some(v)) if one.is_object() || one.is_array() => Err(Error::msg(format!("jsonpath leads to a nested object or list, which can not be compared with {}", quote(v)))),
+                    ([one], Some(v)) if one.is_object() || one.is_array() => {
+                        Err(Error::msg(format!("jsonpath leads to a nested object or list, which can not be compared with {}", quote(v))))
+                    }
                     ([one], Some(v)) => Ok(text(one) == *v),
                     _ => Err(Error::msg("given jsonpath expression matches more than one value")),
                 }

@@ -52,8 +52,17 @@ pub async fn service_account(kube: Kube, o: Value) -> Result<Out> {
     let pull: Vec<String> = list(&o, "imagePullSecrets").iter().map(|r| s(r, "name").to_string()).collect();
     multiline(&mut out, "Image pull secrets", &pull);
     let name = s(&o["metadata"], "name");
-    let secrets = kube.items(&format!("/api/v1/namespaces/{}/secrets", segment(s(&o["metadata"], "namespace"))), &[("fieldSelector", "type=kubernetes.io/service-account-token")]).await;
-    let tokens: Vec<String> = secrets.iter().filter(|x| x["metadata"]["annotations"]["kubernetes.io/service-account.name"] == name).map(|x| s(&x["metadata"], "name").to_string()).collect();
+    let secrets = kube
+        .items(
+            &format!("/api/v1/namespaces/{}/secrets", segment(s(&o["metadata"], "namespace"))),
+            &[("fieldSelector", "type=kubernetes.io/service-account-token")],
+        )
+        .await;
+    let tokens: Vec<String> = secrets
+        .iter()
+        .filter(|x| x["metadata"]["annotations"]["kubernetes.io/service-account.name"] == name)
+        .map(|x| s(&x["metadata"], "name").to_string())
+        .collect();
     let mountable: Vec<String> = list(&o, "secrets").iter().map(|r| s(r, "name").to_string()).collect();
     if !mountable.is_empty() {
         multiline(&mut out, "Mountable secrets", &mountable);

@@ -80,7 +80,15 @@ fn label(field: &str) -> String {
 
 /// Splits at changes of case: an upper-case letter belongs to what follows it.
 fn camel(text: &str) -> Vec<String> {
-    let class = |c: char| if c.is_lowercase() { 1 } else if c.is_uppercase() { 2 } else { 3 };
+    let class = |c: char| {
+        if c.is_lowercase() {
+            1
+        } else if c.is_uppercase() {
+            2
+        } else {
+            3
+        }
+    };
     let mut runs: Vec<String> = Vec::new();
     let mut last = 0;
     for c in text.chars() {
@@ -111,7 +119,15 @@ mod tests {
 
     #[test]
     fn labels_are_made_of_names() {
-        for (field, want) in [("apiVersion", "API Version"), ("creationTimestamp", "Creation Timestamp"), ("uid", "UID"), ("kind", "Kind"), ("x.y", "x.y"), ("resourceVersion", "Resource Version"), ("podCIDR", "Pod CIDR")] {
+        for (field, want) in [
+            ("apiVersion", "API Version"),
+            ("creationTimestamp", "Creation Timestamp"),
+            ("uid", "UID"),
+            ("kind", "Kind"),
+            ("x.y", "x.y"),
+            ("resourceVersion", "Resource Version"),
+            ("podCIDR", "Pod CIDR"),
+        ] {
             assert_eq!(label(field), want);
         }
     }

@@ -16,8 +16,12 @@ fn amount(v: &Value) -> String {
 /// What a scope means.
 fn scope_help(scope: &str) -> &'static str {
     match scope {
-        "Terminating" => "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being actively terminated by the system.",
-        "NotTerminating" => "Matches all pods that do not have an active deadline. These pods usually include long running pods whose container command is not expected to terminate.",
+        "Terminating" => {
+            "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being actively terminated by the system."
+        }
+        "NotTerminating" => {
+            "Matches all pods that do not have an active deadline. These pods usually include long running pods whose container command is not expected to terminate."
+        }
         "BestEffort" => "Matches all pods that do not have resource requirements set. These pods have a best effort quality of service.",
         "NotBestEffort" => "Matches all pods that have at least one resource requirement set. These pods have a burstable or guaranteed quality of service.",
         _ => "",
@@ -79,7 +83,9 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
         out.put(0, "Conditions:\n");
         out.put(1, "Type\tStatus\tLastTransitionTime\tReason\tMessage\n");
         out.put(1, "----\t------\t------------------\t------\t-------\n");
-        conditions.iter().for_each(|c| out.put(1, format!("{}\t{}\t{}\t{}\t{}\n", s(c, "type"), s(c, "status"), date(&c["lastTransitionTime"]), s(c, "reason"), s(c, "message"))));
+        conditions.iter().for_each(|c| {
+            out.put(1, format!("{}\t{}\t{}\t{}\t{}\n", s(c, "type"), s(c, "status"), date(&c["lastTransitionTime"]), s(c, "reason"), s(c, "message")))
+        });
     }
     let place = format!("/api/v1/namespaces/{}", segment(s(m, "name")));
     out.put(0, "\n");

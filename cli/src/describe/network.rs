@@ -12,7 +12,11 @@ async fn backend(kube: &Kube, namespace: &str, b: &Value) -> String {
     let svc = &b["service"];
     if svc.is_null() {
         let r = &b["resource"];
-        return if r.is_null() { String::new() } else { format!("APIGroup: {}, Kind: {}, Name: {}", r["apiGroup"].as_str().unwrap_or("<none>"), s(r, "kind"), s(r, "name")) };
+        return if r.is_null() {
+            String::new()
+        } else {
+            format!("APIGroup: {}, Kind: {}, Name: {}", r["apiGroup"].as_str().unwrap_or("<none>"), s(r, "kind"), s(r, "name"))
+        };
     }
     let (name, port) = (s(svc, "name"), &svc["port"]);
     let shown = format!("{name}:{}", if port["number"].is_null() { s(port, "name").to_string() } else { scalar(&port["number"]) });
@@ -37,7 +41,8 @@ pub async fn ingress(kube: Kube, o: Value) -> Result<Out> {
     out.field("Name", s(m, "name"));
     labels(&mut out, "Labels", &m["labels"]);
     out.field("Namespace", namespace);
-    let mut addresses: Vec<String> = list(&o["status"]["loadBalancer"], "ingress").iter().map(|i| if s(i, "ip").is_empty() { s(i, "hostname").into() } else { s(i, "ip").into() }).collect();
+    let mut addresses: Vec<String> =
+        list(&o["status"]["loadBalancer"], "ingress").iter().map(|i| if s(i, "ip").is_empty() { s(i, "hostname").into() } else { s(i, "ip").into() }).collect();
     addresses.sort();
     out.field("Address", addresses.join(","));
     out.field("Ingress Class", spec["ingressClassName"].as_str().unwrap_or("<none>"));

@@ -57,7 +57,9 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
 fn taints(out: &mut Out, all: &[Value]) {
     let mut sorted: Vec<&Value> = all.iter().collect();
     sorted.sort_by_key(|t| (s(t, "key").to_string(), s(t, "value").to_string(), s(t, "effect").to_string()));
-    let one = |t: &&Value| if s(t, "value").is_empty() { format!("{}:{}", s(t, "key"), s(t, "effect")) } else { format!("{}={}:{}", s(t, "key"), s(t, "value"), s(t, "effect")) };
+    let one = |t: &&Value| {
+        if s(t, "value").is_empty() { format!("{}:{}", s(t, "key"), s(t, "effect")) } else { format!("{}={}:{}", s(t, "key"), s(t, "value"), s(t, "effect")) }
+    };
     multiline(out, "Taints", &sorted.iter().map(one).collect::<Vec<_>>());
 }
 
@@ -81,7 +83,20 @@ fn conditions(out: &mut Out, all: &[Value]) {
     }
     out.put(0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage\n");
     out.put(1, "----\t------\t-----------------\t------------------\t------\t-------\n");
-    all.iter().for_each(|c| out.put(1, format!("{} \t{} \t{} \t{} \t{} \t{}\n", s(c, "type"), s(c, "status"), date(&c["lastHeartbeatTime"]), date(&c["lastTransitionTime"]), s(c, "reason"), s(c, "message"))));
+    all.iter().for_each(|c| {
+        out.put(
+            1,
+            format!(
+                "{} \t{} \t{} \t{} \t{} \t{}\n",
+                s(c, "type"),
+                s(c, "status"),
+                date(&c["lastHeartbeatTime"]),
+                date(&c["lastTransitionTime"]),
+                s(c, "reason"),
+                s(c, "message")
+            ),
+        )
+    });
 }
 
 fn system(out: &mut Out, status: &Value, spec: &Value) {
@@ -172,7 +187,16 @@ fn pods(out: &mut Out, node: &Value, all: &[Value]) {
     for pod in all {
         let (r, l) = (of_pod(pod, "requests"), of_pod(pod, "limits"));
         let cells = [share(&r, "cpu", &allocatable), share(&l, "cpu", &allocatable), share(&r, "memory", &allocatable), share(&l, "memory", &allocatable)];
-        out.put(1, format!("{}\t{}\t\t{}\t{}\n", s(&pod["metadata"], "namespace"), s(&pod["metadata"], "name"), cells.join("\t"), since(&pod["metadata"]["creationTimestamp"])));
+        out.put(
+            1,
+            format!(
+                "{}\t{}\t\t{}\t{}\n",
+                s(&pod["metadata"], "namespace"),
+                s(&pod["metadata"], "name"),
+                cells.join("\t"),
+                since(&pod["metadata"]["creationTimestamp"])
+            ),
+        );
         add(&mut requests, &r);
         add(&mut limits, &l);
     }

@@ -41,7 +41,8 @@ fn head(out: &mut Out, pod: &Value) {
     if let Some(p) = spec["priority"].as_i64() {
         out.field("Priority", p);
     }
-    for (field, label) in [("priorityClassName", "Priority Class Name"), ("runtimeClassName", "Runtime Class Name"), ("serviceAccountName", "Service Account")] {
+    for (field, label) in [("priorityClassName", "Priority Class Name"), ("runtimeClassName", "Runtime Class Name"), ("serviceAccountName", "Service Account")]
+    {
         if !s(spec, field).is_empty() {
             out.field(label, s(spec, field));
         }
@@ -110,6 +111,14 @@ fn qos(pod: &Value) -> String {
     let all: Vec<&Value> = ["containers", "initContainers"].iter().flat_map(|f| list(&pod["spec"], f)).collect();
     let has = |c: &Value, f: &str, r: &str| c["resources"][f][r].is_string();
     let any = all.iter().any(|c| ["limits", "requests"].iter().any(|f| ["cpu", "memory"].iter().any(|r| has(c, f, r))));
-    let guaranteed = all.iter().all(|c| ["cpu", "memory"].iter().all(|r| has(c, "limits", r) && (!has(c, "requests", r) || c["resources"]["requests"][r] == c["resources"]["limits"][r])));
-    if !any { "BestEffort".into() } else if guaranteed { "Guaranteed".into() } else { "Burstable".into() }
+    let guaranteed = all.iter().all(|c| {
+        ["cpu", "memory"].iter().all(|r| has(c, "limits", r) && (!has(c, "requests", r) || c["resources"]["requests"][r] == c["resources"]["limits"][r]))
+    });
+    if !any {
+        "BestEffort".into()
+    } else if guaranteed {
+        "Guaranteed".into()
+    } else {
+        "Burstable".into()
+    }
 }

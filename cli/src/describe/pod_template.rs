@@ -154,7 +154,12 @@ fn probe(p: &Value) -> String {
     if !h.is_null() {
         let path = s(h, "path");
         let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
-        return format!("http-get {}://{}:{}{slash}{path} {attributes}", h["scheme"].as_str().unwrap_or("HTTP").to_lowercase(), s(h, "host"), scalar(&h["port"]));
+        return format!(
+            "http-get {}://{}:{}{slash}{path} {attributes}",
+            h["scheme"].as_str().unwrap_or("HTTP").to_lowercase(),
+            s(h, "host"),
+            scalar(&h["port"])
+        );
     }
     let t = &p["tcpSocket"];
     if !t.is_null() {

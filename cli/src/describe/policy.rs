@@ -86,7 +86,9 @@ pub async fn disruption_budget(kube: Kube, o: Value) -> Result<Out> {
     }
     out.field("Selector", if spec["selector"].is_null() { "<unset>".into() } else { format_selector(&spec["selector"]) });
     out.put(0, "Status:\n");
-    for (label, field) in [("Allowed disruptions", "disruptionsAllowed"), ("Current", "currentHealthy"), ("Desired", "desiredHealthy"), ("Total", "expectedPods")] {
+    for (label, field) in
+        [("Allowed disruptions", "disruptionsAllowed"), ("Current", "currentHealthy"), ("Desired", "desiredHealthy"), ("Total", "expectedPods")]
+    {
         out.put(2, format!("{label}:\t{}\n", status[field].as_i64().unwrap_or(0)));
     }
     kube.events(&mut out, &o).await;

@@ -50,7 +50,12 @@ fn add(simple: &mut Vec<Rule>, group: &str, resource: &str, name: Option<&String
 /// The text by which Go's generated code would show the rule: rules are sorted by it.
 fn key(r: &Rule) -> String {
     let (groups, resources) = if r.url.is_empty() { (r.group.as_str(), r.resource.as_str()) } else { ("", "") };
-    format!("&PolicyRule{{Verbs:[{}],APIGroups:[{groups}],Resources:[{resources}],ResourceNames:[{}],NonResourceURLs:[{}],}}", r.verbs.join(" "), r.name.as_deref().unwrap_or(""), r.url)
+    format!(
+        "&PolicyRule{{Verbs:[{}],APIGroups:[{groups}],Resources:[{resources}],ResourceNames:[{}],NonResourceURLs:[{}],}}",
+        r.verbs.join(" "),
+        r.name.as_deref().unwrap_or(""),
+        r.url
+    )
 }
 
 fn row(r: &Rule) -> [String; 4] {

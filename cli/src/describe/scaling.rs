@@ -40,9 +40,22 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
             "Resource" => resource(&mut out, &format!("resource {} on pods", s(&m["resource"], "name")), &m["resource"]["target"], &now["resource"]["current"]),
             "ContainerResource" => {
                 let r = &m["containerResource"];
-                resource(&mut out, &format!("resource {} of container \"{}\" on pods", s(r, "name"), s(r, "container")), &r["target"], &now["containerResource"]["current"]);
+                resource(
+                    &mut out,
+                    &format!("resource {} of container \"{}\" on pods", s(r, "name"), s(r, "container")),
+                    &r["target"],
+                    &now["containerResource"]["current"],
+                );
             }
-            "Pods" => out.put(1, format!("{} on pods:\t{} / {}\n", quote(s(&m["pods"]["metric"], "name")), known(&now["pods"]["current"]["averageValue"]), scalar(&m["pods"]["target"]["averageValue"]))),
+            "Pods" => out.put(
+                1,
+                format!(
+                    "{} on pods:\t{} / {}\n",
+                    quote(s(&m["pods"]["metric"], "name")),
+                    known(&now["pods"]["current"]["averageValue"]),
+                    scalar(&m["pods"]["target"]["averageValue"])
+                ),
+            ),
             "External" | "Object" => other(&mut out, m, &now),
             unknown => out.put(1, format!("<unknown metric type {}>\n", quote(unknown))),
         }
@@ -88,6 +101,8 @@ fn behavior(out: &mut Out, title: &str, rules: &Value) {
     if !list(rules, "policies").is_empty() {
         let select = rules["selectPolicy"].as_str().unwrap_or("Max");
         out.put(2, format!("Select Policy: {select}\n    Policies:\n"));
-        list(rules, "policies").iter().for_each(|p| out.put(3, format!("- Type: {}\tValue: {}\tPeriod: {} seconds\n", s(p, "type"), n(p, "value"), n(p, "periodSeconds"))));
+        list(rules, "policies")
+            .iter()
+            .for_each(|p| out.put(3, format!("- Type: {}\tValue: {}\tPeriod: {} seconds\n", s(p, "type"), n(p, "value"), n(p, "periodSeconds"))));
     }
 }

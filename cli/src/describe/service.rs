@@ -25,7 +25,9 @@ pub fn endpoints(slices: &[Value], port: &str) -> String {
         }
         for p in ports {
             for e in list(slice, "endpoints").iter().filter(|e| e["conditions"]["ready"] != false) {
-                all.extend(texts(e, "addresses").first().map(|a| if a.contains(':') { format!("[{a}]:{}", n(p, "port")) } else { format!("{a}:{}", n(p, "port")) }));
+                all.extend(
+                    texts(e, "addresses").first().map(|a| if a.contains(':') { format!("[{a}]:{}", n(p, "port")) } else { format!("{a}:{}", n(p, "port")) }),
+                );
             }
         }
     }

@@ -110,7 +110,8 @@ pub async fn claim(kube: Kube, o: Value) -> Result<Out> {
 pub async fn class(kube: Kube, o: Value) -> Result<Out> {
     let mut out = Out::default();
     let m = &o["metadata"];
-    let default = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].iter().any(|k| m["annotations"][*k] == "true");
+    let default =
+        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].iter().any(|k| m["annotations"][*k] == "true");
     out.field("Name", s(m, "name"));
     out.field("IsDefaultClass", if default { "Yes" } else { "No" });
     out.field("Annotations", format_labels(&m["annotations"]));

@@ -44,7 +44,19 @@ pub fn source(out: &mut Out, v: &Value) {
 }
 
 fn is_source(field: &str) -> bool {
-    !matches!(field, "name" | "capacity" | "claimRef" | "nodeAffinity" | "accessModes" | "persistentVolumeReclaimPolicy" | "storageClassName" | "mountOptions" | "volumeMode" | "volumeAttributesClassName")
+    !matches!(
+        field,
+        "name"
+            | "capacity"
+            | "claimRef"
+            | "nodeAffinity"
+            | "accessModes"
+            | "persistentVolumeReclaimPolicy"
+            | "storageClassName"
+            | "mountOptions"
+            | "volumeMode"
+            | "volumeAttributesClassName"
+    )
 }
 
 fn optional(v: &Value) -> String {
@@ -64,7 +76,11 @@ fn lines(kind: &str, v: &Value) -> Vec<Line> {
         "secret" => vec![("Type", "Secret (a volume populated by a Secret)".into()), ("SecretName", t("secretName")), ("Optional", optional(v))],
         "configMap" => vec![("Type", "ConfigMap (a volume populated by a ConfigMap)".into()), ("Name", t("name")), ("Optional", optional(v))],
         "nfs" => vec![("Type", "NFS (an NFS mount that lasts the lifetime of a pod)".into()), ("Server", t("server")), ("Path", t("path")), read_only()],
-        "persistentVolumeClaim" => vec![("Type", "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)".into()), ("ClaimName", t("claimName")), read_only()],
+        "persistentVolumeClaim" => vec![
+            ("Type", "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)".into()),
+            ("ClaimName", t("claimName")),
+            read_only(),
+        ],
         "local" => vec![("Type", "LocalVolume (a persistent volume backed by local storage on a node)".into()), ("Path", t("path"))],
         "image" => vec![("Type", "Image (a container image or OCI artifact)".into()), ("Reference", t("reference")), ("PullPolicy", t("pullPolicy"))],
         "csi" => vec![
@@ -79,7 +95,13 @@ fn lines(kind: &str, v: &Value) -> Vec<Line> {
             ("StorageClass", s(&v["volumeClaimTemplate"]["spec"], "storageClassName").into()),
             ("Capacity", scalar(&v["volumeClaimTemplate"]["spec"]["resources"]["requests"]["storage"])),
         ],
-        "iscsi" => vec![("Type", "ISCSI (an ISCSI Disk resource that is attached to a kubelet's host machine and then exposed to the pod)".into()), ("TargetPortal", t("targetPortal")), ("IQN", t("iqn")), ("Lun", n(v, "lun").to_string()), read_only()],
+        "iscsi" => vec![
+            ("Type", "ISCSI (an ISCSI Disk resource that is attached to a kubelet's host machine and then exposed to the pod)".into()),
+            ("TargetPortal", t("targetPortal")),
+            ("IQN", t("iqn")),
+            ("Lun", n(v, "lun").to_string()),
+            read_only(),
+        ],
         other => vec![("Type", other.to_string())],
     }
 }

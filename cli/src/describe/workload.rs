@@ -3,7 +3,9 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
 use super::pod_template::template;
-use super::text::{annotations, conditions, controller, format_labels, format_selector, head, labels, labels_selector, list, n, s, scalar, selector, texts, yes_or_unset};
+use super::text::{
+    annotations, conditions, controller, format_labels, format_selector, head, labels, labels_selector, list, n, s, scalar, selector, texts, yes_or_unset,
+};
 use super::{Kube, Out, date};
 use crate::client::segment;
 use crate::error::Result;
@@ -110,7 +112,10 @@ async fn replica_sets(kube: &Kube, out: &mut Out, o: &Value) {
     sets.sort_by_key(|r| s(&r["metadata"], "creationTimestamp").to_string());
     let new = sets.iter().position(|r| bare(&r["spec"]["template"]) == wanted);
     let show = |list: Vec<&Value>| {
-        let shown: Vec<String> = list.iter().map(|r| format!("{} ({}/{} replicas created)", s(&r["metadata"], "name"), n(&r["status"], "replicas"), n(&r["spec"], "replicas"))).collect();
+        let shown: Vec<String> = list
+            .iter()
+            .map(|r| format!("{} ({}/{} replicas created)", s(&r["metadata"], "name"), n(&r["status"], "replicas"), n(&r["spec"], "replicas")))
+            .collect();
         if shown.is_empty() { "<none>".into() } else { shown.join(", ") }
     };
     out.field("OldReplicaSets", show(sets.iter().enumerate().filter(|(i, _)| Some(*i) != new).map(|(_, r)| r).collect()));

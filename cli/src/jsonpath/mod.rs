@@ -14,8 +14,17 @@ enum Node {
     Text(String),
     Field(String),
     /// Start, end and step; an end that nobody wrote is one after the start.
-    Slice { start: Option<i64>, end: Option<i64>, derived: bool, step: Option<i64> },
-    Filter { left: Vec<Node>, right: Vec<Node>, operator: String },
+    Slice {
+        start: Option<i64>,
+        end: Option<i64>,
+        derived: bool,
+        step: Option<i64>,
+    },
+    Filter {
+        left: Vec<Node>,
+        right: Vec<Node>,
+        operator: String,
+    },
     Int(i64),
     Float(f64),
     Bool(bool),
@@ -101,9 +110,9 @@ pub fn relaxed(expression: &str) -> Result<String, String> {
         None if expression.ends_with('}') => None,
         None => Some(expression),
     };
-    let inner = inner.filter(|i| !i.is_empty() && !i.contains(['{', '}'])).ok_or_else(|| {
-        format!("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'")
-    })?;
+    let inner = inner
+        .filter(|i| !i.is_empty() && !i.contains(['{', '}']))
+        .ok_or_else(|| format!("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"))?;
     let inner = inner.strip_prefix('.').unwrap_or(inner);
     Ok(if inner.starts_with('[') { format!("{{{inner}}}") } else { format!("{{.{inner}}}") })
 }

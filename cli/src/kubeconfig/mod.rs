@@ -68,7 +68,9 @@ impl Config {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                     return Err(Error::msg(format!("stat {}: no such file or directory", file.display())));
                 }
-                Err(e) => return Err(Error::msg(format!("error loading config file \"{}\": open {}: {}", file.display(), file.display(), crate::error::go_io(&e)))),
+                Err(e) => {
+                    return Err(Error::msg(format!("error loading config file \"{}\": open {}: {}", file.display(), file.display(), crate::error::go_io(&e))));
+                }
             }
         }
         config.sort();
@@ -82,7 +84,10 @@ impl Config {
         let mut root = match document.value {
             Value::Null => return Ok(()),
             Value::Object(m) => m,
-            _ => return Err(bad("couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string; Kind string }".into())),
+            _ => return Err(bad(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string; Kind string }"
+                    .into(),
+            )),
         };
         for (list, field) in LISTS {
             let entries = root.remove(list).unwrap_or(Value::Null);
@@ -170,7 +175,9 @@ impl Config {
 
 fn prune(value: &Value) -> Value {
     match value {
-        Value::Object(m) => Value::Object(m.iter().filter(|(k, v)| !is_empty(v) || k.as_str() == "provideClusterInfo").map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>()),
+        Value::Object(m) => Value::Object(
+            m.iter().filter(|(k, v)| !is_empty(v) || k.as_str() == "provideClusterInfo").map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>(),
+        ),
         v => v.clone(),
     }
 }

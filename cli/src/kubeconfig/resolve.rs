@@ -96,7 +96,8 @@ fn pem(value: &Value, field: &str, file: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn read_pem(field: &str, path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::Config(vec![format!("unable to read {field} {} due to open {}: {}", path.display(), path.display(), crate::error::go_io(&e))]))
+    std::fs::read(path)
+        .map_err(|e| Error::Config(vec![format!("unable to read {field} {} due to open {}: {}", path.display(), path.display(), crate::error::go_io(&e))]))
 }
 
 impl Config {
@@ -118,10 +119,18 @@ impl Config {
         let user = self.get("users", &user_name);
         let mut missing = Vec::new();
         if !user_name.is_empty() && user.is_none() {
-            missing.push(if over.user.is_some() { format!("auth info {user_name:?} does not exist") } else { format!("user {user_name:?} was not found for context {name:?}") });
+            missing.push(if over.user.is_some() {
+                format!("auth info {user_name:?} does not exist")
+            } else {
+                format!("user {user_name:?} was not found for context {name:?}")
+            });
         }
         if !cluster_name.is_empty() && cluster.is_none() {
-            missing.push(if over.cluster.is_some() { format!("cluster {cluster_name:?} does not exist") } else { format!("cluster {cluster_name:?} was not found for context {name:?}") });
+            missing.push(if over.cluster.is_some() {
+                format!("cluster {cluster_name:?} does not exist")
+            } else {
+                format!("cluster {cluster_name:?} was not found for context {name:?}")
+            });
         }
         if !missing.is_empty() {
             return Err(Error::Config(missing));
@@ -202,8 +211,14 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
     c.certificate = match (certificate, key) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
-        (Some(_), None) => return Err(Error::Config(vec!["client-key-data or client-key must be specified for the user to use the clientCert authentication method.".into()])),
-        (None, Some(_)) => return Err(Error::Config(vec!["client-cert-data or client-cert must be specified for the user to use the clientCert authentication method.".into()])),
+        (Some(_), None) => {
+            return Err(Error::Config(vec!["client-key-data or client-key must be specified for the user to use the clientCert authentication method.".into()]));
+        }
+        (None, Some(_)) => {
+            return Err(Error::Config(vec![
+                "client-cert-data or client-cert must be specified for the user to use the clientCert authentication method.".into(),
+            ]));
+        }
     };
     if let Some(t) = &over.token {
         c.token = Some(t.clone());
@@ -273,7 +288,8 @@ mod tests {
         let r = config().resolve(&Overrides::default()).unwrap();
         assert_eq!((r.server.as_str(), r.insecure, r.credentials.token.as_deref()), ("https://a:1", true, Some("t")));
         assert_eq!(r.credentials.impersonate, [("Impersonate-User".to_string(), "bob".to_string())]);
-        let r = config().resolve(&Overrides { server: Some("h:2".into()), token: Some("z".into()), as_user: Some("eve".into()), ..Overrides::default() }).unwrap();
+        let r =
+            config().resolve(&Overrides { server: Some("h:2".into()), token: Some("z".into()), as_user: Some("eve".into()), ..Overrides::default() }).unwrap();
         assert_eq!((r.server.as_str(), r.credentials.token.as_deref()), ("http://h:2", Some("z")));
         assert_eq!(r.credentials.impersonate[0].1, "eve");
     }
@@ -281,8 +297,14 @@ mod tests {
     #[test]
     fn what_is_named_must_be_there() {
         let e = |o: Overrides| crate::error::told(&config().resolve(&o).unwrap_err()).0;
-        assert_eq!(e(Overrides { context: Some("nosuch".into()), ..Overrides::default() }), "Error in configuration: context was not found for specified context: nosuch");
+        assert_eq!(
+            e(Overrides { context: Some("nosuch".into()), ..Overrides::default() }),
+            "Error in configuration: context was not found for specified context: nosuch"
+        );
         assert_eq!(e(Overrides { user: Some("nosuch".into()), ..Overrides::default() }), "Error in configuration: auth info \"nosuch\" does not exist");
-        assert_eq!(e(Overrides { context: Some("broken".into()), ..Overrides::default() }), "Error in configuration: cluster \"gone\" was not found for context \"broken\"");
+        assert_eq!(
+            e(Overrides { context: Some("broken".into()), ..Overrides::default() }),
+            "Error in configuration: cluster \"gone\" was not found for context \"broken\""
+        );
     }
 }

@@ -74,7 +74,8 @@ fn texts(g: &Value, field: &str) -> Vec<String> {
 
 fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
     let mut out = Vec::new();
-    let file = |p: &str| std::fs::read(dir.join(p)).map_err(|e| Error::msg(format!("loading KV pairs: file sources: open {}: {}", dir.join(p).display(), go_io(&e))));
+    let file =
+        |p: &str| std::fs::read(dir.join(p)).map_err(|e| Error::msg(format!("loading KV pairs: file sources: open {}: {}", dir.join(p).display(), go_io(&e))));
     for mut path in texts(g, "envs").into_iter().chain(g["env"].as_str().map(String::from)) {
         path = dir.join(&path).display().to_string();
         out.extend(crate::cmd::create::env_file(&path)?.into_iter().map(|(k, v)| (k, v.into_bytes())));

@@ -51,8 +51,28 @@ pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
 }
 
 const FIRST: &[&str] = &[
-    "Namespace", "ResourceQuota", "StorageClass", "CustomResourceDefinition", "ServiceAccount", "PodSecurityPolicy", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secret", "Endpoints", "Service",
-    "LimitRange", "PriorityClass", "PersistentVolume", "PersistentVolumeClaim", "Deployment", "StatefulSet", "CronJob", "PodDisruptionBudget",
+    "Namespace",
+    "ResourceQuota",
+    "StorageClass",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "PodSecurityPolicy",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Endpoints",
+    "Service",
+    "LimitRange",
+    "PriorityClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
 ];
 const LAST: &[&str] = &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 const MIDDLE: usize = 1000;
@@ -69,15 +89,38 @@ fn sort_key(i: &Item) -> String {
 
 /// The fields that are understood.
 const FIELDS: &[&str] = &[
-    "apiVersion", "kind", "metadata", "resources", "bases", "namePrefix", "nameSuffix", "namespace", "commonLabels", "labels", "commonAnnotations", "images", "replicas", "patches", "patchesStrategicMerge", "patchesJson6902",
-    "configMapGenerator", "secretGenerator", "generatorOptions", "sortOptions",
+    "apiVersion",
+    "kind",
+    "metadata",
+    "resources",
+    "bases",
+    "namePrefix",
+    "nameSuffix",
+    "namespace",
+    "commonLabels",
+    "labels",
+    "commonAnnotations",
+    "images",
+    "replicas",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+    "sortOptions",
 ];
 
 fn read(dir: &Path) -> Result<Map<String, Value>> {
     let found: Vec<PathBuf> = FILES.iter().map(|f| dir.join(f)).filter(|p| p.is_file()).collect();
     let file = match found.as_slice() {
         [one] => one,
-        [] => return Err(Error::msg(format!("unable to find one of 'kustomization.yaml', 'kustomization.yml' or 'Kustomization' in directory '{}'", dir.display()))),
+        [] => {
+            return Err(Error::msg(format!(
+                "unable to find one of 'kustomization.yaml', 'kustomization.yml' or 'Kustomization' in directory '{}'",
+                dir.display()
+            )));
+        }
         _ => return Err(Error::msg(format!("Found multiple kustomization files under: {}", dir.display()))),
     };
     let text = std::fs::read_to_string(file).map_err(|e| Error::msg(format!("{}: {}", file.display(), go_io(&e))))?;
@@ -120,7 +163,8 @@ fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
     }
     let path = dir.join(entry);
     let shown = path.display();
-    let meta = std::fs::metadata(&path).map_err(|e| Error::msg(format!("accumulating resources: accumulation err='accumulating resources from '{entry}': open {shown}: {}'", go_io(&e))))?;
+    let meta = std::fs::metadata(&path)
+        .map_err(|e| Error::msg(format!("accumulating resources: accumulation err='accumulating resources from '{entry}': open {shown}: {}'", go_io(&e))))?;
     if meta.is_dir() {
         return build(&std::fs::canonicalize(&path)?);
     }

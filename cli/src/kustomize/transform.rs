@@ -12,8 +12,26 @@ use std::path::Path;
 /// Kinds whose names get no prefix or suffix, and that are in no namespace.
 const PLAIN: &[&str] = &["Namespace", "CustomResourceDefinition", "APIService"];
 const CLUSTER: &[&str] = &[
-    "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "StorageClass", "PriorityClass", "IngressClass", "RuntimeClass", "CustomResourceDefinition", "APIService", "CSIDriver", "CSINode",
-    "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "CertificateSigningRequest", "FlowSchema", "PriorityLevelConfiguration",
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "StorageClass",
+    "PriorityClass",
+    "IngressClass",
+    "RuntimeClass",
+    "CustomResourceDefinition",
+    "APIService",
+    "CSIDriver",
+    "CSINode",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "CertificateSigningRequest",
+    "FlowSchema",
+    "PriorityLevelConfiguration",
 ];
 
 pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Result<()> {
@@ -49,7 +67,10 @@ pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
     }
     for r in map.get("replicas").and_then(Value::as_array).into_iter().flatten() {
         let scaled = ["Deployment", "ReplicationController", "ReplicaSet", "StatefulSet"];
-        items.iter_mut().filter(|i| scaled.contains(&i.kind()) && r["name"] == i.original.as_str()).for_each(|i| i.object["spec"]["replicas"] = r["count"].clone());
+        items
+            .iter_mut()
+            .filter(|i| scaled.contains(&i.kind()) && r["name"] == i.original.as_str())
+            .for_each(|i| i.object["spec"]["replicas"] = r["count"].clone());
     }
     Ok(())
 }
@@ -129,7 +150,8 @@ fn set_image(object: &mut Value, rule: &Value) {
 }
 
 fn load(dir: &Path, path: &str) -> Result<String> {
-    std::fs::read_to_string(dir.join(path)).map_err(|e| Error::msg(format!("failed to get the patch file from path({path}): open {}: {}", dir.join(path).display(), go_io(&e))))
+    std::fs::read_to_string(dir.join(path))
+        .map_err(|e| Error::msg(format!("failed to get the patch file from path({path}): open {}: {}", dir.join(path).display(), go_io(&e))))
 }
 
 fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Result<()> {
@@ -156,10 +178,12 @@ fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
 }
 
 fn chosen(i: &Item, target: &Value) -> bool {
-    let matches = |pattern: &Value, text: &str| pattern.as_str().is_none_or(|p| p.is_empty() || regex::Regex::new(&format!("^(?:{p})$")).is_ok_and(|r| r.is_match(text)));
+    let matches =
+        |pattern: &Value, text: &str| pattern.as_str().is_none_or(|p| p.is_empty() || regex::Regex::new(&format!("^(?:{p})$")).is_ok_and(|r| r.is_match(text)));
     let (group, version) = crate::discovery::split_api_version(i.object["apiVersion"].as_str().unwrap_or(""));
     let meta = |f: &str| i.object["metadata"][f].as_str().unwrap_or("").to_string();
-    let selected = |f: &str, field: &str| target[f].as_str().is_none_or(|s| crate::resource::helper::matches_selector(s, &i.object["metadata"][field]).unwrap_or(false));
+    let selected =
+        |f: &str, field: &str| target[f].as_str().is_none_or(|s| crate::resource::helper::matches_selector(s, &i.object["metadata"][field]).unwrap_or(false));
     matches(&target["group"], group)
         && matches(&target["version"], version)
         && matches(&target["kind"], i.kind())
@@ -193,7 +217,12 @@ fn one_patch(p: &Value, target: &Value, items: &mut Vec<Item>) -> Result<()> {
     }
     gone.into_iter().rev().for_each(|at| drop(items.remove(at)));
     if !hit && p["kind"].is_string() && std::ptr::eq(target, &own) {
-        return Err(Error::msg(format!("no resource matches strategic merge patch \"{}.{}/{}.[noNs]\": no matches for Id", p["kind"].as_str().unwrap_or(""), p["apiVersion"].as_str().unwrap_or(""), p["metadata"]["name"].as_str().unwrap_or(""))));
+        return Err(Error::msg(format!(
+            "no resource matches strategic merge patch \"{}.{}/{}.[noNs]\": no matches for Id",
+            p["kind"].as_str().unwrap_or(""),
+            p["apiVersion"].as_str().unwrap_or(""),
+            p["metadata"]["name"].as_str().unwrap_or("")
+        )));
     }
     Ok(())
 }

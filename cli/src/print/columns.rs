@@ -30,7 +30,8 @@ impl CustomColumns {
     /// A column without an expression, an expression that cannot be read.
     pub fn parse(spec: &str, no_headers: bool) -> Result<Self> {
         let pair = |part: &str| {
-            let (h, e) = part.split_once(':').ok_or_else(|| Error::msg(format!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>")))?;
+            let (h, e) =
+                part.split_once(':').ok_or_else(|| Error::msg(format!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>")))?;
             Ok((h.to_string(), e.to_string()))
         };
         Self::new(spec.split(',').map(pair).collect::<Result<_>>()?, no_headers)
@@ -44,7 +45,9 @@ impl CustomColumns {
         let mut lines = text.lines();
         let mut line = |what: &str| {
             lines.next().map(|l| l.split_whitespace().map(String::from).collect::<Vec<_>>()).ok_or_else(|| {
-                Error::msg(format!("invalid template, missing {what} line. Expected format is one line of space separated headers, one line of space separated column specs."))
+                Error::msg(format!(
+                    "invalid template, missing {what} line. Expected format is one line of space separated headers, one line of space separated column specs."
+                ))
             })
         };
         let (headers, specs) = (line("header")?, line("spec")?);
@@ -63,7 +66,8 @@ impl CustomColumns {
             let line: Vec<&str> = self.columns.iter().map(|(h, _)| h.as_str()).collect();
             self.writer.push(&(line.join("\t") + "\n"));
         }
-        let items = if crate::resource::is_list(object) { object["items"].as_array().map(Vec::as_slice).unwrap_or_default() } else { std::slice::from_ref(object) };
+        let items =
+            if crate::resource::is_list(object) { object["items"].as_array().map(Vec::as_slice).unwrap_or_default() } else { std::slice::from_ref(object) };
         for item in items {
             let mut cells = Vec::new();
             for (_, path) in &self.columns {

@@ -36,7 +36,11 @@ impl Template {
     /// What the template asks of the object and cannot have.
     pub fn render(&self, object: &Value) -> Result<String> {
         self.template.execute_to_string(&convert(object)).map_err(|e| {
-            eprint!("Error executing template: {e}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{}\n\n", self.text, super::json::compact(object));
+            eprint!(
+                "Error executing template: {e}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{}\n\n",
+                self.text,
+                super::json::compact(object)
+            );
             Error::msg(format!("error executing template {}: {e}", quote(&self.text)))
         })
     }

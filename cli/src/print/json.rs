@@ -131,7 +131,10 @@ mod tests {
     #[test]
     fn laid_out_as_go_does() {
         let v = json!({"b": [1, 2.5], "a": "<x>", "kind": "K", "e": {}});
-        assert_eq!(write(&v, Style { indent: 2, order: &["kind"] }), "{\n  \"kind\": \"K\",\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": [\n    1,\n    2.5\n  ],\n  \"e\": {}\n}");
+        assert_eq!(
+            write(&v, Style { indent: 2, order: &["kind"] }),
+            "{\n  \"kind\": \"K\",\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": [\n    1,\n    2.5\n  ],\n  \"e\": {}\n}"
+        );
         assert_eq!(compact(&v), "{\"a\":\"\\u003cx\\u003e\",\"b\":[1,2.5],\"e\":{},\"kind\":\"K\"}");
     }
 }

@@ -14,7 +14,8 @@ pub fn write(value: &Value) -> String {
 }
 
 fn key(text: &str) -> String {
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
     let meant = crate::yaml::read(text).is_ok_and(|d| d.first().is_some_and(|d| d.value.is_string()));
     if plain && meant { text.into() } else { json::string(text, false) }
 }

@@ -19,7 +19,12 @@ use std::io::Write;
 
 /// The flags of verbs that print what they did.
 pub const FLAGS: &[Flag] = &[
-    Flag::str("output", 'o', "", "How to show the result: json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file"),
+    Flag::str(
+        "output",
+        'o',
+        "",
+        "How to show the result: json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file",
+    ),
     Flag::bool("allow-missing-template-keys", '\0', true, "A field that a template asks for and the object lacks is left empty instead of being an error"),
     Flag::str("template", '\0', "", "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file"),
     Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
@@ -53,7 +58,8 @@ pub const TYPED: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status"]
 /// All formats, as the error for another one lists them.
 const ALLOWED: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
 /// The same for `get`.
-pub const ALLOWED_GET: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
+pub const ALLOWED_GET: &str =
+    "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
 
 /// The format that `-o` and `--template` ask for; nothing for the verb's own.
 ///
@@ -81,9 +87,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
     };
     let file = |what: &str| -> Result<String> {
         let path = template(what)?;
-        std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("error reading {what} {path}, open {path}: {}\n", crate::error::go_io(&e)).trim_end().to_string()))
+        std::fs::read_to_string(&path)
+            .map_err(|e| Error::msg(format!("error reading {what} {path}, open {path}: {}\n", crate::error::go_io(&e)).trim_end().to_string()))
     };
-    let jsonpath = |text: String| JsonPath::parse(&text).map(|p| p.allow_missing(missing_ok)).map_err(|e| Error::msg(format!("error parsing jsonpath {text}, {e}")));
+    let jsonpath =
+        |text: String| JsonPath::parse(&text).map(|p| p.allow_missing(missing_ok)).map_err(|e| Error::msg(format!("error parsing jsonpath {text}, {e}")));
     Ok(Some(match word {
         "name" => Format::Name,
         "json" => Format::Json,
@@ -158,7 +166,8 @@ impl Printer {
             Format::Kyaml => kyaml::write(object),
             Format::JsonPath(p) => p.render(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?,
             Format::JsonPathAsJson(p) => {
-                let found: Vec<Value> = p.find(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?.into_iter().flatten().map(|v| v.into_owned()).collect();
+                let found: Vec<Value> =
+                    p.find(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?.into_iter().flatten().map(|v| v.into_owned()).collect();
                 json::pretty(&Value::Array(found))
             }
             Format::GoTemplate(t) => t.render(object)?,
@@ -224,7 +233,10 @@ mod tests {
     #[test]
     fn names_say_what_was_done() {
         assert_eq!(names(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}), "created"), "deployment.apps/x created\n");
-        assert_eq!(names(&json!({"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}]}), ""), "pod/p\n");
+        assert_eq!(
+            names(&json!({"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}]}), ""),
+            "pod/p\n"
+        );
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl TablePrinter {
             return String::new();
         }
         self.printed_headers = true;
-        let shown: Vec<usize> = (0..self.last_columns.len()).filter(|i| self.options.wide || self.last_columns[*i]["priority"].as_i64().unwrap_or(0) == 0).collect();
+        let shown: Vec<usize> =
+            (0..self.last_columns.len()).filter(|i| self.options.wide || self.last_columns[*i]["priority"].as_i64().unwrap_or(0) == 0).collect();
         let mut out = String::new();
         if !hide {
             out += &(self.headers(&shown, event.is_some()).join("\t") + "\n");

@@ -37,7 +37,14 @@ impl TabWriter {
             return String::new();
         }
         let lines: Vec<Vec<&str>> = body.split('\n').map(|l| l.split('\t').collect()).collect();
-        let mut layout = Layout { lines: &lines, min_width: self.min_width, padding: self.padding, widths: Vec::new(), out: String::new(), remembered: self.remembered.take() };
+        let mut layout = Layout {
+            lines: &lines,
+            min_width: self.min_width,
+            padding: self.padding,
+            widths: Vec::new(),
+            out: String::new(),
+            remembered: self.remembered.take(),
+        };
         layout.format(0, lines.len());
         self.remembered = layout.remembered.take();
         let mut out = layout.out;

@@ -165,7 +165,10 @@ fn outcome(body: &[u8]) -> Result<()> {
         let code = cause.and_then(|c| c["message"].as_str()).and_then(|m| m.parse().ok()).unwrap_or(1);
         return Err(Error::Plain(format!("command terminated with exit code {code}"), code));
     }
-    Err(Error::msg(format!("Internal error occurred: {}", crate::error::status_message(&status)).replace("Internal error occurred: Internal error occurred: ", "Internal error occurred: ")))
+    Err(Error::msg(
+        format!("Internal error occurred: {}", crate::error::status_message(&status))
+            .replace("Internal error occurred: Internal error occurred: ", "Internal error occurred: "),
+    ))
 }
 
 #[cfg(test)]

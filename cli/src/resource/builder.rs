@@ -138,7 +138,9 @@ impl Builder {
             return self.by_files(&args, combined).await;
         }
         if self.local {
-            return Err(Error::msg("error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'"));
+            return Err(Error::msg(
+                "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
+            ));
         }
         let selecting = self.selector.is_some() || self.field_selector.is_some() || self.all || (self.allow_empty_selector && args.len() == 1 && !combined);
         if selecting {
@@ -148,7 +150,9 @@ impl Builder {
             return self.by_tuples(&args).await;
         }
         match args.as_slice() {
-            [] => Err(Error::msg("You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'")),
+            [] => Err(Error::msg(
+                "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
+            )),
             [types] => {
                 for word in types.split(',') {
                     self.ctx.discovery()?.lookup(word).await?;
@@ -313,7 +317,11 @@ impl Builder {
         let mut found = Found { single: wanted.len() == 1, by_name: true, ..Found::default() };
         for (resource, name) in wanted {
             if resource.namespaced && self.namespace.is_empty() {
-                let why = if self.all_namespaces { "a resource cannot be retrieved by name across all namespaces" } else { "namespace may not be empty when retrieving a resource by name" };
+                let why = if self.all_namespaces {
+                    "a resource cannot be retrieved by name across all namespaces"
+                } else {
+                    "namespace may not be empty when retrieving a resource by name"
+                };
                 return Err(Error::msg(why));
             }
             let namespace = if resource.namespaced { self.namespace.clone() } else { String::new() };
@@ -347,7 +355,8 @@ impl Builder {
         if !args.is_empty() {
             return Err(Error::msg("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well"));
         }
-        let manifests = if self.kustomize.is_empty() { files::read_all(&self.filenames, self.recursive).await? } else { crate::kustomize::manifests(&self.kustomize)? };
+        let manifests =
+            if self.kustomize.is_empty() { files::read_all(&self.filenames, self.recursive).await? } else { crate::kustomize::manifests(&self.kustomize)? };
         let mut found = Found { single: manifests.len() == 1, by_name: true, ..Found::default() };
         for manifest in manifests {
             if let Err(e) = self.one_manifest(manifest, &mut found).await {
@@ -395,7 +404,11 @@ impl Builder {
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         for (field, value) in [("Kind", &kind), ("apiVersion", &api_version)] {
             if value.is_empty() {
-                return Err(Error::msg(format!("unable to decode {}: Object '{field}' is missing in '{}'", quote(&m.source), crate::print::json::compact(&m.object))));
+                return Err(Error::msg(format!(
+                    "unable to decode {}: Object '{field}' is missing in '{}'",
+                    quote(&m.source),
+                    crate::print::json::compact(&m.object)
+                )));
             }
         }
         let meta = |f: &str| m.object["metadata"][f].as_str().unwrap_or("").to_string();
@@ -404,7 +417,12 @@ impl Builder {
             local_resource(&api_version, &kind)
         } else {
             self.ctx.discovery()?.of_kind(&api_version, &kind).await.map_err(|e| match e {
-                Error::Message(why) => Error::msg(format!("resource mapping not found for name: {} namespace: {} from {}: {why}\nensure CRDs are installed first", quote(&name), quote(&namespace), quote(&m.source))),
+                Error::Message(why) => Error::msg(format!(
+                    "resource mapping not found for name: {} namespace: {} from {}: {why}\nensure CRDs are installed first",
+                    quote(&name),
+                    quote(&namespace),
+                    quote(&m.source)
+                )),
                 other => other,
             })?
         };

@@ -166,7 +166,10 @@ pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
     let fail = |e: String| Error::msg(format!("error parsing {source}: {e}"));
     if text.trim_start().starts_with('{') {
         if let Some(list) = json_documents(text) {
-            return list.map_or_else(|e| vec![Err(fail(e))], |l| l.into_iter().map(|object| Ok(Manifest { source: source.into(), object, lines: Rc::default() })).collect());
+            return list.map_or_else(
+                |e| vec![Err(fail(e))],
+                |l| l.into_iter().map(|object| Ok(Manifest { source: source.into(), object, lines: Rc::default() })).collect(),
+            );
         }
     }
     match crate::yaml::read(text) {
@@ -211,7 +214,10 @@ pub fn validate(m: &Manifest) -> Result<()> {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),
     };
-    Err(Error::msg(format!("error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false", quote(&m.source))))
+    Err(Error::msg(format!(
+        "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
+        quote(&m.source)
+    )))
 }
 
 /// The objects that a document holds: itself, or the items of the list that it is.

@@ -71,7 +71,13 @@ impl Write {
 
     /// Sends a patch as the user wrote it.
     pub async fn patch_raw(&self, client: &Client, info: &Info, kind: &str, patch: Vec<u8>) -> Result<Value> {
-        let call = Call { method: Method::PATCH, path: self.object_path(&info.resource, &info.namespace, &info.name), accept: crate::client::JSON, content_type: kind, body: patch.into() };
+        let call = Call {
+            method: Method::PATCH,
+            path: self.object_path(&info.resource, &info.namespace, &info.name),
+            accept: crate::client::JSON,
+            content_type: kind,
+            body: patch.into(),
+        };
         client.json(&call).await
     }
 }

@@ -8,7 +8,7 @@ pub mod helper;
 pub mod typo;
 
 pub use builder::{Builder, Found};
-pub use files::{Validation, Manifest};
+pub use files::{Manifest, Validation};
 
 use crate::discovery::Resource;
 use serde_json::Value;
@@ -52,11 +52,19 @@ pub const FILE_FLAGS: &[crate::flags::Flag] = &[
     crate::flags::Flag::str("kustomize", 'k', "", "A folder with a kustomization.yaml to build; not together with -f or -R"),
 ];
 /// The flag `-l`.
-pub const SELECTOR: &[crate::flags::Flag] =
-    &[crate::flags::Flag::str("selector", 'l', "", "Only objects with these labels: '=', '==', '!=', 'in', 'notin' and bare keys, separated by commas (-l a=b,'c in (d,e)')")];
+pub const SELECTOR: &[crate::flags::Flag] = &[crate::flags::Flag::str(
+    "selector",
+    'l',
+    "",
+    "Only objects with these labels: '=', '==', '!=', 'in', 'notin' and bare keys, separated by commas (-l a=b,'c in (d,e)')",
+)];
 /// The flag `--field-selector`.
-pub const FIELD_SELECTOR: &[crate::flags::Flag] =
-    &[crate::flags::Flag::str("field-selector", '\0', "", "Only objects with these field values: '=', '==' and '!=', separated by commas. Which fields can be asked for depends on the kind")];
+pub const FIELD_SELECTOR: &[crate::flags::Flag] = &[crate::flags::Flag::str(
+    "field-selector",
+    '\0',
+    "",
+    "Only objects with these field values: '=', '==' and '!=', separated by commas. Which fields can be asked for depends on the kind",
+)];
 /// The flag `--dry-run`.
 pub const DRY_RUN: &[crate::flags::Flag] = &[crate::flags::Flag::str(
     "dry-run",

@@ -32,7 +32,9 @@ pub fn read(text: &str) -> Result<Vec<Document>, String> {
 }
 
 fn read_stream(text: &str) -> Result<Vec<Document>, String> {
-    let events = Parser::new_from_str(text).map(|r| r.map_err(|e| format!("yaml: line {}: {}", e.marker().line(), e.info()))).filter(|r| !matches!(r, Ok((Event::Comment(..), _))));
+    let events = Parser::new_from_str(text)
+        .map(|r| r.map_err(|e| format!("yaml: line {}: {}", e.marker().line(), e.info())))
+        .filter(|r| !matches!(r, Ok((Event::Comment(..), _))));
     let mut reader = Reader { events: Box::new(events), anchors: HashMap::new(), lines: HashMap::new() };
     let mut out = Vec::new();
     loop {

@@ -82,7 +82,9 @@ fn integer(text: &str) -> Option<Number> {
 
 fn float(text: &str) -> Meaning {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let shaped = body.bytes().any(|b| b.is_ascii_digit()) && body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) && !body.starts_with(['e', 'E']);
+    let shaped = body.bytes().any(|b| b.is_ascii_digit())
+        && body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
+        && !body.starts_with(['e', 'E']);
     match (shaped, text.parse::<f64>()) {
         (true, Ok(f)) => Number::from_f64(f).map_or(Meaning::Odd, Meaning::Number),
         _ => Meaning::Text,
@@ -115,7 +117,10 @@ fn is_timestamp(text: &str) -> bool {
     }
     let Some(clock) = time.strip_prefix(['T', 't', ' ']) else { return false };
     let parts: Vec<&str> = clock.splitn(3, ':').collect();
-    parts.len() == 3 && parts[0].bytes().all(|c| c.is_ascii_digit()) && parts[1].bytes().all(|c| c.is_ascii_digit()) && parts[2].bytes().next().is_some_and(|c| c.is_ascii_digit())
+    parts.len() == 3
+        && parts[0].bytes().all(|c| c.is_ascii_digit())
+        && parts[1].bytes().all(|c| c.is_ascii_digit())
+        && parts[2].bytes().next().is_some_and(|c| c.is_ascii_digit())
 }
 
 /// Whether YAML 1.1 readers would take the text for a number in base 60, such as `1:30`.

@@ -223,7 +223,8 @@ impl Facts {
     fn of(s: &str) -> Facts {
         let chars: Vec<char> = s.chars().collect();
         let last = chars.len().saturating_sub(1);
-        let (mut indicators, mut special, mut lead, mut trail, mut break_space, mut space_break, mut breaks) = (s.starts_with("---") || s.starts_with("..."), false, false, false, false, false, false);
+        let (mut indicators, mut special, mut lead, mut trail, mut break_space, mut space_break, mut breaks) =
+            (s.starts_with("---") || s.starts_with("..."), false, false, false, false, false, false);
         let mut trailing_space = false;
         let (mut previous_space, mut previous_break) = (false, false);
         for (i, &c) in chars.iter().enumerate() {
@@ -319,8 +320,10 @@ mod tests {
             (json!({"k": " a\nb"}), "k: |2-\n   a\n  b\n"),
             (json!({"k": "a \nb"}), "k: \"a \\nb\"\n"),
             (json!({"k": "tab\there"}), "k: \"tab\\there\"\n"),
-            (json!(["*/5 * * * *", "@daily", "- x", "a: b", "a #b", "", "true", "12", "1e3", "null", "2026-01-02T03:04:05Z", "it's", "a:b"]),
-             "- '*/5 * * * *'\n- '@daily'\n- '- x'\n- 'a: b'\n- 'a #b'\n- \"\"\n- \"true\"\n- \"12\"\n- \"1e3\"\n- \"null\"\n- \"2026-01-02T03:04:05Z\"\n- it's\n- a:b\n"),
+            (
+                json!(["*/5 * * * *", "@daily", "- x", "a: b", "a #b", "", "true", "12", "1e3", "null", "2026-01-02T03:04:05Z", "it's", "a:b"]),
+                "- '*/5 * * * *'\n- '@daily'\n- '- x'\n- 'a: b'\n- 'a #b'\n- \"\"\n- \"true\"\n- \"12\"\n- \"1e3\"\n- \"null\"\n- \"2026-01-02T03:04:05Z\"\n- it's\n- a:b\n",
+            ),
             (json!([[1, 2], []]), "- - 1\n  - 2\n- []\n"),
             (json!({"a10": 1, "a9": 2, "A": 3, "a-b": 4, "1": 5}), "\"1\": 5\nA: 3\na-b: 4\na9: 2\na10: 1\n"),
         ];

@@ -23,7 +23,11 @@ pub static VIEW: Command = Command {
       kubectl apply view-last-applied deployment/nginx
       # Of what a file describes, as JSON
       kubectl apply view-last-applied -f deploy.yaml -o json",
-    flags: &[FILE_FLAGS, SELECTOR, &[Flag::str("output", 'o', "yaml", "yaml or json"), Flag::bool("all", '\0', false, "All objects of the given types in the namespace")]],
+    flags: &[
+        FILE_FLAGS,
+        SELECTOR,
+        &[Flag::str("output", 'o', "yaml", "yaml or json"), Flag::bool("all", '\0', false, "All objects of the given types in the namespace")],
+    ],
     run: Run::Verb(|ctx| Box::pin(view(ctx))),
     ..Command::NEW
 };
@@ -77,7 +81,9 @@ async fn view(ctx: Ctx) -> Result<()> {
     let infos = builder.find().await?.all()?;
     for info in infos {
         let text = info.object["metadata"]["annotations"][LAST_APPLIED].as_str();
-        let Some(text) = text else { return Err(Error::msg(format!("{}\n", missing(&info.name))).with_source(&format!("{}\n", missing(&info.name)), &info.source)) };
+        let Some(text) = text else {
+            return Err(Error::msg(format!("{}\n", missing(&info.name))).with_source(&format!("{}\n", missing(&info.name)), &info.source));
+        };
         let value: Value = serde_json::from_str(text)?;
         match f.str("output") {
             "json" => print::put(&(layout::write(&value, layout::Style { indent: 2, order: &[] }) + "\n"))?,
@@ -94,10 +100,14 @@ async fn set(ctx: Ctx) -> Result<()> {
     let mut printer = Printer::new(f, format!("configured{}", dry_run.suffix()))?;
     let infos = Builder::new(&ctx)?.find().await?.all()?;
     for info in infos {
-        let live = helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name).await.map_err(|e| e.with_source(&format!("retrieving current configuration of:\n{}\nfrom server for:", info.object_name()), &info.source))?;
+        let live = helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name)
+            .await
+            .map_err(|e| e.with_source(&format!("retrieving current configuration of:\n{}\nfrom server for:", info.object_name()), &info.source))?;
         let wanted = configuration(&info.object);
         match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
-            None if !f.bool("create-annotation") => return Err(Error::msg(format!("{}, to create the annotation, run the command with --create-annotation", missing(&info.name)))),
+            None if !f.bool("create-annotation") => {
+                return Err(Error::msg(format!("{}, to create the annotation, run the command with --create-annotation", missing(&info.name))));
+            }
             Some(old) if old.trim_end() == wanted.trim_end() => {
                 print::put(&format!("set-last-applied {}: no changes required.\n", info.name))?;
                 continue;

@@ -189,7 +189,10 @@ async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Se
             prune_nulls(&mut object);
             if dry_run != DryRun::Client {
                 let write = helper::Write::by(f.str("field-manager"), dry_run).validation(validation);
-                object = write.create(client, &info.resource, &info.namespace, &object).await.map_err(|e| crate::resource::typo::explain(e.with_source("creating", &info.source), &info))?;
+                object = write
+                    .create(client, &info.resource, &info.namespace, &object)
+                    .await
+                    .map_err(|e| crate::resource::typo::explain(e.with_source("creating", &info.source), &info))?;
             }
             info.object = object;
             return session.tell(ctx, info, "created");
@@ -198,7 +201,10 @@ async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Se
     };
     if live["metadata"]["annotations"][LAST_APPLIED].is_null() {
         let p = ctx.program();
-        eprintln!("Warning: resource {} is missing the {LAST_APPLIED} annotation which is required by {p} apply. {p} apply should only be used on resources created declaratively by either {p} create --save-config or {p} apply. The missing annotation will be patched automatically.", info.object_name());
+        eprintln!(
+            "Warning: resource {} is missing the {LAST_APPLIED} annotation which is required by {p} apply. {p} apply should only be used on resources created declaratively by either {p} create --save-config or {p} apply. The missing annotation will be patched automatically.",
+            info.object_name()
+        );
     }
     let (patch, object) = patch_live(ctx, &info, &modified, live, validation).await?;
     info.object = object;
@@ -213,7 +219,14 @@ async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Se
 fn describe(info: &Info) -> String {
     format!(
         "Resource: \"{}/{}, Resource={}\", GroupVersionKind: \"{}/{}, Kind={}\"\nName: \"{}\", Namespace: \"{}\"",
-        info.resource.group, info.resource.version, info.resource.plural, info.resource.group, info.resource.version, info.resource.kind, info.name, info.namespace
+        info.resource.group,
+        info.resource.version,
+        info.resource.plural,
+        info.resource.group,
+        info.resource.version,
+        info.resource.kind,
+        info.name,
+        info.namespace
     )
 }
 
@@ -223,7 +236,8 @@ async fn patch_live(ctx: &Ctx, info: &Info, modified: &Value, mut live: Value, v
     let client = ctx.client()?;
     let mut tries = 0;
     loop {
-        let (patch, kind) = three_way(modified, &live, f.bool("overwrite")).map_err(|e| Error::msg(e).with_source(&format!("applying patch:\n\nto:\n{}\nfor:", describe(info)), &info.source))?;
+        let (patch, kind) = three_way(modified, &live, f.bool("overwrite"))
+            .map_err(|e| Error::msg(e).with_source(&format!("applying patch:\n\nto:\n{}\nfor:", describe(info)), &info.source))?;
         if patch == json!({}) {
             return Ok((patch, live));
         }
@@ -271,7 +285,9 @@ async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Res
             }
             match write.create(client, &info.resource, &info.namespace, &old).await {
                 Ok(_) => Err(e),
-                Err(again) => Err(Error::msg(format!("an error occurred force-replacing the existing object with the newly provided one:\n\n{e}.\n\nAdditionally, an error occurred attempting to restore the original object:\n\n{again}"))),
+                Err(again) => Err(Error::msg(format!(
+                    "an error occurred force-replacing the existing object with the newly provided one:\n\n{e}.\n\nAdditionally, an error occurred attempting to restore the original object:\n\n{again}"
+                ))),
             }
         }
     }

@@ -48,18 +48,27 @@ pub async fn run(ctx: &Ctx, done: &[Info]) -> Result<()> {
     } else {
         for text in &named {
             let parts: Vec<&str> = text.split('/').collect();
-            let [g, v, k] = parts.as_slice() else { return Err(Error::msg(format!("invalid GroupVersionKind format: {text}, please follow <group/version/kind>"))) };
+            let [g, v, k] = parts.as_slice() else {
+                return Err(Error::msg(format!("invalid GroupVersionKind format: {text}, please follow <group/version/kind>")));
+            };
             let api_version = if matches!(*g, "core" | "") { (*v).to_string() } else { format!("{g}/{v}") };
             kinds.push(discovery.of_kind(&api_version, k).await?);
         }
     }
     let mut namespaces: Vec<String> = Vec::new();
-    done.iter().filter(|i| i.resource.namespaced).for_each(|i| if !namespaces.contains(&i.namespace) { namespaces.push(i.namespace.clone()) });
+    done.iter().filter(|i| i.resource.namespaced).for_each(|i| {
+        if !namespaces.contains(&i.namespace) {
+            namespaces.push(i.namespace.clone())
+        }
+    });
     for kind in &kinds {
         let places = if kind.namespaced { namespaces.clone() } else { vec![String::new()] };
         for namespace in places {
             let path = format!("{}{}", kind.collection(Some(&namespace)), query(&[("labelSelector", f.str("selector"))]));
-            let list = ctx.client()?.json(&Call::get(path)).await.map_err(|e| Error::msg(format!("error pruning {} object {}: {e}", if kind.namespaced { "namespaced" } else { "nonNamespaced" }, kind.kind)))?;
+            let list =
+                ctx.client()?.json(&Call::get(path)).await.map_err(|e| {
+                    Error::msg(format!("error pruning {} object {}: {e}", if kind.namespaced { "namespaced" } else { "nonNamespaced" }, kind.kind))
+                })?;
             for item in list["items"].as_array().into_iter().flatten() {
                 let info = info_of(kind, item);
                 if item["metadata"]["annotations"][LAST_APPLIED].is_null() || done.iter().any(|d| same(d, &info)) {

@@ -46,11 +46,15 @@ pub async fn apply(ctx: &Ctx, info: &mut Info, validation: Validation) -> Result
         eprintln!("Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {e}");
     } else {
         match migrate(ctx, info, &manager, &object).await {
-            Err(e) => eprintln!("Warning: server rejected managed fields migration to Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {e}"),
+            Err(e) => eprintln!(
+                "Warning: server rejected managed fields migration to Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {e}"
+            ),
             Ok(false) => {}
             Ok(true) => match send().await {
                 Ok(o) => object = o,
-                Err(e) => eprintln!("Warning: failed to re-apply configuration after performing Server-Side Apply migration. This is non-fatal and will be retried next time you apply. Error: {e}"),
+                Err(e) => eprintln!(
+                    "Warning: failed to re-apply configuration after performing Server-Side Apply migration. This is non-fatal and will be retried next time you apply. Error: {e}"
+                ),
             },
         }
     }

@@ -43,7 +43,24 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const VERBS: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "use", "bind", "impersonate", "*", "approve", "sign", "escalate", "attest"];
+const VERBS: &[&str] = &[
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "use",
+    "bind",
+    "impersonate",
+    "*",
+    "approve",
+    "sign",
+    "escalate",
+    "attest",
+];
 const URL_VERBS: &[&str] = &["get", "put", "post", "head", "options", "delete", "patch", "*"];
 
 async fn run(ctx: Ctx) -> Result<()> {
@@ -58,7 +75,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         return list(&ctx).await;
     }
     let [verb, what] = ctx.args() else {
-        return Err(Error::msg("you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples."));
+        return Err(Error::msg(
+            "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
+        ));
     };
     let spec = if what.starts_with('/') {
         if !f.str("subresource").is_empty() {

@@ -42,7 +42,9 @@ const ORDER: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status", "us
 
 async fn whoami(ctx: Ctx) -> Result<()> {
     let body = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}});
-    let answer = ctx.client()?.json(&Call::with(http::Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &body)).await.map_err(|e| match e.reason() {
+    let answer = ctx.client()?.json(&Call::with(http::Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &body)).await.map_err(|e| match e
+        .reason()
+    {
         "Forbidden" => Error::msg("the selfsubjectreviews API is not enabled in the cluster or you do not have permission to call it"),
         "NotFound" => Error::msg("the selfsubjectreviews API is not enabled in the cluster"),
         _ => e,

@@ -68,7 +68,11 @@ async fn one(ctx: &Ctx, info: &Info, field: &'static str, dry_run: DryRun) -> Re
     tell(field, live.is_none(), &missing, &extra, remove);
     let write = helper::Write::by("kubectl-auth", dry_run);
     let Some(mut object) = live else {
-        return if dry_run == DryRun::Client { Ok(info.object.clone()) } else { write.create(ctx.client()?, &info.resource, &info.namespace, &info.object).await };
+        return if dry_run == DryRun::Client {
+            Ok(info.object.clone())
+        } else {
+            write.create(ctx.client()?, &info.resource, &info.namespace, &info.object).await
+        };
     };
     let mut list = if remove { wanted } else { [have, missing.clone()].concat() };
     if missing.is_empty() && (extra.is_empty() || !remove) {
@@ -95,8 +99,18 @@ fn covers(a: &Value, b: &Value) -> bool {
 fn tell(field: &str, create: bool, missing: &[Value], extra: &[Value], remove: bool) {
     let list = |v: &Value, f: &str| v[f].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
     let text = |v: &Value, f: &str| v[f].as_str().unwrap_or("").to_string();
-    let rule = |v: &Value| format!("{{Verbs:[{}] APIGroups:[{}] Resources:[{}] ResourceNames:[{}] NonResourceURLs:[{}]}}", list(v, "verbs"), list(v, "apiGroups"), list(v, "resources"), list(v, "resourceNames"), list(v, "nonResourceURLs"));
-    let subject = |v: &Value| format!("{{Kind:{} APIGroup:{} Name:{} Namespace:{}}}", text(v, "kind"), text(v, "apiGroup"), text(v, "name"), text(v, "namespace"));
+    let rule = |v: &Value| {
+        format!(
+            "{{Verbs:[{}] APIGroups:[{}] Resources:[{}] ResourceNames:[{}] NonResourceURLs:[{}]}}",
+            list(v, "verbs"),
+            list(v, "apiGroups"),
+            list(v, "resources"),
+            list(v, "resourceNames"),
+            list(v, "nonResourceURLs")
+        )
+    };
+    let subject =
+        |v: &Value| format!("{{Kind:{} APIGroup:{} Name:{} Namespace:{}}}", text(v, "kind"), text(v, "apiGroup"), text(v, "name"), text(v, "namespace"));
     let show = |v: &Value| if field == "rules" { rule(v) } else { subject(v) };
     if create {
         eprintln!("\treconciliation required create");
@@ -107,7 +121,13 @@ fn tell(field: &str, create: bool, missing: &[Value], extra: &[Value], remove: b
     }
     for (entries, what) in [(missing, "missing"), (extra, "extra")] {
         if !entries.is_empty() {
-            let done = if what == "missing" { "added" } else if remove { "removed" } else { "kept" };
+            let done = if what == "missing" {
+                "added"
+            } else if remove {
+                "removed"
+            } else {
+                "kept"
+            };
             eprintln!("\t{what} {field} {done}:");
             entries.iter().for_each(|e| eprintln!("\t\t{}", show(e)));
         }

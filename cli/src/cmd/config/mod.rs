@@ -107,7 +107,9 @@ async fn rename(ctx: Ctx) -> Result<()> {
     let before = ctx.config()?;
     let file = before.shown_file();
     let mut config = before.clone();
-    let Some(at) = config.contexts.iter().position(|e| e.name == *old) else { return Err(Error::msg(format!("cannot rename the context {}, it's not in {file}", quote(old)))) };
+    let Some(at) = config.contexts.iter().position(|e| e.name == *old) else {
+        return Err(Error::msg(format!("cannot rename the context {}, it's not in {file}", quote(old))));
+    };
     if before.get("contexts", new).is_some() {
         return Err(Error::msg(format!("cannot rename the context {}, the context {} already exists in {file}", quote(old), quote(new))));
     }

@@ -147,7 +147,9 @@ async fn unset(ctx: Ctx) -> Result<()> {
         Path::Current => config.current_context.clear(),
         Path::Entry { list, name, field: None } => config.list_mut(list).retain(|e| e.name != name),
         Path::Entry { list, name, field: Some((field, _)) } => {
-            let Some(e) = config.list_mut(list).iter_mut().find(|e| e.name == name) else { return Err(Error::msg(format!("current map key `{name}` is invalid"))) };
+            let Some(e) = config.list_mut(list).iter_mut().find(|e| e.name == name) else {
+                return Err(Error::msg(format!("current map key `{name}` is invalid")));
+            };
             e.value.as_object_mut().map(|m: &mut serde_json::Map<String, Value>| m.remove(field));
         }
     }

@@ -23,7 +23,10 @@ pub static CLUSTER: Command = Command {
       kubectl config set-cluster e2e --embed-certs --certificate-authority=~/.kube/e2e/kubernetes.ca.crt
       # Do not check its certificate
       kubectl config set-cluster e2e --insecure-skip-tls-verify=true",
-    flags: &[&[Flag::bool("embed-certs", '\0', false, "Keep the certificate in the kubeconfig"), Flag::str("proxy-url", '\0', "", "The proxy for this cluster")]],
+    flags: &[&[
+        Flag::bool("embed-certs", '\0', false, "Keep the certificate in the kubeconfig"),
+        Flag::str("proxy-url", '\0', "", "The proxy for this cluster"),
+    ]],
     run: Run::Verb(|ctx| Box::pin(cluster(ctx))),
     ..Command::NEW
 };

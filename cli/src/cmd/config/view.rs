@@ -39,9 +39,46 @@ pub static COMMAND: Command = Command {
 
 /// The order of the fields, as Go's structs have it.
 const ORDER: &[&str] = &[
-    "kind", "apiVersion", "preferences", "name", "clusters", "users", "contexts", "current-context", "server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority", "certificate-authority-data",
-    "proxy-url", "disable-compression", "client-certificate", "client-certificate-data", "client-key", "client-key-data", "token", "tokenFile", "as", "as-uid", "as-groups", "as-user-extra", "username", "password",
-    "auth-provider", "exec", "command", "args", "env", "value", "apiVersion", "installHint", "provideClusterInfo", "interactiveMode", "cluster", "user", "namespace",
+    "kind",
+    "apiVersion",
+    "preferences",
+    "name",
+    "clusters",
+    "users",
+    "contexts",
+    "current-context",
+    "server",
+    "tls-server-name",
+    "insecure-skip-tls-verify",
+    "certificate-authority",
+    "certificate-authority-data",
+    "proxy-url",
+    "disable-compression",
+    "client-certificate",
+    "client-certificate-data",
+    "client-key",
+    "client-key-data",
+    "token",
+    "tokenFile",
+    "as",
+    "as-uid",
+    "as-groups",
+    "as-user-extra",
+    "username",
+    "password",
+    "auth-provider",
+    "exec",
+    "command",
+    "args",
+    "env",
+    "value",
+    "apiVersion",
+    "installHint",
+    "provideClusterInfo",
+    "interactiveMode",
+    "cluster",
+    "user",
+    "namespace",
 ];
 
 async fn run(ctx: Ctx) -> Result<()> {
@@ -61,7 +98,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     } else if !f.bool("raw") {
         redact(&mut config);
     }
-    let format = print::format(f, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?.unwrap_or(Format::Yaml);
+    let format = print::format(f, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?
+        .unwrap_or(Format::Yaml);
     let mut document = config.document();
     if document["clusters"].is_null() {
         document["clusters"] = Value::Null;

@@ -9,7 +9,11 @@ use std::path::Path;
 pub type Data = Vec<(String, Vec<u8>)>;
 
 fn valid_key(key: &str) -> bool {
-    !key.is_empty() && key.len() <= 253 && key != "." && !key.starts_with("..") && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    !key.is_empty()
+        && key.len() <= 253
+        && key != "."
+        && !key.starts_with("..")
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// Collects everything that the flags name.
@@ -38,7 +42,8 @@ pub fn collect(files: &[String], literals: &[String], env_files: &[String], what
         Ok(())
     };
     for source in literals {
-        let (k, v) = source.split_once('=').filter(|(k, _)| !k.is_empty()).ok_or_else(|| Error::msg(format!("invalid literal source {source}, expected key=value")))?;
+        let (k, v) =
+            source.split_once('=').filter(|(k, _)| !k.is_empty()).ok_or_else(|| Error::msg(format!("invalid literal source {source}, expected key=value")))?;
         let v = v.strip_prefix(['"', '\'']).filter(|_| v.len() > 1 && v.chars().next() == v.chars().last()).map_or(v, |r| &r[..r.len() - 1]);
         add(k.into(), v.into())?;
     }
@@ -98,9 +103,13 @@ pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
             Some((k, v)) => (k, v.to_string()),
             None => (line, std::env::var(line).unwrap_or_default()),
         };
-        let valid = key.chars().enumerate().all(|(i, c)| c == '_' || c == '-' || c == '.' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit())) && !key.is_empty();
+        let valid = key.chars().enumerate().all(|(i, c)| c == '_' || c == '-' || c == '.' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()))
+            && !key.is_empty();
         if !valid {
-            return Err(Error::msg(format!("{} is not a valid key name: a valid environment variable name must consist only of printable ASCII characters other than '='", quote(key))));
+            return Err(Error::msg(format!(
+                "{} is not a valid key name: a valid environment variable name must consist only of printable ASCII characters other than '='",
+                quote(key)
+            )));
         }
         out.push((key.into(), value));
     }
@@ -137,7 +146,10 @@ mod tests {
         let shown = path.display().to_string();
         let got = collect(&[shown.clone(), format!("k={shown}")], &["a=1=2".into(), "q=\"x\"".into()], &[], "ConfigMap", "c").unwrap();
         let texts: Vec<(String, String)> = got.into_iter().map(|(k, v)| (k, String::from_utf8(v).unwrap())).collect();
-        assert_eq!(texts, [("a".into(), "1=2".into()), ("q".into(), "x".into()), ("x.txt".into(), "hi".into()), ("k".into(), "hi".into())] as [(String, String); 4]);
+        assert_eq!(
+            texts,
+            [("a".into(), "1=2".into()), ("q".into(), "x".into()), ("x.txt".into(), "hi".into()), ("k".into(), "hi".into())] as [(String, String); 4]
+        );
         assert_eq!(collect(&[], &["a".into()], &[], "ConfigMap", "c").unwrap_err().to_string(), "invalid literal source a, expected key=value");
         assert!(collect(&[], &["a=1".into(), "a=2".into()], &[], "ConfigMap", "c").is_err());
     }

@@ -96,7 +96,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     let name = generate::name(&ctx)?;
     let (texts, default) = (f.list("rule"), f.str("default-backend"));
     if default.is_empty() && texts.is_empty() {
-        return Err(Error::msg("not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)"));
+        return Err(Error::msg(
+            "not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)",
+        ));
     }
     if let Some(bad) = texts.iter().find(|t| !well_formed(t)) {
         return Err(Error::msg(format!("rule {bad} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]")));

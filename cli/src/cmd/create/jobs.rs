@@ -20,7 +20,14 @@ pub static JOB: Command = Command {
       kubectl create job my-job --image=busybox -- date
       # Run a cron job now
       kubectl create job test-job --from=cronjob/a-cronjob",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[Flag::str("image", '\0', "", "The image to run"), Flag::str("from", '\0', "", "The cron job to run (cronjob/NAME)")]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[Flag::str("image", '\0', "", "The image to run"), Flag::str("from", '\0', "", "The cron job to run (cronjob/NAME)")],
+    ],
     run: Run::Verb(|ctx| Box::pin(job(ctx))),
     ..Command::NEW
 };
@@ -97,7 +104,8 @@ async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
     if !job["metadata"]["labels"].is_null() {
         object["metadata"]["labels"] = job["metadata"]["labels"].clone();
     }
-    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source["metadata"]["name"], "uid": source["metadata"]["uid"], "controller": true}]);
+    object["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source["metadata"]["name"], "uid": source["metadata"]["uid"], "controller": true}]);
     object["spec"] = job["spec"].clone();
     Ok(())
 }

@@ -53,7 +53,10 @@ pub static QUOTA: Command = Command {
         COMMON[2],
         COMMON[3],
         COMMON[4],
-        &[Flag::str("hard", '\0', "", "The limits (RESOURCE=QUANTITY,…)"), Flag::str("scopes", '\0', "", "The scopes that an object must fit to count (SCOPE,…)")],
+        &[
+            Flag::str("hard", '\0', "", "The limits (RESOURCE=QUANTITY,…)"),
+            Flag::str("scopes", '\0', "", "The scopes that an object must fit to count (SCOPE,…)"),
+        ],
     ],
     run: Run::Verb(|ctx| Box::pin(quota(ctx))),
     ..Command::NEW
@@ -150,7 +153,10 @@ async fn quota(ctx: Ctx) -> Result<()> {
 }
 
 fn resource_pair(part: &str) -> Result<(&str, &str)> {
-    let (name, amount) = part.split_once('=').filter(|(_, a)| !a.contains('=')).ok_or_else(|| Error::msg(format!("Invalid argument syntax {part}, expected <resource>=<value>")))?;
+    let (name, amount) = part
+        .split_once('=')
+        .filter(|(_, a)| !a.contains('='))
+        .ok_or_else(|| Error::msg(format!("Invalid argument syntax {part}, expected <resource>=<value>")))?;
     if crate::describe::quantity::parse(amount).is_none() {
         return Err(Error::msg("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
     }

@@ -4,6 +4,7 @@
 
 mod config_data;
 mod configmap;
+mod deployment;
 mod ingress;
 mod jobs;
 mod misc;
@@ -11,7 +12,6 @@ mod rbac;
 mod secret;
 mod service;
 mod token;
-mod deployment;
 
 pub use config_data::{env_file, name_hash};
 
@@ -45,7 +45,8 @@ pub static COMMAND: Command = Command {
         SAVE_CONFIG,
         &[
             Flag::bool("edit", '\0', false, "Edit the objects before they are created"),
-            Flag::bool("windows-line-endings", '\0', false, "Only with --edit: end lines as Windows does").refused("files are edited with the line endings of this system"),
+            Flag::bool("windows-line-endings", '\0', false, "Only with --edit: end lines as Windows does")
+                .refused("files are edited with the line endings of this system"),
             Flag::str("raw", '\0', "", "Send the file to this path of the server as it is"),
         ],
     ],

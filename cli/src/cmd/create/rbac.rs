@@ -12,7 +12,24 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
-const VERBS: &[&str] = &["*", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "use", "bind", "escalate", "impersonate", "approve", "sign", "attest"];
+const VERBS: &[&str] = &[
+    "*",
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "use",
+    "bind",
+    "escalate",
+    "impersonate",
+    "approve",
+    "sign",
+    "attest",
+];
 
 const VERB: Flag = Flag::slice("verb", '\0', "A verb that is allowed; may be repeated");
 const RESOURCE: Flag = Flag::slice("resource", '\0', "A resource that it is allowed on (RESOURCE.GROUP/SUBRESOURCE); may be repeated");
@@ -56,7 +73,13 @@ pub static CLUSTERROLE: Command = Command {
         COMMON[2],
         COMMON[3],
         COMMON[4],
-        &[VERB, RESOURCE, NAMES, Flag::slice("non-resource-url", '\0', "A path that is allowed; may be repeated"), Flag::str("aggregation-rule", '\0', "", "Labels of the cluster roles to gather (KEY=VALUE,…)")],
+        &[
+            VERB,
+            RESOURCE,
+            NAMES,
+            Flag::slice("non-resource-url", '\0', "A path that is allowed; may be repeated"),
+            Flag::str("aggregation-rule", '\0', "", "Labels of the cluster roles to gather (KEY=VALUE,…)"),
+        ],
     ],
     run: Run::Verb(|ctx| Box::pin(cluster_role(ctx))),
     ..Command::NEW
@@ -72,7 +95,14 @@ pub static ROLEBINDING: Command = Command {
       kubectl create rolebinding admin --clusterrole=admin --user=user1 --user=user2 --group=group1
       # A service account
       kubectl create rolebinding admin-binding --role=admin --serviceaccount=ns1:sa-1",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[Flag::str("clusterrole", '\0', "", "The cluster role to give"), Flag::str("role", '\0', "", "The role to give"), USER, GROUPS, ACCOUNT]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[Flag::str("clusterrole", '\0', "", "The cluster role to give"), Flag::str("role", '\0', "", "The role to give"), USER, GROUPS, ACCOUNT],
+    ],
     run: Run::Verb(|ctx| Box::pin(binding(ctx, "RoleBinding"))),
     ..Command::NEW
 };
@@ -108,7 +138,11 @@ fn verbs(ctx: &Ctx) -> Vec<String> {
 async fn resource_rules(ctx: &Ctx, verbs: &[String], wanted: &[String]) -> Result<Vec<Value>> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut names: Vec<String> = Vec::new();
-    ctx.flags().list("resource-name").into_iter().for_each(|n| if !names.contains(&n) { names.push(n) });
+    ctx.flags().list("resource-name").into_iter().for_each(|n| {
+        if !names.contains(&n) {
+            names.push(n)
+        }
+    });
     for text in wanted {
         let (resource, sub) = text.split_once('/').map_or((text.as_str(), None), |(r, s)| (r, Some(s)));
         let (word, group) = resource.split_once('.').map_or((resource, None), |(w, g)| (w, Some(g)));
@@ -224,7 +258,10 @@ async fn binding(ctx: Ctx, kind_name: &'static str) -> Result<()> {
     subjects.extend(f.list("user").iter().map(|u| json!({"kind": "User", "apiGroup": GROUP, "name": u})));
     subjects.extend(f.list("group").iter().map(|g| json!({"kind": "Group", "apiGroup": GROUP, "name": g})));
     for account in f.list("serviceaccount") {
-        let (ns, n) = account.split_once(':').filter(|(ns, n)| !ns.is_empty() && !n.is_empty() && !n.contains(':')).ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
+        let (ns, n) = account
+            .split_once(':')
+            .filter(|(ns, n)| !ns.is_empty() && !n.is_empty() && !n.contains(':'))
+            .ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
         subjects.push(json!({"kind": "ServiceAccount", "name": n, "namespace": ns}));
     }
     if !subjects.is_empty() {

@@ -46,7 +46,14 @@ static TLS: Command = Command {
     examples: "
       # From two files
       kubectl create secret tls tls-secret --cert=path/to/tls.crt --key=path/to/tls.key",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[Flag::str("cert", '\0', "", "The file with the certificate, in PEM"), Flag::str("key", '\0', "", "The file with its private key, in PEM"), HASH]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[Flag::str("cert", '\0', "", "The file with the certificate, in PEM"), Flag::str("key", '\0', "", "The file with its private key, in PEM"), HASH],
+    ],
     run: Run::Verb(|ctx| Box::pin(tls(ctx))),
     ..Command::NEW
 };

@@ -87,7 +87,14 @@ fn port(text: &str) -> Result<(i64, Value)> {
         Some(t) => match t.parse::<i64>() {
             Ok(n) if (1..=65535).contains(&n) => json!(n),
             Ok(_) => return Err(Error::msg("must be between 1 and 65535, inclusive")),
-            Err(_) if !t.is_empty() && t.len() <= 15 && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && t.bytes().any(|b| b.is_ascii_lowercase()) => json!(t),
+            Err(_)
+                if !t.is_empty()
+                    && t.len() <= 15
+                    && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                    && t.bytes().any(|b| b.is_ascii_lowercase()) =>
+            {
+                json!(t)
+            }
             Err(_) => return Err(Error::msg("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")),
         },
     };

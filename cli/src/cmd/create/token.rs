@@ -38,7 +38,22 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const ORDER: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status", "name", "namespace", "uid", "creationTimestamp", "audiences", "expirationSeconds", "boundObjectRef", "token", "expirationTimestamp"];
+const ORDER: &[&str] = &[
+    "kind",
+    "apiVersion",
+    "metadata",
+    "spec",
+    "status",
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "audiences",
+    "expirationSeconds",
+    "boundObjectRef",
+    "token",
+    "expirationTimestamp",
+];
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
@@ -72,7 +87,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         other => other,
     })?;
     if f.str("output").is_empty() {
-        let token = answer["status"]["token"].as_str().filter(|t| !t.is_empty()).ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
+        let token =
+            answer["status"]["token"].as_str().filter(|t| !t.is_empty()).ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
         return print::put(&format!("{token}\n"));
     }
     Printer::new(f, "")?.ordered(ORDER).print(&answer)

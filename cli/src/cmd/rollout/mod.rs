@@ -135,7 +135,10 @@ async fn change(ctx: Ctx, what: &'static str, change: fn(&mut Info) -> Result<()
             continue;
         }
         if after.object == info.object {
-            errors.push(Error::msg(format!("failed to create patch for {}: if restart has already been triggered within the past second, please wait before attempting to trigger another", info.name)));
+            errors.push(Error::msg(format!(
+                "failed to create patch for {}: if restart has already been triggered within the past second, please wait before attempting to trigger another",
+                info.name
+            )));
             continue;
         }
         match modify::send(&ctx, &info, &after.object).await {
@@ -155,13 +158,18 @@ async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
         _ => return Err(Error::msg(format!("no history viewer has been implemented for {}", quote(&format!("{kind}.{}", info.resource.group))))),
     };
     let selector = crate::describe::text::selector(&info.object["spec"]["selector"]);
-    let path = format!("/apis/apps/v1/namespaces/{}/{plural}{}", crate::client::segment(&info.namespace), crate::client::query(&[("labelSelector", &selector)]));
+    let path =
+        format!("/apis/apps/v1/namespaces/{}/{plural}{}", crate::client::segment(&info.namespace), crate::client::query(&[("labelSelector", &selector)]));
     let list = ctx.client()?.json(&crate::client::Call::get(path)).await?;
     let uid = &info.object["metadata"]["uid"];
     let mut out = Vec::new();
     for item in list["items"].as_array().into_iter().flatten() {
         let owned = item["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|o| o["controller"] == true && o["uid"] == *uid);
-        let revision = if is_deployment { item["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str().and_then(|r| r.parse().ok()) } else { item["revision"].as_i64() };
+        let revision = if is_deployment {
+            item["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str().and_then(|r| r.parse().ok())
+        } else {
+            item["revision"].as_i64()
+        };
         if let (true, Some(r)) = (owned, revision) {
             out.push((r, item.clone()));
         }

@@ -133,7 +133,10 @@ async fn run(ctx: Ctx) -> Result<()> {
     for info in found.infos {
         let kind = info.resource.kind.clone();
         if !matches!(kind.as_str(), "Deployment" | "DaemonSet" | "StatefulSet") {
-            errors.push(Error::msg(format!("no status viewer has been implemented for {}", if info.resource.group.is_empty() { kind } else { format!("{kind}.{}", info.resource.group) })));
+            errors.push(Error::msg(format!(
+                "no status viewer has been implemented for {}",
+                if info.resource.group.is_empty() { kind } else { format!("{kind}.{}", info.resource.group) }
+            )));
             continue;
         }
         let mut seen = false;
@@ -164,8 +167,16 @@ mod tests {
         let d = |status: Value| json!({"metadata": {"name": "x", "generation": 1}, "spec": {"replicas": 3}, "status": status});
         for (s, want, done) in [
             (json!({}), "Waiting for deployment spec update to be observed...\n", false),
-            (json!({"observedGeneration": 1, "updatedReplicas": 1}), "Waiting for deployment \"x\" rollout to finish: 1 out of 3 new replicas have been updated...\n", false),
-            (json!({"observedGeneration": 1, "updatedReplicas": 3, "replicas": 5}), "Waiting for deployment \"x\" rollout to finish: 2 old replicas are pending termination...\n", false),
+            (
+                json!({"observedGeneration": 1, "updatedReplicas": 1}),
+                "Waiting for deployment \"x\" rollout to finish: 1 out of 3 new replicas have been updated...\n",
+                false,
+            ),
+            (
+                json!({"observedGeneration": 1, "updatedReplicas": 3, "replicas": 5}),
+                "Waiting for deployment \"x\" rollout to finish: 2 old replicas are pending termination...\n",
+                false,
+            ),
             (json!({"observedGeneration": 1, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3}), "deployment \"x\" successfully rolled out\n", true),
         ] {
             assert_eq!(status("Deployment", &d(s), 0).unwrap(), (want.to_string(), done));

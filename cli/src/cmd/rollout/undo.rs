@@ -43,7 +43,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     for info in found.infos {
         warn_if_applied(&ctx, &info);
         match one(&ctx, &info).await {
-            Ok(what) => Printer::new(ctx.flags(), format!("{what}{}", if ctx.dry_run()? == DryRun::Server { DryRun::Server.suffix() } else { "" }))?.print(&info.object)?,
+            Ok(what) => Printer::new(ctx.flags(), format!("{what}{}", if ctx.dry_run()? == DryRun::Server { DryRun::Server.suffix() } else { "" }))?
+                .print(&info.object)?,
             Err(e) => errors.push(e),
         }
     }
@@ -58,7 +59,9 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
         return Err(missing());
     }
     let list = revisions(ctx, info).await.map_err(|e| match e {
-        Error::Message(m) if m.contains("history viewer") => Error::msg(format!("no rollbacker has been implemented for {}", quote(&format!("{kind}.{}", info.resource.group)))),
+        Error::Message(m) if m.contains("history viewer") => {
+            Error::msg(format!("no rollbacker has been implemented for {}", quote(&format!("{kind}.{}", info.resource.group))))
+        }
         e => e,
     })?;
     let target = if wanted > 0 { list.iter().find(|(r, _)| *r == wanted) } else { list.len().checked_sub(2).and_then(|i| list.get(i)) };

@@ -94,7 +94,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     if f.bool("all") && !f.str("selector").is_empty() {
         return Err(Error::msg("cannot set --all and --selector at the same time"));
     }
-    let (resources, mut pairs) = modify::split_pairs(ctx.args(), "environment").map_err(|_| Error::msg(format!("all resources must be specified before environment changes: {}", ctx.args().join(" "))))?;
+    let (resources, mut pairs) = modify::split_pairs(ctx.args(), "environment")
+        .map_err(|_| Error::msg(format!("all resources must be specified before environment changes: {}", ctx.args().join(" "))))?;
     pairs.extend(f.list("env"));
     if resources.is_empty() && f.list("filename").is_empty() {
         return Err(Error::msg("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
@@ -141,7 +142,11 @@ async fn run(ctx: Ctx) -> Result<()> {
 fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
     for current in container["env"].as_array().into_iter().flatten() {
         if set.iter().any(|s| s["name"] == current["name"] && s["value"] != current["value"]) {
-            return Err(Error::msg(format!("'{}' already has a value ({}), and --overwrite is false", current["name"].as_str().unwrap_or(""), current["value"].as_str().unwrap_or(""))));
+            return Err(Error::msg(format!(
+                "'{}' already has a value ({}), and --overwrite is false",
+                current["name"].as_str().unwrap_or(""),
+                current["value"].as_str().unwrap_or("")
+            )));
         }
     }
     Ok(())
@@ -216,7 +221,8 @@ async fn resolve(ctx: &Ctx, info: &Info, from: &Value) -> Result<String> {
     use base64::Engine;
     let client = ctx.client()?;
     let read = async |kind: &str, r: &Value| {
-        let path = format!("/api/v1/namespaces/{}/{kind}/{}", crate::client::segment(&info.namespace), crate::client::segment(r["name"].as_str().unwrap_or("")));
+        let path =
+            format!("/api/v1/namespaces/{}/{kind}/{}", crate::client::segment(&info.namespace), crate::client::segment(r["name"].as_str().unwrap_or("")));
         let object = client.json(&crate::client::Call::get(path)).await?;
         let key = r["key"].as_str().unwrap_or("");
         object["data"][key].as_str().map(String::from).ok_or_else(|| Error::msg(format!("key {key} not found in {kind} {}", r["name"].as_str().unwrap_or(""))))

@@ -48,7 +48,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     subjects.extend(f.list("user").iter().map(|u| json!({"kind": "User", "apiGroup": group, "name": u})));
     subjects.extend(f.list("group").iter().map(|g| json!({"kind": "Group", "apiGroup": group, "name": g})));
     for text in f.list("serviceaccount") {
-        let (ns, name) = text.split_once(':').filter(|(_, n)| !n.is_empty() && !n.contains(':')).ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
+        let (ns, name) =
+            text.split_once(':').filter(|(_, n)| !n.is_empty() && !n.contains(':')).ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
         if ns.is_empty() {
             return Err(Error::msg("serviceaccount must be <namespace>:<name>, namespace must be specified"));
         }
