@@ -200,6 +200,12 @@ pub fn help(root: &Command, found: &Found) -> String {
     format!("{}\n\n{}", sections.join("\n\n"), tail)
 }
 
+/// The help of a command that was found by its path alone.
+pub fn help_of(command: &'static Command, path: &str) -> String {
+    let found = Found { command, path: path.to_string(), rest: Vec::new(), unknown: None };
+    help(command, &found)
+}
+
 fn subcommand_list(root: &Command, c: &Command) -> String {
     let width = c.subcommands.iter().map(|s| s.name.len()).max().unwrap_or(0).max(11);
     let line = |s: &Command| format!("  {:width$}   {}", s.name, s.short);

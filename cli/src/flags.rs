@@ -49,6 +49,10 @@ impl Flag {
     pub const fn str(name: &'static str, short: char, default: &'static str, help: &'static str) -> Self {
         Self::new(name, short, Kind::Str, default, "", help)
     }
+    /// A text whose flag may stand without a value, then meaning `no_opt`.
+    pub const fn optional(name: &'static str, no_opt: &'static str, help: &'static str) -> Self {
+        Self::new(name, '\0', Kind::Str, "", no_opt, help)
+    }
     pub const fn int(name: &'static str, short: char, default: &'static str, help: &'static str) -> Self {
         Self::new(name, short, Kind::Int, default, "", help)
     }

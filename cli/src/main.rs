@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/cmd.go`.
 
 mod client;
+mod cluster;
 mod cmd;
 mod command;
 mod context;
@@ -36,7 +37,8 @@ pub struct Hidden {
 }
 
 /// The helpers. They run before anything else is set up: no runtime, no threads.
-const HIDDEN: &[Hidden] = &[];
+const HIDDEN: &[Hidden] =
+    &[Hidden { name: "shim", run: |args| skiff_nodeagent::runtime::oci::shim_main(&args) }, Hidden { name: "shop", run: cluster::shop::main }];
 
 fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)

@@ -1,5 +1,18 @@
 //! What runs on a machine: pod workers, runtimes, images, volumes, network, probes, and the node's own API.
 
+pub mod agent;
+pub mod api;
+pub mod events;
 pub mod image;
+pub mod logs;
+pub mod machine;
 pub mod network;
+pub mod node;
+pub mod pod;
+pub mod probe;
 pub mod runtime;
+pub mod stream;
+pub mod time;
+pub mod volume;
+
+pub use agent::{ApiConfig, Config, Error, Intervals, Parts, run};

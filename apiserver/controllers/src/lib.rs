@@ -1,1 +1,78 @@
-//! skiff-controllers
+//! The controller manager: what turns the desired state into the actual one, one controller a file or folder.
+//!
+//! Invariant: controllers speak to the API through a `kube::Client` only, and share one cache a kind. Follows cmd/kube-controller-manager.
+
+pub mod api;
+pub mod clock;
+pub mod discovery;
+pub mod error;
+pub mod events;
+pub mod expectations;
+pub mod hash;
+pub mod informer;
+pub mod key;
+pub mod labels;
+pub mod list;
+pub mod options;
+pub mod owners;
+pub mod pods;
+pub mod queue;
+pub mod reflect;
+pub mod runner;
+
+mod affinity;
+mod cronjob;
+mod daemonset;
+mod deployment;
+mod disruption;
+mod endpoints;
+mod endpointslice;
+mod fraction;
+mod gc;
+mod history;
+mod job;
+mod namespace;
+mod node_ipam;
+mod node_lifecycle;
+mod node_ttl;
+mod pod_gc;
+mod replicaset;
+mod root_ca;
+mod service_pods;
+mod serviceaccount;
+mod statefulset;
+mod taint_eviction;
+mod tolerations;
+mod ttl_after_finished;
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+pub use error::Error;
+pub use options::{Options, SigningPair, enabled, known};
+
+use crate::{api::Api, events::Events, informer::Informers, runner::Context};
+
+/// Runs all enabled controllers until `stop`. Fails at once when the options cannot be used.
+pub async fn run(client: kube::Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+    options::check(&options)?;
+    let (api, options) = (Api::new(client), Arc::new(options));
+    let informers = Informers::new(api.clone(), options.clock.clone(), stop.clone());
+    let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
+    let mut running = Vec::new();
+    for controller in list::CONTROLLERS.iter().filter(|c| enabled(c.name, &options)) {
+        let context = Context::new(api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());
+        let Some(work) = (controller.start)(&context)? else { continue };
+        let synced = context.synced();
+        running.push(tokio::spawn(async move {
+            if synced.await {
+                work.await;
+            }
+        }));
+    }
+    informers.start();
+    join_all(running).await;
+    Ok(())
+}

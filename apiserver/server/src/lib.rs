@@ -1,1 +1,29 @@
-//! skiff-server
+//! The API server: HTTP, the verbs, discovery, admission, authentication and authorization, over a store.
+//!
+//! Invariant: one way in for every request, one way to write for every object. [`start`] makes a running server out of a [`Config`].
+
+pub mod admission;
+mod allocate;
+mod app;
+pub mod auth;
+mod body;
+mod bootstrap;
+mod context;
+mod discovery;
+mod managed;
+mod metrics;
+mod negotiate;
+mod non_resource;
+mod openapi;
+mod request;
+mod respond;
+mod reviews;
+mod serve;
+mod start;
+mod stored;
+mod subresources;
+mod verbs;
+mod write;
+
+pub use app::{App, InProcess};
+pub use start::{Config, Data, Running, StartError, start};

@@ -6,6 +6,23 @@
 //!
 //! Only this crate names a database. `redb` is the durable one, `memory` serves tests.
 
+mod codec;
+mod limits;
+mod loading;
+mod log;
+pub mod memory;
+mod objects;
+mod past;
+pub mod redb;
+mod ring;
+mod segments;
+mod state;
+mod store;
 mod types;
+mod writer;
 
+pub use limits::History;
+pub use objects::{Range, Snapshot};
+pub use ring::Watch;
+pub use store::{LocalStore, Options, Store};
 pub use types::*;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// Names one object: `resource` is `plural.group` (`pods`, `deployments.apps`), `namespace` is empty for cluster-scoped objects.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -45,6 +46,23 @@ pub struct Object {
 }
 
 impl Object {
+    /// A version with its attributes known.
+    pub fn new(key: Key, revision: u64, bytes: Bytes, attributes: Attributes) -> Self {
+        Self { key, revision, bytes, attributes: OnceLock::from(attributes), indexer: None }
+    }
+
+    /// A version read back from disk, its attributes made when first asked for.
+    pub(crate) fn stored(key: Key, revision: u64, bytes: Bytes, indexer: Option<Indexer>) -> Self {
+        Self { key, revision, bytes, attributes: OnceLock::new(), indexer }
+    }
+
+    /// The same bytes under another revision.
+    pub(crate) fn at(&self, revision: u64) -> Self {
+        let Self { key, bytes, attributes, indexer, .. } = self;
+        Self { key: key.clone(), revision, bytes: bytes.clone(), attributes: attributes.clone(), indexer: indexer.clone() }
+    }
+
+    /// What the server looks at in the object. Made from the bytes at most once; empty when the store was opened without an [`Indexer`].
     pub fn attributes(&self) -> &Attributes {
         self.attributes.get_or_init(|| self.indexer.as_ref().map(|index| index(&self.key, &self.bytes)).unwrap_or_default())
     }
@@ -63,6 +81,19 @@ pub struct Draft {
     pub bytes: Vec<u8>,
     pub revision_at: usize,
     pub attributes: Attributes,
+}
+
+impl Draft {
+    /// The bytes with `revision` in them. The caller has checked that `revision_at` lies within them.
+    pub(crate) fn splice(&self, revision: u64) -> Bytes {
+        let digits = revision.to_string();
+        let (head, tail) = self.bytes.split_at(self.revision_at);
+        let mut bytes = Vec::with_capacity(self.bytes.len() + digits.len());
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(digits.as_bytes());
+        bytes.extend_from_slice(tail);
+        Bytes::from(bytes)
+    }
 }
 
 /// What must hold of the stored version for a write to happen.
@@ -86,13 +117,55 @@ pub struct Write {
 }
 
 /// What became of an object. `previous` is the version before it, when there was one.
-#[derive(Clone, Debug)]
 pub struct Event {
     pub kind: EventKind,
     pub revision: u64,
     /// The new version; for `Deleted` the last state, its resourceVersion that of the removal.
     pub object: Arc<Object>,
     pub previous: Option<Arc<Object>>,
+    renderings: Mutex<Renderings>,
+}
+
+/// The forms in which an event was sent to watchers, by slot.
+#[derive(Default)]
+struct Renderings {
+    by_slot: Vec<(u32, Bytes)>,
+    /// The event is no longer recent: whoever still needs it renders for himself.
+    cold: bool,
+}
+
+impl Event {
+    pub fn new(kind: EventKind, object: Arc<Object>, previous: Option<Arc<Object>>) -> Self {
+        Self { kind, revision: object.revision, object, previous, renderings: Mutex::default() }
+    }
+
+    /// The event in the form that `slot` stands for (an encoding, a version, the type of event that a selector turns it into: the
+    /// numbers are the caller's). `make` runs once a slot while the event is recent, its result is shared by all watchers; it must
+    /// not ask the same event for a rendering.
+    pub fn rendered(&self, slot: u32, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut renderings = self.renderings.lock();
+        if let Some((_, bytes)) = renderings.by_slot.iter().find(|(have, _)| *have == slot) {
+            return bytes.clone();
+        }
+        if renderings.cold {
+            drop(renderings);
+            return make();
+        }
+        let bytes = make();
+        renderings.by_slot.push((slot, bytes.clone()));
+        bytes
+    }
+
+    /// Gives the memory of the renderings back; from now on nothing is kept.
+    pub(crate) fn cool(&self) {
+        *self.renderings.lock() = Renderings { by_slot: Vec::new(), cold: true };
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.kind, self.object)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,4 +201,33 @@ pub enum Error {
     Io { what: &'static str, source: std::io::Error },
     #[error("cannot {what}: {reason}")]
     Database { what: &'static str, reason: String },
+    /// The write can not be kept as it is: an impossible key, or a `revision_at` outside of the bytes.
+    #[error("malformed write of {key:?}: {reason}")]
+    Malformed { key: Key, reason: &'static str },
+}
+
+impl Error {
+    /// The same error once more: one failed commit is told to each of its writers.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Exists(object) => Self::Exists(object.clone()),
+            Self::NotFound => Self::NotFound,
+            Self::Conflict(object) => Self::Conflict(object.clone()),
+            Self::Compacted { asked, oldest } => Self::Compacted { asked: *asked, oldest: *oldest },
+            Self::Future { asked, newest } => Self::Future { asked: *asked, newest: *newest },
+            Self::Locked(path) => Self::Locked(path.clone()),
+            Self::Damaged { path, reason } => Self::Damaged { path: path.clone(), reason: reason.clone() },
+            Self::Closed => Self::Closed,
+            Self::Io { what, source } => Self::Io { what, source: again(source) },
+            Self::Database { what, reason } => Self::Database { what, reason: reason.clone() },
+            Self::Malformed { key, reason } => Self::Malformed { key: key.clone(), reason },
+        }
+    }
+}
+
+fn again(error: &std::io::Error) -> std::io::Error {
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => std::io::Error::new(error.kind(), error.to_string()),
+    }
 }

@@ -103,7 +103,7 @@ static KUBECTL: &[&Command] = &[
 ];
 
 /// The verbs of this program alone: they run a cluster. One line each.
-static SKIFF: &[&Command] = &[];
+static SKIFF: &[&Command] = &[&up::COMMAND, &down::COMMAND, &status::COMMAND, &server::COMMAND, &image::COMMAND];
 
 /// Sends a file (or nothing) to a path of the server as it is, and prints the answer.
 ///

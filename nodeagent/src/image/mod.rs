@@ -4,6 +4,22 @@
 
 use async_trait::async_trait;
 
+mod archive;
+mod builtin;
+mod layer;
+mod manifest;
+mod pull;
+mod reference;
+mod simulated;
+mod store;
+
+pub use builtin::{SHOP_REPOSITORY, SHOP_VERSIONS};
+pub(crate) use layer::hex;
+pub use manifest::ImageConfig;
+pub use reference::Reference;
+pub use simulated::SimulatedImages;
+pub use store::{Rootfs, Store};
+
 /// Credentials for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {

@@ -2,6 +2,19 @@
 //!
 //! Invariant: everything it makes bears the prefix `skiff` and is gone after `Network::clear`.
 
+pub mod cluster;
+pub mod dns;
+pub mod link;
+pub mod nft;
+pub mod ns;
+mod outside;
+pub mod pods;
+pub mod routes;
+pub mod services;
+#[cfg(test)]
+mod tests;
+pub mod view;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use async_trait::async_trait;
@@ -31,4 +44,8 @@ pub trait PodNetworks: Send + Sync + 'static {
     async fn teardown(&self, pod_uid: &str) -> Result<(), Error>;
     /// What is there, by pod uid: for clearing away pods that are gone.
     async fn list(&self) -> Result<Vec<String>, Error>;
+}
+
+pub(crate) fn failed(what: impl Into<String>, reason: impl std::fmt::Display) -> Error {
+    Error::Failed { what: what.into(), reason: reason.to_string() }
 }

@@ -3,6 +3,9 @@
 //! Invariant: whatever a runtime started it can list again after the agent was killed and came back.
 //! Follows the shape of upstream's CRI (`staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`) where it has one.
 
+pub mod oci;
+pub mod simulated;
+
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -206,6 +209,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn events(&self) -> broadcast::Receiver<RuntimeEvent>;
     async fn exec(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error>;
     async fn attach(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error>;
+    /// Goes on in a new log file at the same path, after the caller has renamed the old one (log rotation).
+    async fn reopen_log(&self, container: &str) -> Result<(), Error> {
+        Err(Error::Unsupported { what: format!("reopening the log of {container}"), hint: "this runtime keeps its logs by itself".into() })
+    }
     /// (cpu nanoseconds used so far, memory working set in bytes) of a container.
     async fn usage(&self, container: &str) -> Result<(u64, u64), Error>;
 }

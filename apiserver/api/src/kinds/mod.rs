@@ -4,7 +4,7 @@
 //! Invariant: whatever is particular to a kind stands in its row; nothing else asks for a kind's name.
 
 pub mod rows;
-mod strategy;
+pub mod strategy;
 mod subresource;
 pub mod table;
 

@@ -31,6 +31,10 @@ pub struct Strategy {
     pub warnings: fn(&Value, Option<&Value>) -> Warnings,
     /// The main resource leaves `status` alone and `/status` leaves all else alone.
     pub has_status: bool,
+    /// A new object may bring its status along (events of nodes made by hand, bound claims).
+    pub keeps_status_on_create: bool,
+    /// Paths that a write of `/status` leaves alone.
+    pub status_reset: &'static [&'static str],
     /// `metadata.generation` counts changes of what is not metadata or status.
     pub has_generation: bool,
     /// An update without resourceVersion overwrites.
@@ -39,8 +43,16 @@ pub struct Strategy {
     pub allow_create_on_update: bool,
     /// Seconds of grace that a deletion gives when it says nothing; `None`: objects go at once.
     pub default_grace: Option<fn(&Value) -> i64>,
+    /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
+    pub skips_grace: fn(&Value) -> bool,
     /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
     pub orphan_by_default: bool,
+    /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
+    pub deprecation: Option<&'static str>,
+    /// What is said of a field selector's field that the kind does not have.
+    pub unknown_field: fn(&str) -> String,
+    /// A deletion answers with the object, not with a Status.
+    pub returns_deleted: bool,
 }
 
 impl Strategy {
@@ -55,11 +67,17 @@ impl Strategy {
         validate_status_update: |_, _| Errors::default(),
         warnings: |_, _| Vec::new(),
         has_status: false,
+        keeps_status_on_create: false,
+        status_reset: &["spec"],
         has_generation: false,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,
+        skips_grace: |_| false,
         orphan_by_default: false,
+        deprecation: None,
+        unknown_field: |field| format!("field label not supported: {field}"),
+        returns_deleted: false,
     };
 }
 

@@ -212,7 +212,7 @@ impl Errors {
     /// `Too long: may not be more than N bytes`.
     pub fn too_long(&mut self, path: &Path, max: i64) {
         let detail = match max {
-            ..0 => "value is too long".into(),
+            i64::MIN..=-1 => "value is too long".into(),
             1 => "may not be more than 1 byte".into(),
             _ => format!("may not be more than {max} bytes"),
         };
@@ -221,7 +221,7 @@ impl Errors {
     /// `Too many: N: must have at most M items`.
     pub fn too_many(&mut self, path: &Path, actual: i64, max: i64) {
         let detail = match max {
-            ..0 => "has too many items".into(),
+            i64::MIN..=-1 => "has too many items".into(),
             1 => "must have at most 1 item".into(),
             _ => format!("must have at most {max} items"),
         };

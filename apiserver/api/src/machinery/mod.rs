@@ -3,8 +3,10 @@
 pub mod clock;
 pub mod field;
 pub mod gojson;
+pub mod managed_fields;
 pub mod meta;
 pub mod names;
+pub mod object_meta;
 pub mod patch;
 pub mod quantity;
 pub mod schema;

@@ -89,6 +89,10 @@ impl Status {
         status.details = Some(Details { causes: vec![Cause { message, ..Cause::default() }], ..Details::default() });
         status
     }
+    /// An error of no kind that upstream knows: 500 without a reason.
+    pub fn internal_plain(message: impl Into<String>) -> Status {
+        Status::new(500, "", message)
+    }
     pub fn method_not_supported(group: &str, resource: &str, verb: &str) -> Status {
         Status::new(405, "MethodNotAllowed", format!("{verb} is not supported on resources of kind {:?}", qualified(group, resource))).of(group, resource, "")
     }

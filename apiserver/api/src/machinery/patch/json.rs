@@ -49,9 +49,7 @@ impl JsonPatch {
         } else {
             ("", "jsonpatch.Patch", "jsonpatch.Operation")
         };
-        let wrong = |value: &Value, place: &str| {
-            JsonPatchError::Decode(format!("{prefix}json: cannot unmarshal {} into Go {place}", json_kind(value)))
-        };
+        let wrong = |value: &Value, place: &str| JsonPatchError::Decode(format!("{prefix}json: cannot unmarshal {} into Go {place}", json_kind(value)));
         let items = match body {
             Value::Null => &[][..],
             Value::Array(items) => items,
@@ -173,7 +171,8 @@ fn put(container: &mut Value, key: String, value: Value) -> Result<(), String> {
     match container {
         Value::Array(items) if key == "-" => items.push(value),
         Value::Array(items) => {
-            let at = index(&key, items.len() + 1).map_err(|e| if e.starts_with("strconv") { format!("value was not a proper array index: '{key}': {e}") } else { e })?;
+            let at = index(&key, items.len() + 1)
+                .map_err(|e| if e.starts_with("strconv") { format!("value was not a proper array index: '{key}': {e}") } else { e })?;
             if at > items.len() {
                 return Err(invalid(key));
             }
@@ -200,8 +199,7 @@ fn take(container: &mut Value, key: &str) -> Result<Value, String> {
 
 fn add(document: &mut Value, operation: &Map<String, Value>) -> Result<(), JsonPatchError> {
     let path = path(operation, "path", "add")?;
-    let (at, key) =
-        container(document, path).ok_or_else(|| failed(format!("add operation does not apply: doc is missing path: \"{path}\": missing value")))?;
+    let (at, key) = container(document, path).ok_or_else(|| failed(format!("add operation does not apply: doc is missing path: \"{path}\": missing value")))?;
     put(at, key, value(operation)).map_err(|e| failed(format!("error in add for path: '{path}': {e}")))
 }
 
@@ -222,8 +220,7 @@ fn replace(document: &mut Value, operation: &Map<String, Value>) -> Result<(), J
         *document = new;
         return Ok(());
     }
-    let (at, key) =
-        container(document, path).ok_or_else(|| failed(format!("replace operation does not apply: doc is missing path: {path}: missing value")))?;
+    let (at, key) = container(document, path).ok_or_else(|| failed(format!("replace operation does not apply: doc is missing path: {path}: missing value")))?;
     if get(at, &key).is_err() {
         return Err(failed(format!("replace operation does not apply: doc is missing key: {path}: missing value")));
     }
@@ -254,8 +251,7 @@ fn test(document: &mut Value, operation: &Map<String, Value>) -> Result<(), Json
     let equal = if path.is_empty() {
         document == wanted
     } else {
-        let (at, key) =
-            container(document, path).ok_or_else(|| failed(format!("test operation does not apply: is missing path: {path}: missing value")))?;
+        let (at, key) = container(document, path).ok_or_else(|| failed(format!("test operation does not apply: is missing path: {path}: missing value")))?;
         let found = get(at, &key).map_err(|e| failed(format!("error in test for path: '{path}': {e}")))?;
         found.unwrap_or(&Value::Null) == wanted
     };
@@ -308,8 +304,16 @@ mod tests {
             (json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}]), json!({"b": 1})),
             (json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1})),
             (json!({"a": 1}), json!([{"op": "copy", "from": "/x", "path": "/b"}]), json!({"a": 1, "b": null})),
-            (json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 1}, {"op": "test", "path": "/x", "value": null}, {"op": "test", "path": "/x"}]), json!({"a": 1})),
-            (json!({"a": [{"b": 1}]}), json!([{"op": "test", "path": "/a/0", "value": {"b": 1}}, {"op": "add", "path": "/a/0/c", "value": 2}]), json!({"a": [{"b": 1, "c": 2}]})),
+            (
+                json!({"a": 1}),
+                json!([{"op": "test", "path": "/a", "value": 1}, {"op": "test", "path": "/x", "value": null}, {"op": "test", "path": "/x"}]),
+                json!({"a": 1}),
+            ),
+            (
+                json!({"a": [{"b": 1}]}),
+                json!([{"op": "test", "path": "/a/0", "value": {"b": 1}}, {"op": "add", "path": "/a/0/c", "value": 2}]),
+                json!({"a": [{"b": 1, "c": 2}]}),
+            ),
             (json!({"a": 1}), json!([{"op": "remove", "path": "x/a"}]), json!({})),
             (json!({"": 1}), json!([{"op": "remove", "path": "/"}]), json!({})),
         ] {
@@ -323,9 +327,17 @@ mod tests {
             (json!({}), json!([{"op": "add", "path": "/a/b", "value": 1}]), "add operation does not apply: doc is missing path: \"/a/b\": missing value"),
             (json!({"a": 1}), json!([{"op": "add", "path": "/a/b", "value": 1}]), "add operation does not apply: doc is missing path: \"/a/b\": missing value"),
             (json!({}), json!([{"op": "add", "path": "", "value": 1}]), "add operation does not apply: doc is missing path: \"\": missing value"),
-            (json!({"a": []}), json!([{"op": "add", "path": "/a/1", "value": 1}]), "error in add for path: '/a/1': Unable to access invalid index: 1: invalid index referenced"),
+            (
+                json!({"a": []}),
+                json!([{"op": "add", "path": "/a/1", "value": 1}]),
+                "error in add for path: '/a/1': Unable to access invalid index: 1: invalid index referenced",
+            ),
             (json!({}), json!([{"op": "remove", "path": "/a"}]), "error in remove for path: '/a': Unable to remove nonexistent key: a: missing value"),
-            (json!({"a": []}), json!([{"op": "replace", "path": "/a/0", "value": 1}]), "replace operation does not apply: doc is missing key: /a/0: missing value"),
+            (
+                json!({"a": []}),
+                json!([{"op": "replace", "path": "/a/0", "value": 1}]),
+                "replace operation does not apply: doc is missing key: /a/0: missing value",
+            ),
             (json!({"a": 1}), json!([{"op": "replace", "path": "", "value": 1}]), "replace operation value must be object or array: %!w(<nil>)"),
             (json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 2}]), "testing value /a failed: test failed"),
             (json!({"a": 1}), json!([{"op": "test", "path": "/a/b/c"}]), "test operation does not apply: is missing path: /a/b/c: missing value"),

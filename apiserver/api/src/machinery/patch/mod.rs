@@ -9,7 +9,6 @@ pub mod json;
 pub mod merge;
 pub mod strategic;
 
-
 use serde_json::Value;
 
 /// What a patch must not contain: a change of one of these fields is refused by the client that makes it.

@@ -50,6 +50,8 @@ pub struct Field {
     pub keys: Box<[Box<str>]>,
     /// The value or struct is owned as a whole.
     pub atomic: bool,
+    /// The fields of the struct are owned one by one, though its type says otherwise.
+    pub granular: bool,
     /// `patchStrategy` holds `merge`.
     pub merge: bool,
     /// `patchStrategy` holds `retainKeys`.
@@ -260,6 +262,9 @@ impl<'a> Node<'a> {
     pub fn is_atomic(&self) -> bool {
         if self.field.is_some_and(|field| field.atomic) {
             return true;
+        }
+        if self.field.is_some_and(|field| field.granular) {
+            return false;
         }
         match self.at {
             At::Type(t) => t.atomic,

@@ -41,6 +41,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
         list: ListType::Unset,
         keys: Box::default(),
         atomic: false,
+        granular: false,
         merge: false,
         retain_keys: false,
         replace: false,
@@ -58,7 +59,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
             ("required", _) => field.required = true,
             ("atomic", _) if is_list => field.list = ListType::Atomic,
             ("atomic", _) => field.atomic = true,
-            ("granular", _) => {}
+            ("granular", _) => field.granular = true,
             ("set", _) => field.list = ListType::Set,
             ("map", keys) => {
                 field.list = ListType::Map;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::list::merge_list;
 use super::order::{normalize, partition};
 use super::{
-    DELETE_FROM, DIRECTIVE, LIST_TYPE, Object, RETAIN_KEYS, SET_ORDER, StrategicError, Strategy, arg_type, as_list, element_kind, go_type, lookup,
-    lookup_list, merge_value,
+    DELETE_FROM, DIRECTIVE, LIST_TYPE, Object, RETAIN_KEYS, SET_ORDER, StrategicError, Strategy, arg_type, as_list, element_kind, go_type, lookup, lookup_list,
+    merge_value,
 };
 use crate::machinery::patch::go::{GoList, GoValue};
 use crate::machinery::schema::Node;
@@ -23,12 +23,11 @@ pub(super) struct Options {
     pub ignore_unmatched_nulls: bool,
 }
 
-/// Applies `patch` to an object of the type at `schema`. After an error the object is half changed.
-pub fn apply(object: &mut Value, patch: Value, schema: Node<'_>) -> Result<(), StrategicError> {
-    let (Value::Object(original), Value::Object(patch)) = (object.take(), patch) else { return Err(StrategicError::BadDocument) };
+/// The object of the type at `schema` with `patch` applied to it.
+pub fn apply(live: &Value, patch: &Value, schema: Node<'_>) -> Result<Value, StrategicError> {
+    let (Value::Object(original), Value::Object(patch)) = (live, patch) else { return Err(StrategicError::BadDocument) };
     let options = Options { merge_parallel_list: true, ignore_unmatched_nulls: true };
-    *object = Value::Object(merge_map(original, patch, schema, options)?);
-    Ok(())
+    merge_map(original.clone(), patch.clone(), schema, options).map(Value::Object)
 }
 
 pub(super) fn merge_map(mut original: Object, mut patch: Object, schema: Node<'_>, options: Options) -> Result<Object, StrategicError> {
@@ -200,10 +199,6 @@ fn check_order(patch: &[Value], order: &[Value], merge_key: &str) -> Result<(), 
     }
     match left.peek() {
         None => Ok(()),
-        Some(_) => Err(StrategicError::Other(format!(
-            "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
-            GoList(patch),
-            GoList(order)
-        ))),
+        Some(_) => Err(StrategicError::Other(format!("The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n", GoList(patch), GoList(order)))),
     }
 }

@@ -90,9 +90,7 @@ fn keyed<'a>(list: &'a [Value], merge_key: &str) -> Result<Vec<(String, &'a Valu
     list.iter()
         .map(|item| match item.get(merge_key) {
             Some(value) => Ok((GoValue(value).to_string(), item)),
-            None if item.is_object() => {
-                Err(StrategicError::Other(format!("cannot find merge key `{merge_key}` in merging list element:{}", GoValue(item))))
-            }
+            None if item.is_object() => Err(StrategicError::Other(format!("cannot find merge key `{merge_key}` in merging list element:{}", GoValue(item)))),
             None => Err(StrategicError::Other(format!("invalid element type in merging list:{}", GoList(list)))),
         })
         .collect()

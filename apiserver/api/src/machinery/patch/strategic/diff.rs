@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::list::deduplicate;
 use super::order::sort_by;
-use super::{DELETE_FROM, DIRECTIVE, ElementKind, Meta, Object, RETAIN_KEYS, SET_ORDER, StrategicError, Strategy, element_kind, go_type, lookup, lookup_list, merge_value};
+use super::{
+    DELETE_FROM, DIRECTIVE, ElementKind, Meta, Object, RETAIN_KEYS, SET_ORDER, StrategicError, Strategy, element_kind, go_type, lookup, lookup_list,
+    merge_value,
+};
 use crate::machinery::patch::go::GoValue;
 use crate::machinery::schema::Node;
 

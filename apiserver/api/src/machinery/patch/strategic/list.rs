@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::apply::{Options, merge_map};
 use super::order::{normalize, partition};
-use super::{DIRECTIVE, ElementKind, Meta, Strategy, StrategicError, element_kind, find, merge_value};
+use super::{DIRECTIVE, ElementKind, Meta, StrategicError, Strategy, element_kind, find, merge_value};
 
 /// Merges `patch` into `original` as the field's strategy has it. `deleting`: the patch lists scalars to take out.
 pub(super) fn merge_list(original: Vec<Value>, patch: Vec<Value>, meta: Meta<'_>, deleting: bool, options: Options) -> Result<Vec<Value>, StrategicError> {

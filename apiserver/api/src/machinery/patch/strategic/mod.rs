@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::go::{GoValue, go_type};
 use crate::machinery::schema::{Field, Node, Shape};
+use crate::machinery::status::{Details, Status};
 
 pub use apply::apply;
 pub use create::{three_way, two_way};
@@ -64,12 +65,15 @@ pub enum StrategicError {
 }
 
 impl StrategicError {
-    /// The HTTP status of the server's answer. 400 and 500 bear the text, 422 is "the server rejected our request due to an error in our request".
-    pub fn status(&self) -> u16 {
+    /// The server's answer: faults in the patch's form are told with 400, what it finds to be impossible with 422 and a text of its own, the rest with 500.
+    pub fn status(&self) -> Status {
         match self {
-            Self::BadDocument | Self::PrimitiveList | Self::RetainKeys | Self::SetElementOrder | Self::Unsupported => 400,
-            Self::ListOfLists => 422,
-            _ => 500,
+            Self::BadDocument | Self::PrimitiveList | Self::RetainKeys | Self::SetElementOrder | Self::Unsupported => Status::bad_request(self.to_string()),
+            Self::ListOfLists => {
+                let said = "the server rejected our request due to an error in our request";
+                Status { details: Some(Details::default()), ..Status::new(422, "Invalid", said) }
+            }
+            _ => Status::new(500, "", self.to_string()),
         }
     }
 }
@@ -153,8 +157,7 @@ fn meta<'a>(schema: Node<'a>, field: &'a Field) -> Meta<'a> {
 /// The field `key` of a struct, whose value is a list; the schema returned is that of its elements.
 fn lookup_list<'a>(schema: Node<'a>, key: &str) -> Result<Meta<'a>, StrategicError> {
     let found = lookup(schema, key)?;
-    let element =
-        found.schema.element().ok_or_else(|| StrategicError::Schema("expected slice or array type, but got: struct".into()))?;
+    let element = found.schema.element().ok_or_else(|| StrategicError::Schema("expected slice or array type, but got: struct".into()))?;
     if element.is_list() {
         return Err(StrategicError::Schema("unexpected slice of slice".into()));
     }

@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Endpoints",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

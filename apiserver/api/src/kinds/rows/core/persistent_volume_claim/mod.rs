@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.PersistentVolumeClaim",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -27,7 +27,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Pod",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

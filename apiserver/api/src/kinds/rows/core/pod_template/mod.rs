@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.PodTemplate",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy { returns_deleted: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -1,6 +1,6 @@
 //! ClusterRoleBinding: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+use crate::kinds::{Columns, Kind, Strategy, Verbs, strategy};
 
 pub const KIND: Kind = Kind {
     group: "rbac.authorization.k8s.io",
@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "rbac.v1.ClusterRoleBinding",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy { validate_name: strategy::path_segment, allow_create_on_update: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -1,0 +1,113 @@
+//! Managed fields of the `scale` sub-resource, whose object is another one than the kind's: ownership of the replicas is carried to and fro.
+//!
+//! Invariant: only the path of the replicas changes hands; all else that managers own stays as it is.
+//! Follows upstream's `apimachinery/pkg/util/managedfields/scalehandler.go`.
+
+use serde_json::Value;
+
+use super::managers::{DecodeError, Manager, decode, encode};
+use super::set::Set;
+use super::{PathElement, of, put};
+
+/// The version of `Scale`.
+const SCALE_VERSION: &str = "autoscaling/v1";
+
+/// Translates between the managed fields of a kind and those of its scale.
+#[derive(Debug, Clone)]
+pub struct ScaleHandler<'a> {
+    /// The version at which the kind's object is.
+    api_version: &'a str,
+    replicas: Vec<PathElement<'a>>,
+}
+
+fn replicas_in_scale() -> Vec<PathElement<'static>> {
+    vec![PathElement::field("spec"), PathElement::field("replicas")]
+}
+
+fn only<'a>(path: &[PathElement<'a>]) -> Set<'a> {
+    let mut set = Set::default();
+    set.insert(path);
+    set
+}
+
+impl<'a> ScaleHandler<'a> {
+    /// `replicas` is the path with dots, `spec.replicas`.
+    pub fn new(api_version: &'a str, replicas: &'a str) -> ScaleHandler<'a> {
+        let replicas = replicas.split('.').filter(|s| !s.is_empty()).map(PathElement::field).collect();
+        ScaleHandler { api_version, replicas }
+    }
+
+    /// Gives a scale the managers that own the replicas of the `parent`.
+    pub fn to_subresource(&self, parent: &Value, scale: &mut Value) -> Result<(), DecodeError> {
+        let managers = decode(of(parent))?.into_iter().filter(|m| m.api_version == self.api_version && m.set.has(&self.replicas));
+        let owners = managers.map(|m| Manager { api_version: SCALE_VERSION.into(), set: only(&replicas_in_scale()), ..m });
+        put(scale, encode(owners.collect()));
+        Ok(())
+    }
+
+    /// Gives the `parent` who owns its replicas after a write of the `scale`.
+    pub fn to_parent(&self, parent: &mut Value, scale: &Value) -> Result<(), DecodeError> {
+        let entries = of(parent).cloned();
+        let mut of_scale = decode(of(scale))?;
+        let mut managers = Vec::new();
+        for mut manager in decode(entries.as_ref())? {
+            if manager.api_version == self.api_version && manager.set.has(&self.replicas) {
+                match of_scale.iter().position(|m| self.same(m, &manager)) {
+                    Some(at) => drop(of_scale.remove(at)),
+                    None => manager.set = manager.set.difference(&only(&self.replicas)),
+                }
+            }
+            if !manager.set.is_empty() {
+                managers.push(manager);
+            }
+        }
+        for new in of_scale.into_iter().filter(|m| m.set.has(&replicas_in_scale())) {
+            let set = only(&self.replicas);
+            managers.push(Manager { api_version: self.api_version.into(), set, ..new });
+        }
+        put(parent, encode(managers));
+        Ok(())
+    }
+
+    /// Whether an entry of the scale is the same as one of the parent, but for the version.
+    fn same(&self, scale: &Manager<'_>, parent: &Manager<'_>) -> bool {
+        scale.name == parent.name && scale.operation == parent.operation && scale.subresource == parent.subresource
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(manager: &str, operation: &str, version: &str, fields: Value) -> Value {
+        json!({"manager": manager, "operation": operation, "apiVersion": version, "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn to_and_fro() {
+        let handler = ScaleHandler::new("apps/v1", "spec.replicas");
+        let both = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
+        let mut parent = json!({"metadata": {"managedFields": [entry("a", "Apply", "apps/v1", both), entry("b", "Update", "apps/v1", json!({"f:spec": {"f:paused": {}}}))]}});
+        let mut scale = json!({"metadata": {}});
+        handler.to_subresource(&parent, &mut scale).unwrap();
+        assert_eq!(scale["metadata"]["managedFields"], json!([entry("a", "Apply", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))]));
+        // nobody took it
+        let before = parent.clone();
+        handler.to_parent(&mut parent, &scale).unwrap();
+        assert_eq!(parent, before);
+        // another one did
+        scale["metadata"]["managedFields"] = json!([entry("hpa", "Update", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))]);
+        handler.to_parent(&mut parent, &scale).unwrap();
+        let names: Vec<_> = parent["metadata"]["managedFields"].as_array().unwrap().iter().map(|e| (e["manager"].clone(), e["fieldsV1"].clone())).collect();
+        assert_eq!(
+            names,
+            [
+                (json!("a"), json!({"f:spec": {"f:paused": {}}})),
+                (json!("b"), json!({"f:spec": {"f:paused": {}}})),
+                (json!("hpa"), json!({"f:spec": {"f:replicas": {}}}))
+            ]
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! Validation of metadata, the same for every kind.
+//!
+//! Follows `staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`.
+
+use serde_json::Value;
+
+use super::{
+    field::{Errors, Path},
+    meta::Meta,
+    names,
+};
+
+const TOTAL_ANNOTATION_SIZE: usize = 256 * 1024;
+const IMMUTABLE: &str = "field is immutable";
+
+/// Problems of a name; the flag tells a prefix from a name.
+pub type ValidateName = fn(&str, bool) -> Vec<String>;
+
+/// Metadata of an object that is about to be made.
+pub fn validate(object: &Value, namespaced: bool, validate_name: ValidateName) -> Errors {
+    let mut errors = Errors::default();
+    let path = Path::new("metadata");
+    let prefix = object.meta_str("generateName");
+    if !prefix.is_empty() {
+        errors.invalid_all(&path.child("generateName"), prefix, validate_name(prefix, true));
+    }
+    let name = object.name();
+    if name.is_empty() {
+        errors.required(&path.child("name"), "name or generateName is required");
+    } else {
+        errors.invalid_all(&path.child("name"), name, validate_name(name, false));
+    }
+    let namespace = object.namespace();
+    if namespaced {
+        if namespace.is_empty() {
+            errors.required(&path.child("namespace"), "");
+        } else {
+            errors.invalid_all(&path.child("namespace"), namespace, names::is_dns1123_label(namespace));
+        }
+    } else if !namespace.is_empty() {
+        errors.forbidden(&path.child("namespace"), "not allowed on this type");
+    }
+    common(object, &mut errors);
+    errors
+}
+
+/// What create and update check alike.
+fn common(object: &Value, errors: &mut Errors) {
+    let path = Path::new("metadata");
+    if object.generation() < 0 {
+        errors.invalid(&path.child("generation"), object.generation(), "must be greater than or equal to 0");
+    }
+    let meta = object.meta();
+    labels(meta.and_then(|m| m.get("labels")), &path.child("labels"), errors);
+    annotations(meta.and_then(|m| m.get("annotations")), &path.child("annotations"), errors);
+    owner_references(meta.and_then(|m| m.get("ownerReferences")), &path.child("ownerReferences"), errors);
+    finalizers(object, errors);
+    managed_fields(meta.and_then(|m| m.get("managedFields")), &path.child("managedFields"), errors);
+}
+
+/// A map of labels.
+pub fn labels(labels: Option<&Value>, path: &Path, errors: &mut Errors) {
+    for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
+        errors.invalid_all(path, key, names::is_qualified_name(key));
+        let value = value.as_str().unwrap_or("");
+        errors.invalid_all(&path.key(key), value, names::is_label_value(value));
+    }
+}
+
+pub fn annotations(annotations: Option<&Value>, path: &Path, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in annotations.and_then(Value::as_object).into_iter().flatten() {
+        errors.invalid_all(path, key, names::is_qualified_name(&key.to_lowercase()));
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > TOTAL_ANNOTATION_SIZE {
+        errors.too_long(path, TOTAL_ANNOTATION_SIZE as i64);
+    }
+}
+
+fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
+    let mut controller: Option<&Value> = None;
+    for (index, owner) in owners.and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let at = path.index(index);
+        let text = |name: &str| owner[name].as_str().unwrap_or("");
+        let api_version = text("apiVersion");
+        let (_, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        if version.is_empty() {
+            errors.invalid(&at.child("apiVersion"), api_version, "version must not be empty");
+        }
+        for name in ["kind", "name", "uid"] {
+            if text(name).is_empty() {
+                errors.invalid(&at.child(name), "", "must not be empty");
+            }
+        }
+        if api_version == "v1" && text("kind") == "Event" {
+            errors.invalid(&at, owner.clone(), "/v1, Kind=Event is disallowed from being an owner");
+        }
+        if owner["controller"] == true {
+            match controller {
+                Some(first) => {
+                    let who = |o: &Value| format!("{}/{}", o["kind"].as_str().unwrap_or(""), o["name"].as_str().unwrap_or(""));
+                    let all = owners.cloned().unwrap_or_default();
+                    errors.invalid(
+                        path,
+                        all,
+                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {} and {}", who(first), who(owner)),
+                    );
+                }
+                None => controller = Some(owner),
+            }
+        }
+    }
+}
+
+fn finalizers(object: &Value, errors: &mut Errors) {
+    const FOREGROUND: &str = "foregroundDeletion";
+    const ORPHAN: &str = "orphan";
+    let path = Path::new("metadata");
+    let path = path.child("finalizers");
+    let (mut foreground, mut orphan) = (false, false);
+    for (index, name) in object.finalizers().enumerate() {
+        errors.invalid_all(&path.index(index), name, names::is_qualified_name(name));
+        foreground |= name == FOREGROUND;
+        orphan |= name == ORPHAN;
+    }
+    if foreground && orphan {
+        let all = object["metadata"]["finalizers"].clone();
+        errors.invalid(&path, all, format!("finalizer {FOREGROUND} and {ORPHAN} cannot be both set"));
+    }
+}
+
+fn managed_fields(entries: Option<&Value>, path: &Path, errors: &mut Errors) {
+    for (index, entry) in entries.and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let at = path.index(index);
+        let operation = entry["operation"].as_str().unwrap_or("");
+        if !matches!(operation, "Apply" | "Update") {
+            errors.invalid(&at.child("operation"), operation, "must be `Apply` or `Update`");
+        }
+        let fields_type = entry["fieldsType"].as_str().unwrap_or("");
+        if !fields_type.is_empty() && fields_type != "FieldsV1" {
+            errors.invalid(&at.child("fieldsType"), fields_type, "must be `FieldsV1`");
+        }
+        field_manager(entry["manager"].as_str().unwrap_or(""), &at.child("manager"), errors);
+        if entry["subresource"].as_str().unwrap_or("").len() > 256 {
+            errors.too_long(&at.child("subresource"), 256);
+        }
+    }
+}
+
+/// The name of a field manager.
+pub fn field_manager(manager: &str, path: &Path, errors: &mut Errors) {
+    if manager.len() > 128 {
+        errors.too_long(path, 128);
+    }
+    for (at, c) in manager.char_indices() {
+        if c.is_control() || c == char::REPLACEMENT_CHARACTER {
+            let position = manager[..at].chars().count();
+            let code = c as u32;
+            errors.invalid(path, manager, format!("invalid character U+{code:04X} (at position {position})"));
+        }
+    }
+}
+
+/// Metadata of an object that is about to replace another.
+pub fn validate_update(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::default();
+    let path = Path::new("metadata");
+    common_update(new, old, &mut errors);
+    for name in ["name", "namespace", "uid"] {
+        if new.meta_str(name) != old.meta_str(name) {
+            errors.invalid(&path.child(name), new.meta_str(name), IMMUTABLE);
+        }
+    }
+    for name in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let (n, o) = (new.meta().and_then(|m| m.get(name)), old.meta().and_then(|m| m.get(name)));
+        if n != o {
+            errors.invalid(&path.child(name), n.cloned().unwrap_or_default(), IMMUTABLE);
+        }
+    }
+    common(new, &mut errors);
+    errors
+}
+
+fn common_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let path = Path::new("metadata");
+    if old.is_deleting() {
+        let added: Vec<&str> = new.finalizers().filter(|name| !old.finalizers().any(|had| had == *name)).collect();
+        if !added.is_empty() {
+            let found: Vec<String> = added.iter().map(|name| super::field::go_quoted(name)).collect();
+            errors.forbidden(
+                &path.child("finalizers"),
+                format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", found.join(", ")),
+            );
+        }
+    }
+    let (n, o) = (new.resource_version(), old.resource_version());
+    if n.is_empty() && !o.is_empty() {
+        errors.invalid(&path.child("resourceVersion"), n, "must be specified for an update");
+    }
+    if new.generation() < old.generation() {
+        errors.invalid(&path.child("generation"), new.generation(), "must not be decremented");
+    }
+}

@@ -1,0 +1,248 @@
+//! Reads and writes against the API, thinner than `kube::Api`: one place that knows paths, and one copy of the code per request rather
+//! than one per kind.
+//!
+//! Invariant: every request names its sender as kube-controller-manager does, so that `managedFields` read as upstream's.
+//! Follows k8s.io/client-go/kubernetes.
+
+use std::borrow::Cow;
+
+use http::{Method, Request, header};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Client, Resource};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{error::Error, key::Key};
+
+/// Any built-in kind.
+pub trait Kind: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
+impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Kind for K {}
+
+/// How a patch's body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchType {
+    /// RFC 6902.
+    Json,
+    /// RFC 7386.
+    Merge,
+    /// Kubernetes' own, with list keys.
+    Strategic,
+    /// Server-side apply, forced, as this field manager.
+    Apply(&'static str),
+}
+
+/// What a delete asks for beside the name.
+#[derive(Clone, Debug, Default)]
+pub struct Delete {
+    /// `Background`, `Foreground` or `Orphan`.
+    pub propagation: Option<&'static str>,
+    /// Seconds; `None` leaves the object's own.
+    pub grace_seconds: Option<i64>,
+    /// Delete only the object with this uid.
+    pub uid: Option<String>,
+    /// Delete only this version of it.
+    pub resource_version: Option<String>,
+}
+
+impl Delete {
+    /// Only the object with this uid.
+    pub fn of_uid(uid: &str) -> Self {
+        Self { uid: Some(uid.to_string()), ..Self::default() }
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
+        if let Some(policy) = self.propagation {
+            body["propagationPolicy"] = policy.into();
+        }
+        if let Some(seconds) = self.grace_seconds {
+            body["gracePeriodSeconds"] = seconds.into();
+        }
+        if self.uid.is_some() || self.resource_version.is_some() {
+            let mut preconditions = serde_json::Map::new();
+            preconditions.extend(self.uid.clone().map(|uid| ("uid".to_string(), uid.into())));
+            preconditions.extend(self.resource_version.clone().map(|rv| ("resourceVersion".to_string(), rv.into())));
+            body["preconditions"] = preconditions.into();
+        }
+        body
+    }
+}
+
+/// Only the metadata of an answer: what most writers want to know of what they wrote.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct Written {
+    /// The object's metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+}
+
+/// One page of a list, without its continuation.
+#[derive(Deserialize)]
+#[serde(bound = "K: DeserializeOwned")]
+pub struct Page<K> {
+    #[serde(default)]
+    pub metadata: PageMeta,
+    #[serde(default = "Vec::new", deserialize_with = "null_is_empty")]
+    pub items: Vec<K>,
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>, K: DeserializeOwned>(d: D) -> Result<Vec<K>, D::Error> {
+    Ok(Option::<Vec<K>>::deserialize(d)?.unwrap_or_default())
+}
+
+/// A list's own metadata.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PageMeta {
+    #[serde(default)]
+    pub resource_version: Option<String>,
+    #[serde(default, rename = "continue")]
+    pub continue_token: Option<String>,
+}
+
+/// The API, as controllers see it.
+#[derive(Clone)]
+pub struct Api {
+    client: Client,
+}
+
+/// The path of a kind's collection in a namespace, or over all of them when `namespace` is empty.
+pub fn collection<K: Kind>(namespace: &str) -> String {
+    K::url_path(&(), (!namespace.is_empty()).then_some(namespace))
+}
+
+/// The path of one object.
+pub fn item<K: Kind>(namespace: &str, name: &str) -> String {
+    let mut path = collection::<K>(namespace);
+    path.push('/');
+    path.push_str(name);
+    path
+}
+
+fn path_of<K: Kind>(object: &K) -> String {
+    let meta = object.meta();
+    item::<K>(meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""))
+}
+
+fn encode(what: &str, value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|source| Error::Encode { what: what.to_string(), source })
+}
+
+fn decode<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|source| Error::Decode { what: what.to_string(), source })
+}
+
+impl Api {
+    /// Speaks through `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client itself, for watches.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A request with the headers that every request of ours bears.
+    pub fn request(method: Method, path: &str, content_type: Option<&str>, accept: Option<&str>, body: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
+        let mut request = Request::builder().method(method).uri(path).header(header::USER_AGENT, "kube-controller-manager");
+        if let Some(kind) = content_type {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        request = request.header(header::ACCEPT, accept.unwrap_or("application/json"));
+        request.body(body).map_err(|e| Error::Failed(format!("cannot make a request to {path}: {e}")))
+    }
+
+    /// Sends a request and gives the answer's text.
+    pub async fn send(&self, method: Method, path: &str, content_type: Option<&str>, accept: Option<&str>, body: Vec<u8>) -> Result<String, Error> {
+        let what = || format!("{method} {path}");
+        let request = Self::request(method.clone(), path, content_type, accept, body)?;
+        self.client.request_text(request).await.map_err(|e| from_client(&what(), e))
+    }
+
+    /// GETs anything.
+    pub async fn get_path<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        decode(path, &self.send(Method::GET, path, None, None, Vec::new()).await?)
+    }
+
+    /// The metadata of the object at `path`.
+    pub async fn get_metadata(&self, path: &str) -> Result<ObjectMeta, Error> {
+        let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+        Ok(decode::<Written>(path, &self.send(Method::GET, path, None, Some(accept), Vec::new()).await?)?.metadata)
+    }
+
+    /// One object, from the server and not from a cache.
+    pub async fn get<K: Kind>(&self, namespace: &str, name: &str) -> Result<K, Error> {
+        self.get_path(&item::<K>(namespace, name)).await
+    }
+
+    /// All objects of a kind in a namespace (all when empty), from the server and not from a cache.
+    pub async fn list<K: Kind>(&self, namespace: &str) -> Result<Vec<K>, Error> {
+        Ok(self.get_path::<Page<K>>(&collection::<K>(namespace)).await?.items)
+    }
+
+    /// Creates, and gives what the server made of it.
+    pub async fn create<K: Kind>(&self, object: &K) -> Result<K, Error> {
+        let path = collection::<K>(object.meta().namespace.as_deref().unwrap_or(""));
+        let text = self.post(&path, object).await?;
+        decode(&path, &text)
+    }
+
+    /// Creates, and gives the new object's metadata: cheaper than decoding it all.
+    pub async fn create_quietly<K: Kind>(&self, object: &K) -> Result<ObjectMeta, Error> {
+        let path = collection::<K>(object.meta().namespace.as_deref().unwrap_or(""));
+        let text = self.post(&path, object).await?;
+        Ok(decode::<Written>(&path, &text)?.metadata)
+    }
+
+    /// POSTs anything to anywhere.
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<String, Error> {
+        self.send(Method::POST, path, Some("application/json"), None, encode(path, body)?).await
+    }
+
+    /// Replaces the object.
+    pub async fn update<K: Kind>(&self, object: &K) -> Result<K, Error> {
+        self.put(&path_of(object), object).await
+    }
+
+    /// Replaces the object's status.
+    pub async fn update_status<K: Kind>(&self, object: &K) -> Result<K, Error> {
+        self.put(&(path_of(object) + "/status"), object).await
+    }
+
+    /// PUTs a typed object at a path, such as a sub-resource's.
+    pub async fn put<K: Kind>(&self, path: &str, object: &K) -> Result<K, Error> {
+        let text = self.send(Method::PUT, path, Some("application/json"), None, encode(path, object)?).await?;
+        decode(path, &text)
+    }
+
+    /// Patches what is at `path`, and gives its new metadata.
+    pub async fn patch(&self, path: &str, how: PatchType, body: &Value) -> Result<ObjectMeta, Error> {
+        let (kind, path) = match how {
+            PatchType::Json => ("application/json-patch+json", Cow::Borrowed(path)),
+            PatchType::Merge => ("application/merge-patch+json", Cow::Borrowed(path)),
+            PatchType::Strategic => ("application/strategic-merge-patch+json", Cow::Borrowed(path)),
+            PatchType::Apply(manager) => ("application/apply-patch+yaml", Cow::Owned(format!("{path}?fieldManager={manager}&force=true"))),
+        };
+        let text = self.send(Method::PATCH, &path, Some(kind), None, encode(&path, body)?).await?;
+        Ok(decode::<Written>(&path, &text)?.metadata)
+    }
+
+    /// Deletes one object.
+    pub async fn delete<K: Kind>(&self, key: &Key, options: &Delete) -> Result<(), Error> {
+        self.delete_path(&item::<K>(key.namespace(), key.name()), options).await
+    }
+
+    /// Deletes what is at `path`: an object, or a whole collection.
+    pub async fn delete_path(&self, path: &str, options: &Delete) -> Result<(), Error> {
+        self.send(Method::DELETE, path, Some("application/json"), None, encode(path, &options.body())?).await.map(drop)
+    }
+}
+
+/// Sorts the client's errors into ours.
+pub fn from_client(what: &str, error: kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) => Error::Refused(status),
+        source => Error::Transport { what: what.to_string(), source: Box::new(source) },
+    }
+}

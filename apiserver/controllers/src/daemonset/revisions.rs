@@ -1,0 +1,101 @@
+//! The revisions of a DaemonSet.
+//!
+//! Invariant: exactly one revision stands for the present template, with the greatest number. Follows
+//! pkg/controller/daemon/update.go (constructHistory, cleanupHistory).
+
+use std::{collections::HashSet, sync::Arc};
+
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, DaemonSet},
+    core::v1::Pod,
+};
+use serde_json::json;
+
+use super::{Controller, HASH_LABEL, placement::Placement};
+use crate::{
+    api::{Delete, PatchType, item},
+    error::{Error, unless_gone},
+    history::{self, Made},
+    key::Key,
+    labels::Selector,
+    owners::claim_all,
+    pods::name,
+};
+
+fn hash_of(revision: &ControllerRevision) -> &str {
+    revision.metadata.labels.as_ref().and_then(|l| l.get(HASH_LABEL)).map_or("", String::as_str)
+}
+
+impl Controller {
+    /// The hash of the present revision, which is made when it is missing, and all former revisions.
+    pub async fn revisions_of(&self, key: &Key, set: &DaemonSet, selector: &Selector) -> Result<(String, Vec<Arc<ControllerRevision>>), Error> {
+        let mut candidates = self.revisions.owned_by(set.metadata.uid.as_deref().unwrap_or(""));
+        candidates.extend(self.revisions.orphans(key.namespace()));
+        let mine = claim_all(&self.api, set, candidates, |r: &ControllerRevision| selector.matches(r.metadata.labels.as_ref())).await?;
+        let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+        let data = history::data_of(&template)?;
+        let (mut current, old): (Vec<_>, Vec<_>) = mine.into_iter().partition(|r| history::is_of(r, &data));
+        let number = history::max_revision(&old) + 1;
+        history::sort(&mut current);
+        let Some(keep) = current.pop() else {
+            let collisions = set.status.as_ref().and_then(|s| s.collision_count);
+            let revision = history::new(set, &template, HASH_LABEL, number, collisions)?;
+            return match history::create(&self.api, &revision).await? {
+                Made::Is(made) => {
+                    self.wrote_revisions.note(key, made.metadata.resource_version.as_deref());
+                    Ok((hash_of(&made).to_string(), old))
+                }
+                Made::Collides => Err(self.salt(key, set).await),
+            };
+        };
+        self.merge_duplicates(set, &keep, &current).await?;
+        if keep.revision < number {
+            let update = ControllerRevision { revision: number, ..(*keep).clone() };
+            let written = self.api.update(&update).await?;
+            self.wrote_revisions.note(key, written.metadata.resource_version.as_deref());
+        }
+        Ok((hash_of(&keep).to_string(), old))
+    }
+
+    async fn salt(&self, key: &Key, set: &DaemonSet) -> Error {
+        let mut update = set.clone();
+        let status = update.status.get_or_insert_default();
+        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+        match self.api.update_status(&update).await {
+            Ok(written) => {
+                self.wrote.note(key, written.metadata.resource_version.as_deref());
+                Error::Failed(format!("found a hash collision of DaemonSet {key}, will retry with another"))
+            }
+            Err(error) => error,
+        }
+    }
+
+    async fn merge_duplicates(&self, set: &DaemonSet, keep: &ControllerRevision, others: &[Arc<ControllerRevision>]) -> Result<(), Error> {
+        if others.is_empty() {
+            return Ok(());
+        }
+        for pod in self.pods.owned_by(set.metadata.uid.as_deref().unwrap_or("")) {
+            if pod.metadata.labels.as_ref().and_then(|l| l.get(HASH_LABEL)).is_none_or(|h| h != hash_of(keep)) {
+                let path = item::<Pod>(pod.metadata.namespace.as_deref().unwrap_or(""), name(&pod.metadata));
+                self.api.patch(&path, PatchType::Merge, &json!({"metadata": {"labels": {HASH_LABEL: hash_of(keep)}}})).await?;
+            }
+        }
+        for other in others {
+            unless_gone(self.api.delete::<ControllerRevision>(&Key::of(&other.metadata), &Delete::default()).await)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest revisions that no pod is of, down to what the history may keep.
+    pub async fn drop_history(&self, set: &DaemonSet, placement: &Placement<'_>, mut old: Vec<Arc<ControllerRevision>>) -> Result<(), Error> {
+        let keep = usize::try_from(set.spec.as_ref().and_then(|s| s.revision_history_limit).unwrap_or(10)).unwrap_or(0);
+        let surplus = old.len().saturating_sub(keep);
+        let live: HashSet<&str> =
+            placement.by_node.values().flatten().filter_map(|pod| pod.metadata.labels.as_ref()?.get(HASH_LABEL)).map(String::as_str).collect();
+        history::sort(&mut old);
+        for revision in old.iter().filter(|r| !live.contains(hash_of(r))).take(surplus) {
+            unless_gone(self.api.delete::<ControllerRevision>(&Key::of(&revision.metadata), &Delete::default()).await)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! The Endpoints controller: for each service with a selector, the older Endpoints object of its name.
+//!
+//! Invariant: addresses stand once for each set of ports that they have in common; past 1,000 the object says that it is cut.
+//! Follows pkg/controller/endpoint/endpoints_controller.go and pkg/api/v1/endpoints/util.go (RepackSubsets).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use crate::{
+    api::{Api, Delete},
+    clock::Clock,
+    error::{Error, unless_gone},
+    events::Recorder,
+    expectations::Wrote,
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    pods,
+    runner::{Context, Next, Reconcile},
+    service_pods::{self, HEADLESS, TRIGGER_TIME, TriggerTimes, find_port, has_ip, is_endpoint, publishes_unready},
+};
+
+const CAPACITY: usize = 1000;
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+/// The label that tells Endpoints made here from those made by hand.
+pub const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
+
+struct Controller {
+    api: Api,
+    clock: Clock,
+    recorder: Recorder,
+    services: Informer<Service>,
+    pods: Informer<Pod>,
+    endpoints: Informer<Endpoints>,
+    times: TriggerTimes,
+    wrote: Wrote,
+}
+
+/// `endpoints-controller`.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        recorder: context.recorder("endpoint-controller"),
+        services: context.informer(),
+        pods: context.informer(),
+        endpoints: context.informer(),
+        times: TriggerTimes::default(),
+        wrote: Wrote::default(),
+    });
+    let q = queue.clone();
+    controller.services.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    let (q, services) = (queue.clone(), controller.services.clone());
+    controller.pods.subscribe(move |change| service_pods::wake(change, &services, &q));
+    let q = queue.clone();
+    controller.endpoints.subscribe(move |change| {
+        let elected = |e: &Endpoints| e.metadata.annotations.as_ref().is_some_and(|a| a.contains_key("control-plane.alpha.kubernetes.io/leader"));
+        match change {
+            Change::Deleted(old) => q.add(Key::of(&old.metadata)),
+            // what was left behind while nobody watched
+            Change::Added(new) if !elected(new) => q.add(Key::of(&new.metadata)),
+            _ => {}
+        }
+    });
+    Ok(Some(context.workers(controller, queue)))
+}
+
+/// A port as it can be compared: name, number, protocol, application protocol.
+type Port = (Option<String>, i32, Option<String>, Option<String>);
+/// Addresses by IP and target.
+type Addresses = BTreeMap<(String, Option<String>), (EndpointAddress, bool)>;
+
+/// Subsets in which every address stands once for each set of ports.
+fn subsets(service: &Service, selected: &[Arc<Pod>]) -> Vec<EndpointSubset> {
+    let mut by_port = BTreeMap::<Option<Port>, Addresses>::new();
+    let spec = service_pods::spec(service);
+    for pod in selected.iter().filter(|pod| is_endpoint(pod, publishes_unready(service))) {
+        let Some(address) = address(service, pod) else { continue };
+        let ready = publishes_unready(service) || pods::is_ready(pod);
+        let mut ports = BTreeSet::new();
+        if spec.ports.as_ref().is_none_or(Vec::is_empty) && !has_ip(service) {
+            ports.insert(None);
+        }
+        for port in spec.ports.iter().flatten() {
+            if let Some(number) = find_port(pod, port) {
+                ports.insert(Some((port.name.clone().filter(|n| !n.is_empty()), number, port.protocol.clone(), port.app_protocol.clone())));
+            }
+        }
+        let key = (address.ip.clone(), pod.metadata.uid.clone());
+        for port in ports {
+            by_port.entry(port).or_default().insert(key.clone(), (address.clone(), ready));
+        }
+    }
+    let mut packed = Vec::<(Addresses, Vec<Port>)>::new();
+    for (port, addresses) in by_port {
+        match packed.iter_mut().find(|(known, _)| *known == addresses) {
+            Some((_, ports)) => ports.extend(port),
+            None => packed.push((addresses, port.into_iter().collect())),
+        }
+    }
+    packed.into_iter().map(|(addresses, ports)| subset(addresses, ports)).collect()
+}
+
+fn subset(addresses: Addresses, ports: Vec<Port>) -> EndpointSubset {
+    let (ready, not_ready): (Vec<_>, Vec<_>) = addresses.into_values().partition(|(_, ready)| *ready);
+    let list = |some: Vec<(EndpointAddress, bool)>| (!some.is_empty()).then(|| some.into_iter().map(|(address, _)| address).collect());
+    let port = |(name, port, protocol, app_protocol): Port| EndpointPort { name, port, protocol, app_protocol };
+    EndpointSubset { addresses: list(ready), not_ready_addresses: list(not_ready), ports: (!ports.is_empty()).then(|| ports.into_iter().map(port).collect()) }
+}
+
+fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
+    let status = pod.status.as_ref()?;
+    let spec = service_pods::spec(service);
+    let wants_v6 = match spec.ip_families.as_ref().and_then(|f| f.first()) {
+        Some(family) => family == "IPv6",
+        None => spec.cluster_ip.as_deref().is_some_and(|ip| ip.contains(':')),
+    };
+    let ips = status.pod_ips.iter().flatten().map(|ip| &ip.ip).chain(&status.pod_ip);
+    let ip = ips.into_iter().find(|ip| ip.contains(':') == wants_v6)?.clone();
+    Some(EndpointAddress {
+        ip,
+        hostname: service_pods::hostname(pod, service),
+        node_name: pods::spec(pod).node_name.clone(),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".into()),
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+            ..Default::default()
+        }),
+    })
+}
+
+/// Cuts to [`CAPACITY`] addresses, the not ready ones first; true when something was cut.
+fn truncate(subsets: &mut [EndpointSubset]) -> bool {
+    let count = |of: fn(&EndpointSubset) -> &Option<Vec<EndpointAddress>>, subsets: &[EndpointSubset]| -> usize {
+        subsets.iter().filter_map(|s| of(s).as_ref()).map(Vec::len).sum()
+    };
+    let (ready, unready) = (count(|s| &s.addresses, subsets), count(|s| &s.not_ready_addresses, subsets));
+    if ready + unready <= CAPACITY {
+        return false;
+    }
+    let cut_ready = ready > CAPACITY;
+    let (room, total) = if cut_ready { (CAPACITY, ready) } else { (CAPACITY - ready, unready) };
+    let mut left = room;
+    for subset in subsets {
+        if cut_ready {
+            subset.not_ready_addresses = None;
+        }
+        let list = if cut_ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let Some(addresses) = list else { continue };
+        addresses.truncate((addresses.len() * room).div_ceil(total).min(left));
+        left -= addresses.len();
+        if addresses.is_empty() {
+            *list = None;
+        }
+    }
+    true
+}
+
+/// The object as it should be, with the annotations that it has.
+fn desired(service: &Service, current: Option<&Endpoints>, mut subsets: Vec<EndpointSubset>, time: Option<String>) -> Endpoints {
+    let mut metadata = current.map_or_else(
+        || ObjectMeta { name: service.metadata.name.clone(), namespace: service.metadata.namespace.clone(), ..Default::default() },
+        |current| current.metadata.clone(),
+    );
+    let cut = truncate(&mut subsets);
+    let annotations = metadata.annotations.get_or_insert_default();
+    for (key, value) in [(TRIGGER_TIME, time), (OVER_CAPACITY, cut.then(|| "truncated".to_string()))] {
+        match value {
+            Some(value) => annotations.insert(key.into(), value),
+            None => annotations.remove(key),
+        };
+    }
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.remove(HEADLESS);
+    if !has_ip(service) {
+        labels.insert(HEADLESS.into(), String::new());
+    }
+    labels.insert(MANAGED_BY.0.into(), MANAGED_BY.1.into());
+    metadata.labels = Some(labels);
+    Endpoints { metadata, subsets: (!subsets.is_empty()).then_some(subsets) }
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = "endpoints-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        if let Some(version) = self.wrote.take(key) {
+            self.endpoints.reach(version, &self.clock).await;
+        }
+        let Some(service) = self.services.get(key) else {
+            self.times.forget(key);
+            if self.endpoints.get(key).is_some() {
+                unless_gone(self.api.delete::<Endpoints>(key, &Delete::default()).await)?;
+            }
+            return Ok(Next::DONE);
+        };
+        if !service_pods::has_selector(&service) {
+            return Ok(Next::DONE);
+        }
+        let selected = service_pods::pods_of(&service, &self.pods);
+        let next = Next::DONE.resting(selected.len());
+        let current = self.endpoints.get(key);
+        let time = self.times.next(key, &service, &selected).map(|t| t.to_string());
+        let new = desired(&service, current.as_deref(), subsets(&service, &selected), time);
+        if let Some(current) = &current
+            && current.metadata.labels == new.metadata.labels
+            && same_subsets(current.subsets.as_deref().unwrap_or(&[]), new.subsets.as_deref().unwrap_or(&[]))
+        {
+            return Ok(next);
+        }
+        let written = if current.is_some() { self.api.update(&new).await.map(|e| e.metadata) } else { self.api.create_quietly(&new).await };
+        match written {
+            Ok(meta) => self.wrote.note(key, meta.resource_version.as_deref()),
+            Err(e) if e.is_namespace_terminating() => return Ok(Next::DONE),
+            Err(e) => {
+                if current.is_some() {
+                    self.recorder.warning(&new, "FailedToUpdateEndpoint", format!("Failed to update endpoint {key}: {e}"));
+                } else {
+                    self.recorder.warning(&new, "FailedToCreateEndpoint", format!("Failed to create endpoint for service {key}: {e}"));
+                }
+                return Err(e);
+            }
+        }
+        Ok(next)
+    }
+}
+
+/// Whether two lists of subsets hold the same, in whatever order.
+fn same_subsets(a: &[EndpointSubset], b: &[EndpointSubset]) -> bool {
+    fn text(subset: &EndpointSubset) -> (BTreeSet<String>, BTreeSet<String>, BTreeSet<String>) {
+        let addresses = |list: &Option<Vec<EndpointAddress>>| list.iter().flatten().map(|a| format!("{a:?}")).collect();
+        (addresses(&subset.addresses), addresses(&subset.not_ready_addresses), subset.ports.iter().flatten().map(|p| format!("{p:?}")).collect())
+    }
+    let set = |list: &[EndpointSubset]| list.iter().map(text).collect::<BTreeSet<_>>();
+    a.len() == b.len() && (a == b || set(a) == set(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::tests::pod;
+    use k8s_openapi::{
+        api::core::v1::{PodIP, ServicePort, ServiceSpec},
+        apimachinery::pkg::util::intstr::IntOrString,
+    };
+
+    fn with_ip(name: &str, ip: &str, ready: bool) -> Arc<Pod> {
+        let mut pod = pod(name, "n", "Running", ready.then_some(1));
+        pod.status.as_mut().unwrap().pod_ips = Some(vec![PodIP { ip: ip.into() }]);
+        Arc::new(pod)
+    }
+
+    fn service(ports: &[(&str, i32)]) -> Service {
+        let port = |(name, port): &(&str, i32)| ServicePort {
+            name: Some(name.to_string()),
+            port: *port,
+            target_port: Some(IntOrString::Int(*port)),
+            ..Default::default()
+        };
+        Service {
+            spec: Some(ServiceSpec { ports: Some(ports.iter().map(port).collect()), cluster_ip: Some("10.96.0.1".into()), ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn ports_with_the_same_addresses_share_a_subset() {
+        let got = subsets(&service(&[("a", 80), ("b", 81)]), &[with_ip("p", "10.0.0.1", true), with_ip("q", "10.0.0.2", false)]);
+        assert_eq!(got.len(), 1);
+        assert_eq!(
+            (got[0].addresses.as_ref().unwrap().len(), got[0].not_ready_addresses.as_ref().unwrap().len(), got[0].ports.as_ref().unwrap().len()),
+            (1, 1, 2)
+        );
+    }
+
+    #[test]
+    fn too_many_are_cut_unready_ones_first() {
+        let pods: Vec<_> = (0..1100).map(|i| with_ip(&format!("p{i}"), &format!("10.0.{}.{}", i / 250, i % 250), i < 900)).collect();
+        let mut got = subsets(&service(&[("a", 80)]), &pods);
+        assert!(truncate(&mut got));
+        assert_eq!((got[0].addresses.as_ref().unwrap().len(), got[0].not_ready_addresses.as_ref().unwrap().len()), (900, 100));
+    }
+}

@@ -1,0 +1,177 @@
+//! The EndpointSlice controller: for each service with a selector, its pods' addresses in slices of at most a hundred.
+//!
+//! Invariant: an endpoint is in exactly one slice; a change touches as few slices as it can. Follows
+//! pkg/controller/endpointslice/endpointslice_controller.go and k8s.io/endpointslice/reconciler.go.
+
+mod plan;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::api::{
+    core::v1::{Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+
+use self::plan::Plan;
+use crate::{
+    api::{Api, Delete},
+    clock::Clock,
+    error::{Error, unless_gone},
+    events::Recorder,
+    expectations::Wrote,
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    runner::{Context, Next, Reconcile},
+    service_pods::{self, TRIGGER_TIME, TriggerTimes},
+};
+
+/// The name by which this controller knows its own slices.
+pub const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
+/// The label that names a slice's manager.
+pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+/// The label that names a slice's service.
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+struct Controller {
+    api: Api,
+    clock: Clock,
+    recorder: Recorder,
+    services: Informer<Service>,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+    slices: Informer<EndpointSlice>,
+    times: TriggerTimes,
+    wrote: Wrote,
+    own: Mutex<HashMap<Key, String>>,
+}
+
+/// `endpointslice-controller`.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        recorder: context.recorder("endpoint-slice-controller"),
+        services: context.informer(),
+        pods: context.informer(),
+        nodes: context.informer(),
+        slices: context.informer(),
+        times: TriggerTimes::default(),
+        wrote: Wrote::default(),
+        own: Mutex::default(),
+    });
+    let q = queue.clone();
+    controller.services.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    let (q, services) = (queue.clone(), controller.services.clone());
+    controller.pods.subscribe(move |change| service_pods::wake(change, &services, &q));
+    let (q, watcher) = (queue.clone(), controller.clone());
+    controller.slices.subscribe(move |change| {
+        if let Some(service) = watcher.meddled_with(change) {
+            q.add(service);
+        }
+    });
+    Ok(Some(context.workers(controller, queue)))
+}
+
+/// The service that a slice belongs to.
+pub fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    let name = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
+    Some(Key::new(slice.metadata.namespace.as_deref().unwrap_or(""), name))
+}
+
+/// Whether the manager of this name made the slice.
+pub fn is_managed_by(slice: &EndpointSlice, manager: &str) -> bool {
+    slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY_LABEL)).is_some_and(|m| m == manager)
+}
+
+impl Controller {
+    /// The service of a slice of ours that someone else changed or deleted.
+    fn meddled_with(&self, change: &Change<EndpointSlice>) -> Option<Key> {
+        let slice = match change {
+            Change::Updated { old, new } if is_managed_by(old, MANAGED_BY) && !is_managed_by(new, MANAGED_BY) => old,
+            Change::Updated { new, .. } | Change::Added(new) => new,
+            Change::Deleted(old) => old,
+        };
+        if !is_managed_by(slice, MANAGED_BY) {
+            return None;
+        }
+        let key = Key::of(&slice.metadata);
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = match change {
+            Change::Deleted(_) => own.remove(&key).is_none(),
+            _ => own.get(&key) == slice.metadata.resource_version.as_ref(),
+        };
+        if ours { None } else { service_of(slice) }
+    }
+
+    fn note(&self, service: &Key, slice: &EndpointSlice) {
+        let version = slice.metadata.resource_version.clone().unwrap_or_default();
+        self.wrote.note(service, Some(&version));
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(Key::of(&slice.metadata), version);
+    }
+
+    async fn carry_out(&self, key: &Key, service: &Service, plan: Plan) -> Result<(), Error> {
+        let describe = |verb: &str, what: &str, e: &Error| Error::Failed(format!("failed to {verb} {what} for Service {key}: {e}"));
+        if service.metadata.deletion_timestamp.is_none() {
+            for slice in plan.create {
+                match self.api.create(&slice).await {
+                    Ok(written) => self.note(key, &written),
+                    Err(e) if e.is_namespace_terminating() => return Ok(()),
+                    Err(e) => return Err(describe("create", "EndpointSlice", &e)),
+                }
+            }
+        }
+        for slice in plan.update {
+            let name = slice.metadata.name.clone().unwrap_or_default();
+            let written = self.api.update(&slice).await.map_err(|e| describe("update", &format!("{name} EndpointSlice"), &e))?;
+            self.note(key, &written);
+        }
+        for slice in plan.delete {
+            let slice = Key::of(&slice.metadata);
+            self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&slice);
+            unless_gone(self.api.delete::<EndpointSlice>(&slice, &Delete::default()).await)
+                .map_err(|e| describe("delete", &format!("{} EndpointSlice", slice.name()), &e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = "endpointslice-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        if let Some(version) = self.wrote.take(key) {
+            self.slices.reach(version, &self.clock).await;
+        }
+        let Some(service) = self.services.get(key) else {
+            self.times.forget(key);
+            return Ok(Next::DONE);
+        };
+        if !service_pods::has_selector(&service) {
+            return Ok(Next::DONE);
+        }
+        let selected = service_pods::pods_of(&service, &self.pods);
+        let mut existing = self.slices.in_group(key.name());
+        let mine = |slice: &EndpointSlice| slice.metadata.namespace.as_deref() == Some(key.namespace()) && is_managed_by(slice, MANAGED_BY);
+        existing.retain(|slice| mine(slice) && slice.metadata.deletion_timestamp.is_none());
+        let time = self.times.next(key, &service, &selected);
+        let (mut plan, missing) = plan::of_service(&service, &selected, &self.nodes, &existing);
+        for slice in plan.create.iter_mut().chain(&mut plan.update) {
+            plan::annotate(slice, TRIGGER_TIME, time.map(|t| t.to_string()));
+        }
+        let next = Next::DONE.resting(selected.len());
+        let outcome = self.carry_out(key, &service, plan).await;
+        let outcome = outcome.and_then(|()| missing.map_or(Ok(()), |text| Err(Error::Failed(text))));
+        if let Err(error) = outcome {
+            if !error.is_not_found() {
+                self.recorder.warning(&*service, "FailedToUpdateEndpointSlices", format!("Error updating Endpoint Slices for Service {key}: {error}"));
+            }
+            return Err(error);
+        }
+        Ok(next)
+    }
+}

@@ -1,0 +1,385 @@
+//! Which slices a service should have, and the smallest change from those that it has.
+//!
+//! Invariant: pure; endpoints stay in the slice where they are. Follows k8s.io/endpointslice/reconciler.go and utils.go.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Node, ObjectReference, Pod, Service},
+        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
+use crate::{
+    informer::Informer,
+    key::Key,
+    owners::controller_ref,
+    pods::{self, name},
+    service_pods::{self, HEADLESS, find_port, has_ip, hostname, is_endpoint, publishes_unready, spec},
+};
+
+/// How many endpoints a slice has at most.
+const MOST: usize = 100;
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// What is to be written.
+#[derive(Default)]
+pub struct Plan {
+    pub create: Vec<EndpointSlice>,
+    pub update: Vec<EndpointSlice>,
+    pub delete: Vec<Arc<EndpointSlice>>,
+}
+
+/// What makes an endpoint the same one in two slices.
+type Identity = (Vec<String>, Option<String>, Option<String>, Option<String>);
+
+fn identity(endpoint: &Endpoint) -> Identity {
+    let target = endpoint.target_ref.as_ref();
+    (endpoint.addresses.clone(), endpoint.hostname.clone(), target.and_then(|t| t.namespace.clone()), target.and_then(|t| t.name.clone()))
+}
+
+/// Endpoints without order or repetition.
+#[derive(Default)]
+pub struct Endpoints {
+    order: Vec<Identity>,
+    by_identity: HashMap<Identity, Endpoint>,
+}
+
+impl Endpoints {
+    /// Adds one.
+    pub fn insert(&mut self, endpoint: Endpoint) {
+        let identity = identity(&endpoint);
+        if self.by_identity.insert(identity.clone(), endpoint).is_none() {
+            self.order.push(identity);
+        }
+    }
+
+    fn take(&mut self, like: &Endpoint) -> Option<Endpoint> {
+        self.by_identity.remove(&identity(like))
+    }
+
+    fn len(&self) -> usize {
+        self.by_identity.len()
+    }
+
+    fn fill(&mut self, slice: &mut EndpointSlice) {
+        let endpoints = slice.endpoints.get_or_insert_default();
+        while endpoints.len() < MOST
+            && let Some(identity) = self.order.pop()
+        {
+            endpoints.extend(self.by_identity.remove(&identity));
+        }
+    }
+}
+
+/// Sets or removes an annotation.
+pub fn annotate(slice: &mut EndpointSlice, key: &str, value: Option<String>) {
+    match value {
+        Some(value) => {
+            slice.metadata.annotations.get_or_insert_default().insert(key.into(), value);
+        }
+        None => {
+            if let Some(annotations) = &mut slice.metadata.annotations {
+                annotations.remove(key);
+            }
+        }
+    }
+}
+
+fn families(service: &Service) -> Vec<&'static str> {
+    let named: Vec<_> = spec(service).ip_families.iter().flatten().map(|f| if f == "IPv6" { "IPv6" } else { "IPv4" }).collect();
+    match spec(service).cluster_ip.as_deref() {
+        _ if !named.is_empty() => named,
+        Some(ip) if has_ip(service) => vec![if ip.contains(':') { "IPv6" } else { "IPv4" }],
+        _ => vec!["IPv4", "IPv6"],
+    }
+}
+
+/// The plan for one service, and what kept a pod out of it.
+pub fn of_service(service: &Service, selected: &[Arc<Pod>], nodes: &Informer<Node>, existing: &[Arc<EndpointSlice>]) -> (Plan, Option<String>) {
+    let families = families(service);
+    let mut plan = Plan::default();
+    let mut missing = None;
+    plan.delete.extend(existing.iter().filter(|s| !families.contains(&s.address_type.as_str())).cloned());
+    for family in families {
+        let of_family: Vec<_> = existing.iter().filter(|s| s.address_type == family).cloned().collect();
+        let (desired, absent) = desired(service, selected, nodes, family);
+        missing = missing.or(absent);
+        let part = of_family_plan(service, family, desired, &of_family);
+        plan.create.extend(part.create);
+        plan.update.extend(part.update);
+        plan.delete.extend(part.delete);
+    }
+    (plan, missing)
+}
+
+/// Ports in an order that does not depend on the service's.
+type PortKey = Vec<(Option<String>, Option<i32>, Option<String>, Option<String>)>;
+
+fn port_key(ports: &[EndpointPort]) -> PortKey {
+    let mut key: PortKey = ports.iter().map(|p| (p.name.clone().or_else(|| Some(String::new())), p.port, p.protocol.clone(), p.app_protocol.clone())).collect();
+    key.sort();
+    key
+}
+
+type Desired = BTreeMap<PortKey, (Vec<EndpointPort>, Endpoints)>;
+
+fn desired(service: &Service, selected: &[Arc<Pod>], nodes: &Informer<Node>, family: &str) -> (Desired, Option<String>) {
+    let mut desired = Desired::new();
+    let mut missing = None;
+    let mut zones = HashMap::<&str, Option<Option<String>>>::new();
+    let zone_of = |node: &str| nodes.get(&Key::cluster(node)).map(|n| n.metadata.labels.as_ref().and_then(|l| l.get(ZONE)).filter(|z| !z.is_empty()).cloned());
+    for pod in selected.iter().filter(|pod| is_endpoint(pod, true)) {
+        let ports = ports_of(service, pod);
+        let (_, endpoints) = desired.entry(port_key(&ports)).or_insert_with(|| (ports, Endpoints::default()));
+        let node = pods::node_name(pod);
+        let zone = zones.entry(node).or_insert_with(|| zone_of(node));
+        if zone.is_none() && !publishes_unready(service) {
+            let (pod, namespace) = (name(&pod.metadata), service.metadata.namespace.as_deref().unwrap_or(""));
+            missing = Some(format!("skipping Pod {pod} for Service {namespace}/{}: Node {node} Not Found", name(&service.metadata)));
+            continue;
+        }
+        let endpoint = endpoint_of(service, pod, zone.clone().flatten(), family);
+        if !endpoint.addresses.is_empty() {
+            endpoints.insert(endpoint);
+        }
+    }
+    (desired, missing)
+}
+
+fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+    let port = |p: &k8s_openapi::api::core::v1::ServicePort| {
+        Some(EndpointPort {
+            name: Some(p.name.clone().unwrap_or_default()),
+            port: Some(find_port(pod, p)?),
+            protocol: Some(p.protocol.clone().unwrap_or_else(|| "TCP".into())),
+            app_protocol: p.app_protocol.clone(),
+        })
+    };
+    spec(service).ports.iter().flatten().filter_map(port).collect()
+}
+
+fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str) -> Endpoint {
+    let (serving, terminating) = (pods::is_ready(pod), pods::is_deleting(pod));
+    let is_v6 = |ip: &str| ip.parse::<IpAddr>().ok().map(|ip| ip.is_ipv6());
+    let ips = pod.status.as_ref().and_then(|s| s.pod_ips.as_ref()).into_iter().flatten().map(|ip| ip.ip.clone());
+    Endpoint {
+        addresses: ips.filter(|ip| is_v6(ip) == Some(family == "IPv6")).collect(),
+        conditions: Some(EndpointConditions {
+            ready: Some(publishes_unready(service) || (serving && !terminating)),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        }),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".into()),
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+            ..Default::default()
+        }),
+        node_name: pods::spec(pod).node_name.clone(),
+        zone,
+        hostname: hostname(pod, service),
+        ..Default::default()
+    }
+}
+
+fn owned_by(slice: &EndpointSlice, service: &Service) -> bool {
+    slice.metadata.owner_references.iter().flatten().any(|r| Some(&r.uid) == service.metadata.uid.as_ref() && r.kind == "Service" && r.api_version == "v1")
+}
+
+fn of_family_plan(service: &Service, family: &str, desired: Desired, existing: &[Arc<EndpointSlice>]) -> Plan {
+    let mut plan = Plan::default();
+    let mut by_ports = BTreeMap::<PortKey, Vec<Arc<EndpointSlice>>>::new();
+    for slice in existing {
+        if owned_by(slice, service) {
+            by_ports.entry(port_key(slice.ports.as_deref().unwrap_or(&[]))).or_default().push(slice.clone());
+        } else {
+            plan.delete.push(slice.clone());
+        }
+    }
+    let (labels, own) = labels_of(service);
+    for (key, (ports, endpoints)) in desired {
+        let slices = by_ports.remove(&key).unwrap_or_default();
+        let part = fit_into(&slices, endpoints, (&labels, &own), || new_slice(service, family, ports.clone(), labels.clone()));
+        plan.create.extend(part.create);
+        plan.update.extend(part.update);
+        plan.delete.extend(part.delete);
+    }
+    plan.delete.extend(by_ports.into_values().flatten());
+    if plan.delete.len() == existing.len() && plan.create.is_empty() {
+        let placeholder = new_slice(service, family, Vec::new(), labels);
+        if plan.delete.len() == 1 && is_same_placeholder(&plan.delete[0], &placeholder) {
+            plan.delete.clear();
+        } else {
+            plan.create.push(placeholder);
+        }
+    }
+    reuse(service, &mut plan);
+    plan
+}
+
+fn is_same_placeholder(slice: &EndpointSlice, placeholder: &EndpointSlice) -> bool {
+    slice.endpoints.as_ref().is_none_or(Vec::is_empty) && slice.ports.as_ref().is_none_or(Vec::is_empty) && slice.metadata.labels == placeholder.metadata.labels
+}
+
+/// Turns a deletion and a creation into an update where it can.
+fn reuse(service: &Service, plan: &mut Plan) {
+    let mut kept = Vec::new();
+    for old in std::mem::take(&mut plan.delete) {
+        match plan.create.pop() {
+            Some(mut new) if owned_by(&old, service) => {
+                new.metadata.generate_name = None;
+                new.metadata.name = old.metadata.name.clone();
+                plan.update.push(new);
+            }
+            other => {
+                plan.create.extend(other);
+                kept.push(old);
+            }
+        }
+    }
+    plan.delete = kept;
+}
+
+type Labels = BTreeMap<String, String>;
+const RESERVED: [&str; 3] = [SERVICE_LABEL, MANAGED_BY_LABEL, HEADLESS];
+
+fn without_reserved(labels: Option<&Labels>) -> Labels {
+    labels.into_iter().flatten().filter(|(k, _)| !RESERVED.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// The labels of the service's slices, and those of them that are the service's own.
+fn labels_of(service: &Service) -> (Labels, Labels) {
+    let own = without_reserved(service.metadata.labels.as_ref());
+    let mut labels = own.clone();
+    if !service_pods::has_ip(service) {
+        labels.insert(HEADLESS.into(), String::new());
+    }
+    labels.insert(SERVICE_LABEL.into(), name(&service.metadata).into());
+    labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
+    (labels, own)
+}
+
+fn new_slice(service: &Service, family: &str, ports: Vec<EndpointPort>, labels: Labels) -> EndpointSlice {
+    EndpointSlice {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", name(&service.metadata))),
+            namespace: service.metadata.namespace.clone(),
+            owner_references: Some(vec![controller_ref(service)]),
+            labels: Some(labels),
+            ..Default::default()
+        },
+        address_type: family.into(),
+        endpoints: Some(Vec::new()),
+        ports: (!ports.is_empty()).then_some(ports),
+    }
+}
+
+fn same_beyond_identity(a: &Endpoint, b: &Endpoint) -> bool {
+    let target = |e: &Endpoint| e.target_ref.clone().map(|t| ObjectReference { resource_version: None, ..t });
+    (&a.node_name, &a.zone, &a.conditions, target(a)) == (&b.node_name, &b.zone, &b.conditions, target(b))
+}
+
+/// Puts `desired` into slices of one set of ports: what stays in place, what is filled up, what is new.
+pub fn fit_into(existing: &[Arc<EndpointSlice>], mut desired: Endpoints, labels: (&Labels, &Labels), make: impl Fn() -> EndpointSlice) -> Plan {
+    let (labels, own) = labels;
+    let mut plan = Plan::default();
+    let mut unchanged = Vec::new();
+    for slice in existing {
+        let mut changed = false;
+        let mut kept = Vec::new();
+        for endpoint in slice.endpoints.iter().flatten() {
+            match desired.take(endpoint) {
+                Some(wanted) => {
+                    changed |= !same_beyond_identity(&wanted, endpoint);
+                    kept.push(wanted);
+                }
+                None => changed = true,
+            }
+        }
+        if changed && kept.is_empty() {
+            plan.delete.push(slice.clone());
+        } else if changed || without_reserved(slice.metadata.labels.as_ref()) != *own {
+            let mut slice = (**slice).clone();
+            slice.endpoints = Some(kept);
+            slice.metadata.labels = Some(labels.clone());
+            plan.update.push(slice);
+        } else {
+            unchanged.push(slice.clone());
+        }
+    }
+    desired.order.retain(|identity| desired.by_identity.contains_key(identity));
+    desired.order.reverse();
+    plan.update.sort_by_key(|slice| std::cmp::Reverse(slice.endpoints.as_ref().map_or(0, Vec::len)));
+    for slice in &mut plan.update {
+        desired.fill(slice);
+    }
+    while desired.len() > 0 {
+        let room = |slice: &Arc<EndpointSlice>| (MOST + 1).checked_sub(1 + desired.len() + slice.endpoints.as_ref().map_or(0, Vec::len));
+        let fitting = unchanged.iter().enumerate().filter_map(|(i, slice)| room(slice).map(|room| (room, i))).min().filter(|_| desired.len() < MOST);
+        match fitting {
+            Some((_, index)) => {
+                let mut slice = (*unchanged.remove(index)).clone();
+                desired.fill(&mut slice);
+                plan.update.push(slice);
+            }
+            None => {
+                let mut slice = make();
+                desired.fill(&mut slice);
+                plan.create.push(slice);
+            }
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(i: usize, ready: bool) -> Endpoint {
+        Endpoint {
+            addresses: vec![format!("10.0.0.{i}")],
+            conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    fn slice(name: &str, endpoints: impl Iterator<Item = usize>) -> Arc<EndpointSlice> {
+        Arc::new(EndpointSlice {
+            metadata: ObjectMeta { name: Some(name.into()), ..Default::default() },
+            endpoints: Some(endpoints.map(|i| endpoint(i, true)).collect()),
+            ..Default::default()
+        })
+    }
+
+    fn plan(existing: &[Arc<EndpointSlice>], desired: impl Iterator<Item = Endpoint>) -> (Vec<usize>, Vec<(String, usize)>, usize) {
+        let mut set = Endpoints::default();
+        desired.for_each(|e| set.insert(e));
+        let none = Labels::new();
+        let plan = fit_into(existing, set, (&none, &none), EndpointSlice::default);
+        let size = |s: &EndpointSlice| s.endpoints.as_ref().map_or(0, Vec::len);
+        let updates = plan.update.iter().map(|s| (s.metadata.name.clone().unwrap(), size(s))).collect();
+        (plan.create.iter().map(size).collect(), updates, plan.delete.len())
+    }
+
+    #[test]
+    fn slices_are_filled_kept_and_dropped() {
+        let ready = |range: std::ops::Range<usize>| range.map(|i| endpoint(i, true));
+        assert_eq!(plan(&[], ready(0..250)), (vec![100, 100, 50], vec![], 0));
+        assert_eq!(plan(&[slice("a", 0..3)], ready(0..3)), (vec![], vec![], 0));
+        assert_eq!(plan(&[slice("a", 0..3)], ready(0..5)), (vec![], vec![("a".into(), 5)], 0));
+        assert_eq!(plan(&[slice("a", 0..100)], ready(0..101)), (vec![1], vec![], 0));
+        assert_eq!(plan(&[slice("a", 0..3), slice("b", 3..6)], ready(0..3)), (vec![], vec![], 1));
+        assert_eq!(plan(&[slice("a", 0..3), slice("b", 3..6)], ready(0..5)), (vec![], vec![("b".into(), 2)], 0));
+        assert_eq!(plan(&[slice("a", 0..1)], [endpoint(0, false)].into_iter()), (vec![], vec![("a".into(), 1)], 0));
+    }
+}

@@ -1,0 +1,54 @@
+//! The list of controllers: one line each.
+//!
+//! Invariant: names and old names (aliases) are kube-controller-manager's. Follows cmd/kube-controller-manager/names and
+//! app/controllermanager.go (NewControllerDescriptors).
+
+use futures::future::BoxFuture;
+
+use crate::{
+    cronjob, daemonset, deployment, disruption, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc,
+    replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished,
+};
+
+/// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
+pub type Work = Option<BoxFuture<'static, ()>>;
+
+/// One controller.
+pub struct Controller {
+    /// Its name in `--controllers`.
+    pub name: &'static str,
+    /// Its name there until v1.28.
+    pub alias: &'static str,
+    /// Whether `*` turns it on.
+    pub on_by_default: bool,
+    /// Subscribes to what it needs, and gives its work.
+    pub start: fn(&Context) -> Result<Work, Error>,
+}
+
+const fn on(name: &'static str, alias: &'static str, start: fn(&Context) -> Result<Work, Error>) -> Controller {
+    Controller { name, alias, on_by_default: true, start }
+}
+
+/// All controllers.
+pub const CONTROLLERS: &[Controller] = &[
+    on("deployment-controller", "deployment", deployment::start),
+    on("replicaset-controller", "replicaset", replicaset::start),
+    on("replicationcontroller-controller", "replicationcontroller", replicaset::start_replication_controller),
+    on("daemonset-controller", "daemonset", daemonset::start),
+    on("endpoints-controller", "endpoint", endpoints::start),
+    on("endpointslice-controller", "endpointslice", endpointslice::start),
+    on("garbage-collector-controller", "garbagecollector", gc::start),
+    on("statefulset-controller", "statefulset", statefulset::start),
+    on("job-controller", "job", job::start),
+    on("cronjob-controller", "cronjob", cronjob::start),
+    on("ttl-after-finished-controller", "ttl-after-finished", ttl_after_finished::start),
+    on("disruption-controller", "disruption", disruption::start),
+    on("namespace-controller", "namespace", namespace::start),
+    on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
+    on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),
+    on("node-ipam-controller", "nodeipam", node_ipam::start),
+    on("node-lifecycle-controller", "nodelifecycle", node_lifecycle::start),
+    on("taint-eviction-controller", "", taint_eviction::start),
+    on("pod-garbage-collector-controller", "podgc", pod_gc::start),
+    on("ttl-controller", "ttl", node_ttl::start),
+];

@@ -1,0 +1,217 @@
+//! The node IPAM controller: gives every node a pod network of its own, cut from the cluster's.
+//!
+//! Invariant: no network is given twice; one that was given back is taken again only when the others have had their turn. Follows
+//! pkg/controller/nodeipam/ipam/range_allocator.go and cidrset/cidr_set.go.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use serde_json::json;
+
+use crate::{
+    api::{Api, PatchType, item},
+    error::{Error, unless_gone},
+    events::{EventType, Recorder},
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    pods::name,
+    runner::{Context, Next, Reconcile},
+};
+
+/// One cluster network and what is given away of it.
+struct Pool {
+    network: IpNet,
+    mask: u8,
+    used: HashSet<u64>,
+    next: u64,
+}
+
+impl Pool {
+    fn new(network: IpNet, mask: u8) -> Result<Self, Error> {
+        let width = mask.checked_sub(network.prefix_len());
+        match width {
+            Some(width) if width <= 16 && mask <= network.max_prefix_len() => Ok(Self { network, mask, used: HashSet::new(), next: 0 }),
+            _ => Err(Error::InvalidOption {
+                option: "--node-cidr-mask-size",
+                why: format!("{mask} for the cluster network {network}: it must be longer than the network's own mask, by at most 16 bits"),
+            }),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        1 << (self.mask - self.network.prefix_len())
+    }
+
+    fn at(&self, index: u64) -> Option<IpNet> {
+        let shift = u32::from(self.network.max_prefix_len() - self.mask);
+        let address = match self.network.network() {
+            IpAddr::V4(base) => IpAddr::V4(Ipv4Addr::from(u32::from(base) | u32::try_from(index << shift).ok()?)),
+            IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(u128::from(base) | (u128::from(index) << shift))),
+        };
+        IpNet::new(address, self.mask).ok()
+    }
+
+    fn index(&self, network: &IpNet) -> Option<u64> {
+        if !self.network.contains(network) || network.prefix_len() != self.mask {
+            return None;
+        }
+        let shift = u32::from(self.network.max_prefix_len() - self.mask);
+        match (self.network.network(), network.network()) {
+            (IpAddr::V4(base), IpAddr::V4(address)) => Some(u64::from((u32::from(address) ^ u32::from(base)) >> shift)),
+            (IpAddr::V6(base), IpAddr::V6(address)) => u64::try_from((u128::from(address) ^ u128::from(base)) >> shift).ok(),
+            _ => None,
+        }
+    }
+
+    /// The next free network.
+    fn take(&mut self) -> Option<IpNet> {
+        let free = (0..self.count()).map(|i| (self.next + i) % self.count()).find(|index| !self.used.contains(index))?;
+        self.used.insert(free);
+        self.next = (free + 1) % self.count();
+        self.at(free)
+    }
+
+    fn occupy(&mut self, network: &IpNet) {
+        if let Some(index) = self.index(network) {
+            self.used.insert(index);
+        }
+    }
+
+    fn release(&mut self, network: &IpNet) {
+        if let Some(index) = self.index(network) {
+            self.used.remove(&index);
+        }
+    }
+}
+
+struct Controller {
+    api: Api,
+    recorder: Recorder,
+    nodes: Informer<Node>,
+    pools: Arc<Mutex<Vec<Pool>>>,
+}
+
+/// `node-ipam-controller`; has nothing to do unless nodes are to be given networks.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let options = &context.options;
+    if !options.allocate_node_cidrs {
+        return Ok(None);
+    }
+    let mask = |network: &IpNet| if network.max_prefix_len() == 32 { options.node_cidr_mask_sizes.0 } else { options.node_cidr_mask_sizes.1 };
+    let pools = options.cluster_cidrs.iter().map(|network| Pool::new(*network, mask(network))).collect::<Result<Vec<_>, _>>()?;
+    if pools.is_empty() {
+        return Err(Error::InvalidOption { option: "--cluster-cidr", why: "it is needed when --allocate-node-cidrs is set".into() });
+    }
+    let pools = Arc::new(Mutex::new(pools));
+    let queue = context.queue::<Key>();
+    let controller =
+        Arc::new(Controller { api: context.api.clone(), recorder: context.recorder("cidrAllocator"), nodes: context.informer(), pools: pools.clone() });
+    let q = queue.clone();
+    controller.nodes.subscribe(move |change| {
+        let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = change.object();
+        let given = networks(node);
+        let gone = matches!(change, Change::Deleted(_));
+        for pool in pools.iter_mut() {
+            for network in &given {
+                if gone { pool.release(network) } else { pool.occupy(network) }
+            }
+        }
+        if !gone && given.is_empty() {
+            q.add(Key::of(&node.metadata));
+        }
+    });
+    Ok(Some(context.some_workers(1, controller, queue)))
+}
+
+/// The networks that a node has.
+fn networks(node: &Node) -> Vec<IpNet> {
+    let Some(spec) = &node.spec else { return Vec::new() };
+    let listed = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
+    let mut networks: Vec<IpNet> = listed.filter_map(|text| text.parse().ok()).collect();
+    networks.dedup();
+    networks
+}
+
+impl Controller {
+    fn take(&self) -> Option<Vec<IpNet>> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::with_capacity(pools.len());
+        for pool in pools.iter_mut() {
+            taken.extend(pool.take());
+        }
+        if taken.len() == pools.len() {
+            return Some(taken);
+        }
+        pools.iter_mut().for_each(|pool| taken.iter().for_each(|network| pool.release(network)));
+        None
+    }
+
+    fn give_back(&self, networks: &[IpNet]) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter_mut().for_each(|pool| networks.iter().for_each(|network| pool.release(network)));
+    }
+
+    fn say(&self, node: &Node, reason: &str) {
+        let about = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Node".into()),
+            name: node.metadata.name.clone(),
+            uid: node.metadata.uid.clone(),
+            ..Default::default()
+        };
+        self.recorder.about(about, EventType::Normal, reason, format!("Node {} status is now: {reason}", name(&node.metadata)));
+    }
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = "node-ipam-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let Some(node) = self.nodes.get(key).filter(|node| networks(node).is_empty()) else { return Ok(Next::DONE) };
+        let Some(taken) = self.take() else {
+            self.say(&node, "CIDRNotAvailable");
+            return Err(Error::Failed(format!(
+                "failed to allocate cidr from cluster cidr for node {key}: CIDR allocation failed; there are no remaining CIDRs left to allocate in the accepted range"
+            )));
+        };
+        let text: Vec<_> = taken.iter().map(ToString::to_string).collect();
+        let patch = json!({"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": text[0], "podCIDRs": text}});
+        match unless_gone(self.api.patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch).await) {
+            Ok(Some(_)) => Ok(Next::DONE),
+            Ok(None) => {
+                self.give_back(&taken);
+                Ok(Next::DONE)
+            }
+            Err(error) => {
+                self.give_back(&taken);
+                self.say(&node, "CIDRAssignmentFailed");
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_given_in_turn_and_come_back_last() {
+        let mut pool = Pool::new("10.244.0.0/22".parse().unwrap(), 24).unwrap();
+        pool.occupy(&"10.244.1.0/24".parse().unwrap());
+        let mut take = || pool.take().map(|n| n.to_string());
+        assert_eq!([take(), take(), take(), take()], [Some("10.244.0.0/24".into()), Some("10.244.2.0/24".into()), Some("10.244.3.0/24".into()), None]);
+        pool.release(&"10.244.2.0/24".parse().unwrap());
+        assert_eq!(pool.take().map(|n| n.to_string()), Some("10.244.2.0/24".into()));
+        let mut six = Pool::new("fd00:1::/48".parse().unwrap(), 64).unwrap();
+        assert_eq!([six.take(), six.take()].map(|n| n.unwrap().to_string()), ["fd00:1::/64", "fd00:1:0:1::/64"]);
+        assert!(Pool::new("10.0.0.0/24".parse().unwrap(), 16).is_err());
+    }
+}

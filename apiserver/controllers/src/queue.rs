@@ -1,0 +1,260 @@
+//! The work queue: what is to be reconciled, each key at most once at a time.
+//!
+//! Invariant: a key is handed to one worker at a time; a key that is added while it is being worked on is handed out once more
+//! afterwards; failures of a key are retried later and later (5 ms doubling to 1,000 s). No timer task: workers sleep until the
+//! next delayed key is due. Follows k8s.io/client-go/util/workqueue.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    fmt::Display,
+    hash::Hash,
+    sync::Mutex,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, after};
+
+const FIRST_RETRY: Duration = Duration::from_millis(5);
+/// Past so many remembered rests, those that are over are forgotten.
+const MOST_RESTING: usize = 256;
+const LAST_RETRY: Duration = Duration::from_secs(1000);
+
+/// A key that can be queued.
+pub trait QueueKey: Clone + Eq + Ord + Hash + Display + Send + Sync + 'static {}
+impl<K: Clone + Eq + Ord + Hash + Display + Send + Sync + 'static> QueueKey for K {}
+
+struct State<K> {
+    ready: VecDeque<K>,
+    dirty: HashSet<K>,
+    processing: HashSet<K>,
+    delayed: BinaryHeap<Reverse<(Timestamp, K)>>,
+    due: HashMap<K, Timestamp>,
+    failures: HashMap<K, u32>,
+    resting: HashMap<K, Timestamp>,
+}
+
+/// A de-duplicating queue with delays and per-key back-off.
+pub struct Queue<K> {
+    state: Mutex<State<K>>,
+    wake: Notify,
+    clock: Clock,
+}
+
+impl<K: QueueKey> Queue<K> {
+    /// An empty queue.
+    pub fn new(clock: Clock) -> Self {
+        let state = State {
+            ready: VecDeque::new(),
+            dirty: HashSet::new(),
+            processing: HashSet::new(),
+            delayed: BinaryHeap::new(),
+            due: HashMap::new(),
+            failures: HashMap::new(),
+            resting: HashMap::new(),
+        };
+        Self { state: Mutex::new(state), wake: Notify::new(), clock }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Asks for `key` to be worked on as soon as a worker is free.
+    pub fn add(&self, key: K) {
+        let mut state = self.locked();
+        if let Some(until) = state.resting.get(&key).copied() {
+            if until > self.clock.now() {
+                drop(state);
+                return self.add_at(key, until);
+            }
+            state.resting.remove(&key);
+        }
+        if state.push(key) {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Asks for `key` after `delay`; an earlier wish for the same key wins.
+    pub fn add_after(&self, key: K, delay: Duration) {
+        if delay.is_zero() {
+            return self.add(key);
+        }
+        self.add_at(key, after(self.clock.now(), delay));
+    }
+
+    fn add_at(&self, key: K, at: Timestamp) {
+        let mut state = self.locked();
+        if state.due.get(&key).is_some_and(|&earlier| earlier <= at) {
+            return;
+        }
+        state.due.insert(key.clone(), at);
+        state.delayed.push(Reverse((at, key)));
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Asks for `key` again after its own growing delay.
+    pub fn add_rate_limited(&self, key: K) {
+        let delay = {
+            let mut state = self.locked();
+            let failures = state.failures.entry(key.clone()).or_insert(0);
+            let delay = FIRST_RETRY.saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX)).min(LAST_RETRY);
+            *failures = (*failures + 1).min(30);
+            delay
+        };
+        self.add_after(key, delay);
+    }
+
+    /// How often `key` has failed in a row.
+    pub fn failures(&self, key: &K) -> u32 {
+        self.locked().failures.get(key).copied().unwrap_or(0)
+    }
+
+    /// `key` went well: its next failure waits the shortest time again.
+    pub fn forget(&self, key: &K) {
+        self.locked().failures.remove(key);
+    }
+
+    /// The next key; `None` when `stop` was called for. Every key got must be given back with [`Queue::done`].
+    pub async fn get(&self, stop: &CancellationToken) -> Option<K> {
+        loop {
+            let next = {
+                let mut state = self.locked();
+                state.move_due(self.clock.now());
+                match state.ready.pop_front() {
+                    Some(key) => {
+                        state.dirty.remove(&key);
+                        state.processing.insert(key.clone());
+                        if !state.ready.is_empty() {
+                            self.wake.notify_one();
+                        }
+                        return Some(key);
+                    }
+                    None => state.delayed.peek().map(|Reverse((at, _))| *at),
+                }
+            };
+            let timer = async {
+                match next {
+                    Some(at) => self.clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                () = self.wake.notified() => {}
+                () = timer => {}
+            }
+        }
+    }
+
+    /// The worker is through with `key`. If it was or is added meanwhile it is handed out again, but not before `rest` is over: a worker
+    /// whose work grows with the number of objects says so, and thereby takes many changes at once.
+    pub fn done(&self, key: &K, rest: Duration) {
+        let mut state = self.locked();
+        state.processing.remove(key);
+        let again = state.dirty.contains(key);
+        if rest.is_zero() {
+            if again {
+                state.ready.push_back(key.clone());
+                drop(state);
+                self.wake.notify_one();
+            }
+            return;
+        }
+        let until = after(self.clock.now(), rest);
+        if state.resting.len() >= MOST_RESTING {
+            let now = self.clock.now();
+            state.resting.retain(|_, at| *at > now);
+        }
+        state.resting.insert(key.clone(), until);
+        if again {
+            state.dirty.remove(key);
+            drop(state);
+            self.add_at(key.clone(), until);
+        }
+    }
+
+    /// How many keys wait to be worked on at once, without the delayed ones.
+    pub fn len(&self) -> usize {
+        self.locked().ready.len()
+    }
+
+    /// Whether nothing is ready.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<K: QueueKey> State<K> {
+    /// Marks `key` dirty; true when a worker should be woken for it.
+    fn push(&mut self, key: K) -> bool {
+        if !self.dirty.insert(key.clone()) || self.processing.contains(&key) {
+            return false;
+        }
+        self.ready.push_back(key);
+        true
+    }
+
+    fn move_due(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, _))) = self.delayed.peek() {
+            if *at > now {
+                break;
+            }
+            let Some(Reverse((at, key))) = self.delayed.pop() else { break };
+            if self.due.get(&key) == Some(&at) {
+                self.due.remove(&key);
+                self.push(key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue<String> {
+        Queue::new(Clock::system())
+    }
+
+    #[tokio::test]
+    async fn a_key_is_worked_on_once_at_a_time_and_again_when_added_meanwhile() {
+        let (queue, stop) = (queue(), CancellationToken::new());
+        queue.add("a".into());
+        queue.add("a".into());
+        let got = queue.get(&stop).await.unwrap();
+        assert_eq!((got.as_str(), queue.len()), ("a", 0));
+        queue.add("a".into());
+        assert_eq!(queue.len(), 0, "not handed out while it is being worked on");
+        queue.done(&got, Duration::ZERO);
+        assert_eq!(queue.get(&stop).await.as_deref(), Some("a"));
+    }
+
+    #[tokio::test]
+    async fn the_earlier_of_two_delays_wins_and_failures_grow() {
+        let (queue, stop) = (queue(), CancellationToken::new());
+        queue.add_after("late".into(), Duration::from_secs(3600));
+        queue.add_after("late".into(), Duration::from_millis(1));
+        assert_eq!(queue.get(&stop).await.as_deref(), Some("late"));
+        for expected in 1..4 {
+            queue.add_rate_limited("bad".into());
+            assert_eq!(queue.failures(&"bad".to_string()), expected);
+        }
+        queue.forget(&"bad".to_string());
+        assert_eq!(queue.failures(&"bad".to_string()), 0);
+    }
+
+    #[tokio::test]
+    async fn stop_ends_the_waiting() {
+        let (queue, stop) = (queue(), CancellationToken::new());
+        stop.cancel();
+        assert_eq!(queue.get(&stop).await, None);
+    }
+}

@@ -1,0 +1,84 @@
+//! The root CA publisher: every active namespace has a ConfigMap `kube-root-ca.crt` by which pods know the API server.
+//!
+//! Invariant: its data is exactly the authority's certificate, whoever changed it. Follows
+//! pkg/controller/certificates/rootcacertpublisher/publisher.go.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Namespace},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use crate::{
+    api::Api,
+    error::Error,
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    runner::{Context, Next, Reconcile},
+    serviceaccount::{is_active, unless_ending},
+};
+
+const NAME: &str = "kube-root-ca.crt";
+const DESCRIPTION: (&str, &str) = (
+    "kubernetes.io/description",
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or \
+     kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.",
+);
+
+struct Controller {
+    api: Api,
+    data: BTreeMap<String, String>,
+    namespaces: Informer<Namespace>,
+    maps: Informer<ConfigMap>,
+}
+
+/// `root-ca-certificate-publisher-controller`; has nothing to do without a root certificate.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let Some(pem) = context.options.root_ca_pem.clone() else { return Ok(None) };
+    let queue = context.queue::<Key>();
+    let data = BTreeMap::from([("ca.crt".to_string(), pem)]);
+    let controller = Arc::new(Controller { api: context.api.clone(), data, namespaces: context.informer(), maps: context.informer() });
+    let q = queue.clone();
+    controller.namespaces.subscribe(move |change| {
+        if !matches!(change, Change::Deleted(_)) {
+            q.add(Key::of(&change.object().metadata));
+        }
+    });
+    let q = queue.clone();
+    controller.maps.subscribe(move |change| {
+        let meta = &change.object().metadata;
+        if meta.name.as_deref() == Some(NAME) && !matches!(change, Change::Added(_)) {
+            q.add(Key::cluster(meta.namespace.as_deref().unwrap_or("")));
+        }
+    });
+    Ok(Some(context.some_workers(1, controller, queue)))
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = "root-ca-certificate-publisher-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        if !self.namespaces.get(key).is_some_and(|ns| is_active(&ns)) {
+            return Ok(Next::DONE);
+        }
+        let (note, text) = DESCRIPTION;
+        match self.maps.get(&Key::new(key.name(), NAME)) {
+            None => {
+                let annotations = Some(BTreeMap::from([(note.to_string(), text.to_string())]));
+                let metadata = ObjectMeta { name: Some(NAME.into()), namespace: Some(key.name().into()), annotations, ..Default::default() };
+                let map = ConfigMap { metadata, data: Some(self.data.clone()), ..Default::default() };
+                unless_ending(self.api.create_quietly(&map).await.map(drop))?;
+            }
+            Some(map) if map.data.as_ref() == Some(&self.data) && map.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(note)) => {}
+            Some(map) => {
+                let mut map = (*map).clone();
+                map.data = Some(self.data.clone());
+                map.metadata.annotations.get_or_insert_default().insert(note.into(), text.into());
+                unless_ending(self.api.update(&map).await.map(drop))?;
+            }
+        }
+        Ok(Next::DONE)
+    }
+}

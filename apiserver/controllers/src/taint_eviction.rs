@@ -1,0 +1,226 @@
+//! The taint eviction controller: deletes pods from nodes whose `NoExecute` taints they do not tolerate, or no longer.
+//!
+//! Invariant: a pod's time runs from when the taint was first noticed, however often it is looked at again. Follows
+//! pkg/controller/tainteviction/taint_eviction.go.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Taint, Toleration};
+use serde_json::json;
+
+use crate::{
+    api::{Api, Delete, PatchType, item},
+    clock::{Clock, after, until},
+    error::{Error, unless_gone},
+    events::{EventType, Recorder},
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    pods,
+    runner::{Context, Next, Reconcile},
+    tolerations::tolerates,
+};
+
+struct Controller {
+    api: Api,
+    clock: Clock,
+    recorder: Recorder,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+    /// When each pod that tolerates for a while is to go.
+    scheduled: Mutex<HashMap<Key, Timestamp>>,
+}
+
+/// `taint-eviction-controller`.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        recorder: context.recorder("taint-eviction-controller"),
+        pods: context.informer(),
+        nodes: context.informer(),
+        scheduled: Mutex::default(),
+    });
+    let (q, watcher) = (queue.clone(), controller.clone());
+    controller.pods.subscribe(move |change| {
+        let pod = change.object();
+        let key = Key::of(&pod.metadata);
+        let concerns = match change {
+            Change::Added(_) => !pods::node_name(pod).is_empty() && watcher.is_tainted(pods::node_name(pod)),
+            Change::Updated { old, new } => {
+                pods::spec(old).tolerations != pods::spec(new).tolerations
+                    || (pods::node_name(old) != pods::node_name(new) && watcher.is_tainted(pods::node_name(new)))
+            }
+            Change::Deleted(_) => watcher.scheduled().contains_key(&key),
+        };
+        if concerns {
+            q.add(key);
+        }
+    });
+    let (q, pods) = (queue.clone(), controller.pods.clone());
+    controller.nodes.subscribe(move |change| {
+        let (old, new) = match change {
+            Change::Added(new) => (Vec::new(), evicting(new)),
+            Change::Updated { old, new } => (evicting(old), evicting(new)),
+            Change::Deleted(_) => return,
+        };
+        if old != new {
+            pods.in_group(pods::name(&change.object().metadata)).iter().for_each(|pod| q.add(Key::of(&pod.metadata)));
+        }
+    });
+    Ok(Some(context.some_workers(8, controller, queue)))
+}
+
+fn evicting(node: &Node) -> Vec<Taint> {
+    node.spec.iter().flat_map(|s| s.taints.iter().flatten()).filter(|t| t.effect == "NoExecute").cloned().collect()
+}
+
+/// How long a pod with these tolerations may stay.
+#[derive(Debug, PartialEq, Eq)]
+enum Stay {
+    /// Not at all.
+    Never,
+    /// For a while.
+    For(Duration),
+    /// As long as it likes.
+    Forever,
+}
+
+fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
+    let mut shortest: Option<i64> = None;
+    for taint in taints {
+        let Some(used) = tolerations.iter().find(|t| tolerates(t, taint)) else { return Stay::Never };
+        if let Some(seconds) = used.toleration_seconds {
+            shortest = Some(shortest.map_or(seconds, |s| s.min(seconds)));
+        }
+    }
+    match shortest {
+        None => Stay::Forever,
+        Some(seconds) => Stay::For(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
+    }
+}
+
+impl Controller {
+    fn scheduled(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {
+        self.scheduled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_tainted(&self, node: &str) -> bool {
+        self.nodes.get(&Key::cluster(node)).is_some_and(|node| !evicting(&node).is_empty())
+    }
+
+    fn say(&self, key: &Key, what: &str) {
+        let about = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            namespace: Some(key.namespace().into()),
+            name: Some(key.name().into()),
+            ..Default::default()
+        };
+        self.recorder.about(
+            about,
+            EventType::Normal,
+            "TaintManagerEviction",
+            format!("{what} deletion {}Pod {key}", if what == "Cancelling" { "of " } else { "" }),
+        );
+    }
+
+    fn cancel(&self, key: &Key) {
+        if self.scheduled().remove(key).is_some() {
+            self.say(key, "Cancelling");
+        }
+    }
+
+    async fn evict(&self, key: &Key) -> Result<(), Error> {
+        self.say(key, "Marking for");
+        let condition = json!({
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByTaintManager",
+            "message": "Taint manager: deleting due to NoExecute taint",
+            "lastTransitionTime": self.clock.time(),
+        });
+        let path = item::<Pod>(key.namespace(), key.name());
+        let Some(pod) = unless_gone(self.api.get::<Pod>(key.namespace(), key.name()).await)? else { return Ok(()) };
+        let marked = pods::condition(pod.status.as_ref(), "DisruptionTarget")
+            .is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("DeletionByTaintManager"));
+        if !marked {
+            let mut condition = condition;
+            if let Some(generation) = pod.metadata.generation {
+                condition["observedGeneration"] = generation.into();
+            }
+            let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+            if unless_gone(self.api.patch(&(path.clone() + "/status"), PatchType::Strategic, &patch).await)?.is_none() {
+                return Ok(());
+            }
+        }
+        unless_gone(self.api.delete_path(&path, &Delete::default()).await).map(drop)
+    }
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = "taint-eviction-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let Some(pod) = self.pods.get(key) else {
+            self.cancel(key);
+            return Ok(Next::DONE);
+        };
+        let taints = self.nodes.get(&Key::cluster(pods::node_name(&pod))).map(|node| evicting(&node)).unwrap_or_default();
+        let stay = if taints.is_empty() { Stay::Forever } else { stay(&taints, pods::spec(&pod).tolerations.as_deref().unwrap_or(&[])) };
+        match stay {
+            Stay::Forever => self.cancel(key),
+            Stay::Never => {
+                self.cancel(key);
+                self.evict(key).await?;
+            }
+            Stay::For(time) => {
+                let now = self.clock.now();
+                let due = *self.scheduled().entry(key.clone()).or_insert_with(|| after(now, time));
+                if due > now {
+                    return Ok(Next::after(until(now, due)));
+                }
+                if !pods::is_deleting(&pod) {
+                    self.evict(key).await?;
+                }
+                self.scheduled().remove(key);
+            }
+        }
+        Ok(Next::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_pod_may_stay() {
+        let taint = |key: &str, value: &str| Taint { key: key.into(), value: Some(value.into()), effect: "NoExecute".into(), time_added: None };
+        let toleration = |key: &str, operator: &str, value: &str, seconds: Option<i64>| Toleration {
+            key: (!key.is_empty()).then(|| key.into()),
+            operator: Some(operator.into()),
+            value: Some(value.into()),
+            effect: None,
+            toleration_seconds: seconds,
+        };
+        for (tolerations, expected) in [
+            (vec![], Stay::Never),
+            (vec![toleration("", "Exists", "", None)], Stay::Forever),
+            (vec![toleration("a", "Equal", "1", None)], Stay::Forever),
+            (vec![toleration("a", "Equal", "2", None)], Stay::Never),
+            (vec![toleration("a", "Exists", "", Some(5))], Stay::For(Duration::from_secs(5))),
+            (vec![toleration("a", "Exists", "", Some(-5))], Stay::For(Duration::ZERO)),
+            (vec![toleration("b", "Exists", "", None)], Stay::Never),
+        ] {
+            assert_eq!(stay(&[taint("a", "1")], &tolerations), expected, "{tolerations:?}");
+        }
+        assert_eq!(stay(&[taint("a", "1"), taint("b", "1")], &[toleration("a", "Exists", "", None)]), Stay::Never);
+    }
+}

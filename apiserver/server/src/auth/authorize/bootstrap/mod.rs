@@ -1,0 +1,217 @@
+//! The default RBAC policy: its objects, and what of it an existing cluster lacks.
+//!
+//! Invariant: reconciling only adds (rules, subjects, labels, annotations) to what is there, and touches nothing that is annotated
+//! `rbac.authorization.kubernetes.io/autoupdate: "false"`. Follows `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`,
+//! `pkg/registry/rbac/rest/storage_rbac.go` and `staging/src/k8s.io/component-helpers/auth/rbac/reconciliation`.
+
+mod policy;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    rbac::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES},
+    rule,
+};
+use crate::auth::PolicyRule;
+
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+const API_GROUP: &str = "rbac.authorization.k8s.io";
+
+/// All objects of the default policy as (resource, namespace, object), cluster roles first. `rules` of the aggregated roles
+/// `admin`, `edit` and `view` are `null` until the cluster role aggregation controller fills them in (or [`aggregated_defaults`] is put there).
+pub fn bootstrap_objects() -> Vec<(&'static str, &'static str, Value)> {
+    let mut objects = Vec::new();
+    for name in policy::AGGREGATED {
+        let selector = json!({"matchLabels": {aggregate_label(name): "true"}});
+        let mut role = object("ClusterRole", "", name);
+        role["rules"] = Value::Null;
+        role["aggregationRule"] = json!({"clusterRoleSelectors": [selector]});
+        objects.push((CLUSTER_ROLES, "", role));
+    }
+    for (name, rules) in policy::CLUSTER_ROLES {
+        objects.push((CLUSTER_ROLES, "", with_rules(object("ClusterRole", "", name), rules)));
+    }
+    for (name, rules) in policy::CONTROLLERS {
+        objects.push((CLUSTER_ROLES, "", with_rules(object("ClusterRole", "", &controller_role(name)), rules)));
+    }
+    for (name, role, subjects) in policy::CLUSTER_ROLE_BINDINGS {
+        objects.push((CLUSTER_ROLE_BINDINGS, "", binding(object("ClusterRoleBinding", "", name), "ClusterRole", role, subjects)));
+    }
+    for (name, _) in policy::CONTROLLERS {
+        let role = controller_role(name);
+        let subject = format!("ServiceAccount kube-system/{name}");
+        objects.push((CLUSTER_ROLE_BINDINGS, "", binding(object("ClusterRoleBinding", "", &role), "ClusterRole", &role, &subject)));
+    }
+    for (namespace, name, rules) in policy::ROLES {
+        objects.push((ROLES, namespace, with_rules(object("Role", namespace, name), rules)));
+    }
+    for (namespace, name, role, subjects) in policy::ROLE_BINDINGS {
+        objects.push((ROLE_BINDINGS, namespace, binding(object("RoleBinding", namespace, name), "Role", role, subjects)));
+    }
+    objects
+}
+
+/// The rules that a node has whatever is bound to it.
+pub fn node_rules() -> Vec<PolicyRule> {
+    let row = policy::CLUSTER_ROLES.iter().find(|(name, _)| *name == "system:node");
+    row.map(|(_, rules)| rules.iter().map(|text| rule::parse(text)).collect()).unwrap_or_default()
+}
+
+fn controller_role(name: &str) -> String {
+    format!("system:controller:{name}")
+}
+
+fn aggregate_label(role: &str) -> String {
+    format!("rbac.authorization.k8s.io/aggregate-to-{role}")
+}
+
+fn object(kind: &str, namespace: &str, name: &str) -> Value {
+    let mut labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
+    if kind == "ClusterRole" {
+        for (_, to) in policy::AGGREGATE_TO.iter().filter(|(role, _)| *role == name) {
+            labels[aggregate_label(to)] = json!("true");
+        }
+    }
+    let mut metadata = json!({"name": name, "labels": labels, "annotations": {AUTOUPDATE: "true"}});
+    if !namespace.is_empty() {
+        metadata["namespace"] = json!(namespace);
+    }
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata})
+}
+
+fn with_rules(mut role: Value, rules: &[&str]) -> Value {
+    role["rules"] = rules.iter().map(|text| json!(rule::parse(text))).collect();
+    role
+}
+
+fn binding(mut binding: Value, role_kind: &str, role: &str, subjects: &str) -> Value {
+    let subjects: Vec<Value> = subjects.split(", ").filter(|text| !text.is_empty()).map(subject).collect();
+    if !subjects.is_empty() {
+        binding["subjects"] = json!(subjects);
+    }
+    binding["roleRef"] = json!({"apiGroup": API_GROUP, "kind": role_kind, "name": role});
+    binding
+}
+
+fn subject(text: &str) -> Value {
+    let (kind, name) = text.split_once(' ').unwrap_or(("User", text));
+    match name.split_once('/') {
+        Some((namespace, name)) => json!({"kind": kind, "name": name, "namespace": namespace}),
+        None => json!({"kind": kind, "apiGroup": API_GROUP, "name": name}),
+    }
+}
+
+/// What is to be done about one object of the default policy.
+#[derive(Debug, PartialEq)]
+pub enum Reconcile {
+    Nothing,
+    Create(Value),
+    /// The existing object with what it lacked.
+    Update(Value),
+    /// The binding refers to another role, which cannot be changed: delete it, then create this.
+    Recreate(Value),
+}
+
+/// Compares an object of [`bootstrap_objects`] with the stored one.
+pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
+    let Some(existing) = existing else {
+        return Reconcile::Create(expected.clone());
+    };
+    if existing["metadata"]["annotations"][AUTOUPDATE] == "false" {
+        return Reconcile::Nothing;
+    }
+    if expected.get("roleRef").is_some() && expected["roleRef"] != existing["roleRef"] {
+        return Reconcile::Recreate(expected.clone());
+    }
+    let mut updated = existing.clone();
+    for map in ["labels", "annotations"] {
+        add_absent(&mut updated["metadata"][map], &expected["metadata"][map]);
+    }
+    if expected.get("roleRef").is_some() {
+        append(&mut updated["subjects"], absent(&expected["subjects"], &existing["subjects"]));
+    } else {
+        let missing = rule::missing(&rules(existing), &rules(expected));
+        append(&mut updated["rules"], missing.iter().map(|rule| json!(rule)).collect());
+        reconcile_aggregation(&mut updated, expected, existing);
+    }
+    let untouched = |object: &Value| {
+        let mut object = object.clone();
+        drop_nulls(&mut object);
+        object
+    };
+    if untouched(&updated) == untouched(existing) { Reconcile::Nothing } else { Reconcile::Update(updated) }
+}
+
+fn reconcile_aggregation(updated: &mut Value, expected: &Value, existing: &Value) {
+    let selectors = |role: &Value| role["aggregationRule"]["clusterRoleSelectors"].clone();
+    if expected["aggregationRule"].is_null() {
+        if let Some(role) = updated.as_object_mut() {
+            role.remove("aggregationRule");
+        }
+        return;
+    }
+    let missing = absent(&selectors(expected), &selectors(existing));
+    if !missing.is_empty() {
+        append(&mut updated["aggregationRule"]["clusterRoleSelectors"], missing);
+    }
+}
+
+/// Existing values win.
+fn add_absent(to: &mut Value, from: &Value) {
+    let (Some(from), existing) = (from.as_object(), to.as_object().cloned().unwrap_or_default()) else {
+        return;
+    };
+    let merged: Map<String, Value> = from.clone().into_iter().chain(existing).collect();
+    *to = Value::Object(merged);
+}
+
+fn absent(wanted: &Value, present: &Value) -> Vec<Value> {
+    let present = present.as_array().map(Vec::as_slice).unwrap_or_default();
+    wanted.as_array().into_iter().flatten().filter(|item| !present.contains(item)).cloned().collect()
+}
+
+fn append(to: &mut Value, items: Vec<Value>) {
+    match to {
+        Value::Array(list) => list.extend(items),
+        other if !items.is_empty() => *other = Value::Array(items),
+        _ => {}
+    }
+}
+
+/// Indexing a `Value` to write leaves nulls behind, which mean the same as nothing.
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(map) = value {
+        map.values_mut().for_each(drop_nulls);
+        map.retain(|_, value| !value.is_null());
+    }
+}
+
+fn rules(role: &Value) -> Vec<PolicyRule> {
+    Vec::deserialize(&role["rules"]).unwrap_or_default()
+}
+
+/// The rules that `admin`, `edit` and `view` have once aggregated, with no cluster roles but the default ones: for a server whose cluster
+/// role aggregation controller has not run yet. The members come in the order of their names, each rule once, as the controller does it.
+pub fn aggregated_defaults() -> Vec<(&'static str, Vec<PolicyRule>)> {
+    policy::AGGREGATED.iter().map(|name| (*name, aggregated(name))).collect()
+}
+
+fn aggregated(name: &str) -> Vec<PolicyRule> {
+    let mut gathered: Vec<PolicyRule> = Vec::new();
+    for (member, _) in policy::AGGREGATE_TO.iter().filter(|(_, to)| *to == name) {
+        let rules = match policy::CLUSTER_ROLES.iter().find(|(role, _)| role == member) {
+            Some((_, rules)) => rules.iter().map(|text| rule::parse(text)).collect(),
+            None => aggregated(member),
+        };
+        for rule in rules {
+            if !gathered.contains(&rule) {
+                gathered.push(rule);
+            }
+        }
+    }
+    gathered
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! Who asks, and whether they may: certificates, authentication, impersonation, authorization.
+//!
+//! Invariant: an error never admits anybody. A request with credentials that do not hold is refused with 401, even where a request
+//! without any would pass as `system:anonymous`; an authorizer that cannot decide has no opinion, and no opinion is a refusal.
+//! Follows `staging/src/k8s.io/apiserver/pkg/authentication`, `.../authorization` and `plugin/pkg/auth`.
+//!
+//! The seam: the server hands in its objects as [`Objects`] and its clock; per request it calls [`authenticate::Authenticator::authenticate`],
+//! [`impersonate::impersonate`] and [`Authorizer::authorize`].
+
+pub mod authenticate;
+pub mod authorize;
+pub mod impersonate;
+pub mod keys;
+pub mod pki;
+#[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+mod types;
+
+pub use authenticate::review::token_review;
+pub use types::*;

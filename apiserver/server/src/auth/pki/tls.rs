@@ -1,0 +1,126 @@
+//! TLS of the server: its configuration, and the certificate that a client showed.
+//!
+//! Invariant: the handshake asks for a client certificate and proves that the client holds its key; whether the certificate is to be believed
+//! is judged per request (where the answer is 401, not a broken connection), once a connection. Follows
+//! `staging/src/k8s.io/apiserver/pkg/server/secure_serving.go`.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+
+use super::{Issued, PkiError};
+use crate::auth::authenticate::x509::Verified;
+
+/// The certificate that a client showed on a connection, first its own, then what leads to an authority. Made once a connection;
+/// clones share what was found out about it.
+#[derive(Clone, Debug)]
+pub struct PeerCertificate(Arc<Peer>);
+
+#[derive(Debug)]
+struct Peer {
+    chain: Vec<CertificateDer<'static>>,
+    verified: OnceLock<Result<Verified, String>>,
+}
+
+impl PeerCertificate {
+    /// From what `rustls::ServerConnection::peer_certificates` has; `None` when the client showed none.
+    pub fn from_chain(chain: Option<&[CertificateDer<'_>]>) -> Option<PeerCertificate> {
+        let chain: Vec<_> = chain?.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        (!chain.is_empty()).then(|| PeerCertificate(Arc::new(Peer { chain, verified: OnceLock::new() })))
+    }
+
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+
+    /// What `verify` said the first time.
+    pub(crate) fn verified(&self, verify: impl FnOnce() -> Result<Verified, String>) -> Result<&Verified, String> {
+        self.0.verified.get_or_init(verify).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Reads all certificates of a PEM file.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = read.map_err(|error| PkiError::Certificate(error.to_string()))?;
+    if certificates.is_empty() { Err(PkiError::NoCertificate) } else { Ok(certificates) }
+}
+
+/// The private key of a pair.
+pub fn private_key(pair: &Issued) -> Result<PrivateKeyDer<'static>, PkiError> {
+    PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| PkiError::Tls(error.to_string()))
+}
+
+/// The authorities of a PEM file.
+pub fn roots(pem: &[u8]) -> Result<RootCertStore, PkiError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(|error| PkiError::Certificate(error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+/// A server that speaks HTTP/2 and HTTP/1.1 and asks for client certificates of the authorities in `client_ca` (PEM; `None`: does not ask).
+pub fn server_config(serving: &Issued, client_ca: Option<&[u8]>) -> Result<Arc<ServerConfig>, PkiError> {
+    let tls = |error: &dyn std::fmt::Display| PkiError::Tls(error.to_string());
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(|error| tls(&error))?;
+    let builder = match client_ca {
+        Some(pem) => builder.with_client_cert_verifier(Arc::new(Asking { hints: roots(pem)?.subjects(), provider })),
+        None => builder.with_no_client_auth(),
+    };
+    let chain = certificates(serving.certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(serving.key.as_bytes()).map_err(|error| tls(&error))?;
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| tls(&error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Asks for a certificate and takes any, or none, as long as the client proves that it holds the key.
+#[derive(Debug)]
+struct Asking {
+    hints: Vec<DistinguishedName>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for Asking {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

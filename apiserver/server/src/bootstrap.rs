@@ -1,0 +1,125 @@
+//! What a new cluster holds: namespaces, the `kubernetes` service, default roles, priority classes.
+//!
+//! Invariant: nothing that exists is overwritten but what upstream reconciles too (missing rules and subjects of default roles).
+//! Follows `pkg/controlplane/controller`, `pkg/registry/rbac/rest/storage_rbac.go`, `pkg/registry/scheduling/rest`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::{self, Kind},
+    machinery::{meta::Meta, schema::conform, status::Status},
+};
+
+use crate::{
+    app::App,
+    auth::{self, User},
+    context::Context,
+    request::{Query, RequestInfo},
+    stored, write,
+};
+
+/// A context for what the server does by itself.
+pub fn own_context(app: &Arc<App>) -> Context {
+    Context {
+        app: app.clone(),
+        user: Arc::new(User::new("system:apiserver", &["system:masters", "system:authenticated"])),
+        info: RequestInfo::own(),
+        query: Query::read(Some("fieldManager=kube-apiserver")),
+        headers: Default::default(),
+        warnings: Default::default(),
+    }
+}
+
+/// Makes what is missing.
+pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status> {
+    let ctx = own_context(app);
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        ensure(&ctx, "", "v1", "namespaces", "", json!({"metadata": {"name": name}})).await?;
+    }
+    let roles = stream::iter(auth::authorize::bootstrap::bootstrap_objects().into_iter().map(|(resource, namespace, value)| {
+        let ctx = &ctx;
+        async move {
+            let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+            ensure_row(ctx, row, namespace, value).await
+        }
+    }));
+    roles.buffer_unordered(64).try_collect::<()>().await?;
+    for (name, value, description) in [
+        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+    ] {
+        let class = json!({"metadata": {"name": name}, "value": value, "description": description});
+        ensure(&ctx, "scheduling.k8s.io", "v1", "priorityclasses", "", class).await?;
+    }
+    kubernetes_service(&ctx, advertised).await
+}
+
+/// The service `kubernetes` and where it leads.
+async fn kubernetes_service(ctx: &Context, advertised: &[SocketAddr]) -> Result<(), Status> {
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let ip = ctx.app.allocator.first().to_string();
+    let Some(first) = advertised.first() else { return Ok(()) };
+    let port = first.port();
+    let service = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {"clusterIP": ip, "clusterIPs": [ip], "type": "ClusterIP", "sessionAffinity": "None",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]}});
+    ensure(ctx, "", "v1", "services", "default", service).await?;
+    let addresses: Vec<Value> = advertised.iter().map(|a| json!({"ip": a.ip().to_string()})).collect();
+    let endpoints = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": addresses, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}]});
+    put(ctx, "", "v1", "endpoints", "default", endpoints).await?;
+    let slice = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4", "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        "endpoints": advertised.iter().map(|a| json!({"addresses": [a.ip().to_string()], "conditions": {"ready": true}})).collect::<Vec<_>>()});
+    put(ctx, "discovery.k8s.io", "v1", "endpointslices", "default", slice).await
+}
+
+async fn ensure(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
+    let row = kinds::find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
+    ensure_row(ctx, row, namespace, value).await
+}
+
+fn ready(row: &'static Kind, mut value: Value) -> Result<Value, Status> {
+    conform(&mut value, row.node()).map_err(|error| Status::internal(format!("{}: {error}", value.name())))?;
+    value["apiVersion"] = row.api_version().into();
+    value["kind"] = row.kind.into();
+    (row.strategy.defaults)(&mut value);
+    Ok(value)
+}
+
+/// Creates what is absent and leaves what is there.
+async fn ensure_row(ctx: &Context, row: &'static Kind, namespace: &str, value: Value) -> Result<(), Status> {
+    if ctx.app.store.get(&stored::key_of(row, namespace, value.name())).is_some() {
+        return Ok(());
+    }
+    match write::create(ctx, row, namespace, ready(row, value)?).await {
+        Ok(_) => Ok(()),
+        Err(status) if status.reason == "AlreadyExists" => Ok(()),
+        Err(status) => Err(status),
+    }
+}
+
+/// Creates or replaces all but metadata.
+async fn put(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
+    let row = kinds::find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
+    let name = value.name().to_string();
+    if ctx.app.store.get(&stored::key_of(row, namespace, &name)).is_none() {
+        return ensure_row(ctx, row, namespace, value).await;
+    }
+    let value = ready(row, value)?;
+    write::update(ctx, row, namespace, &name, write::Update::of(write::Part::Whole), &mut |live| {
+        let mut new = value.clone();
+        if let Some(live) = live {
+            new["metadata"] = live["metadata"].clone();
+        }
+        Ok(new)
+    })
+    .await
+    .map(|_| ())
+}

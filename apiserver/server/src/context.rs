@@ -1,0 +1,120 @@
+//! What a verb has at hand while it answers one request, and how answers are made.
+//!
+//! Invariant: every answer of the API passes here, so that encoding, warnings and headers are the same everywhere.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use parking_lot::Mutex;
+use serde_json::Value;
+use skiff_api::machinery::status::Status;
+
+use crate::{
+    app::App,
+    auth::User,
+    negotiate::{Accept, Encoding},
+    request::{Query, RequestInfo},
+};
+
+pub type Answer = Result<Response<Body>, Status>;
+
+/// One request on its way.
+pub struct Context {
+    pub app: Arc<App>,
+    pub user: Arc<User>,
+    pub info: RequestInfo,
+    pub query: Query,
+    pub headers: HeaderMap,
+    /// Texts for Warning headers, in the order in which they came up.
+    pub warnings: Mutex<Vec<String>>,
+}
+
+impl Context {
+    pub fn warn(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut warnings = self.warnings.lock();
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// The name under which a write's fields are managed: the parameter, else the first part of the User-Agent.
+    pub fn field_manager(&self) -> String {
+        match self.query.text("fieldManager") {
+            "" => {
+                let agent = self.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+                let name = agent.split('/').next().unwrap_or("");
+                let name: String = name.chars().take(128).collect();
+                if name.is_empty() { "unknown".into() } else { name }
+            }
+            given => given.into(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    /// Whether a person asked (curl, a browser, `?pretty`): indented JSON.
+    pub fn wants_pretty(&self, accept: &Accept) -> bool {
+        if accept.pretty {
+            return true;
+        }
+        if self.query.get("pretty").is_some() {
+            return self.query.flag("pretty");
+        }
+        let agent = self.header("user-agent");
+        agent.starts_with("curl") || agent.starts_with("Wget") || agent.starts_with("Mozilla/5.0")
+    }
+
+    /// Bytes of compact JSON, as the client wants them.
+    pub fn json_bytes(&self, code: u16, accept: &Accept, bytes: Bytes) -> Answer {
+        if accept.encoding == Encoding::Json && !self.wants_pretty(accept) {
+            return Ok(self.finish(code, Encoding::Json.media_type(), Body::from(bytes)));
+        }
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| Status::internal(format!("cannot read what is stored: {error}")))?;
+        self.value(code, accept, &value)
+    }
+
+    pub fn value(&self, code: u16, accept: &Accept, value: &Value) -> Answer {
+        let text = match accept.encoding {
+            Encoding::Yaml => serde_yaml_ng::to_string(value).map_err(|error| Status::internal(error.to_string()))?,
+            Encoding::Json if self.wants_pretty(accept) => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
+            Encoding::Json => value.to_string() + "\n",
+        };
+        Ok(self.finish(code, accept.encoding.media_type(), Body::from(text)))
+    }
+
+    pub fn failure(&self, status: &Status) -> Response<Body> {
+        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain).unwrap_or(Accept::JSON);
+        let mut response = match self.value(status.code, &accept, &status.to_value()) {
+            Ok(response) => response,
+            Err(_) => self.finish(500, "text/plain", Body::empty()),
+        };
+        if let Some(seconds) = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0) {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+
+    pub fn text(&self, code: u16, text: impl Into<String>) -> Response<Body> {
+        self.finish(code, "text/plain; charset=utf-8", Body::from(text.into()))
+    }
+
+    pub fn finish(&self, code: u16, media_type: &'static str, body: Body) -> Response<Body> {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        for warning in self.warnings.lock().iter() {
+            let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+            if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{escaped}\"").as_bytes()) {
+                headers.append(header::WARNING, value);
+            }
+        }
+        response
+    }
+}

@@ -1,0 +1,210 @@
+//! Discovery: which groups, versions and resources there are, in the legacy and the aggregated form. Made from the rows.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/discovery`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use skiff_api::{
+    kinds::{self, Kind},
+    machinery::status::Status,
+};
+
+use crate::{
+    context::{Answer, Context},
+    negotiate::{self, Offers},
+};
+
+/// The groups after the legacy one, with their versions, the preferred one first; in upstream's order.
+pub fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for kind in kinds::all().iter().filter(|kind| !kind.group.is_empty()) {
+        match groups.iter_mut().find(|(group, _)| *group == kind.group) {
+            Some((_, versions)) if versions.contains(&kind.version) => {}
+            Some((_, versions)) => versions.push(kind.version),
+            None => groups.push((kind.group, vec![kind.version])),
+        }
+    }
+    groups
+}
+
+/// `None`: the path is not discovery's.
+pub fn serve(ctx: &Context) -> Option<Answer> {
+    let path = ctx.info.path.trim_end_matches('/');
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let document = match parts.as_slice() {
+        ["api"] => aggregated(ctx, true).unwrap_or_else(|| legacy_versions(ctx)),
+        ["apis"] => aggregated(ctx, false).unwrap_or_else(group_list),
+        ["api", version] if *version == "v1" => resource_list("", version),
+        ["apis", group] => match groups().into_iter().find(|(name, _)| name == group) {
+            Some((name, versions)) => with_kind(group_entry(name, &versions), "APIGroup"),
+            None => return None,
+        },
+        ["apis", group, version] => match groups().into_iter().find(|(name, _)| name == group) {
+            Some((_, versions)) if versions.contains(version) => resource_list(group, version),
+            Some(_) => return Some(Err(Status::no_such_path())),
+            None => return None,
+        },
+        ["api", ..] => return Some(Err(Status::no_such_path())),
+        _ => return None,
+    };
+    Some(answer(ctx, document))
+}
+
+fn answer(ctx: &Context, document: Value) -> Answer {
+    if ctx.info.verb != "get" {
+        return Err(Status::method_not_allowed());
+    }
+    let is_aggregated = document["apiVersion"].as_str().is_some_and(|v| v.starts_with("apidiscovery"));
+    let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
+    let etag = format!("\"{:X}\"", Sha256::digest(document.to_string()));
+    if is_aggregated && ctx.header(header::IF_NONE_MATCH.as_str()) == etag {
+        return Ok(ctx.finish(304, "application/json", axum::body::Body::empty()));
+    }
+    let mut response = ctx.value(200, &accept, &document)?;
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    if is_aggregated {
+        let media = HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+        response.headers_mut().insert(header::CONTENT_TYPE, media);
+        if let Ok(etag) = HeaderValue::from_str(&etag) {
+            response.headers_mut().insert(header::ETAG, etag);
+        }
+    }
+    Ok(response)
+}
+
+fn with_kind(mut value: Value, kind: &str) -> Value {
+    value["kind"] = kind.into();
+    value["apiVersion"] = "v1".into();
+    value
+}
+
+fn legacy_versions(ctx: &Context) -> Value {
+    let host = ctx.header("host");
+    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}]})
+}
+
+fn group_entry(name: &str, versions: &[&str]) -> Value {
+    let entry = |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let preferred = versions.first().map(entry);
+    json!({"name": name, "versions": versions.iter().map(entry).collect::<Vec<_>>(), "preferredVersion": preferred})
+}
+
+fn group_list() -> Value {
+    let list: Vec<Value> = groups().iter().map(|(name, versions)| group_entry(name, versions)).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list})
+}
+
+/// The first eight bytes of the hash of `group/version/kind` of what is stored.
+fn storage_version_hash(kind: &Kind) -> String {
+    let name = match kind.storage_version {
+        Some(name) => name.to_string(),
+        None if kind.group.is_empty() => format!("{}/{}", kind.version, kind.kind),
+        None => format!("{}/{}/{}", kind.group, kind.version, kind.kind),
+    };
+    base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(name)[..8])
+}
+
+fn resource_list(group: &str, version: &str) -> Value {
+    let mut resources: BTreeMap<String, Value> = BTreeMap::new();
+    for kind in kinds::all().iter().filter(|kind| kind.group == group && kind.version == version) {
+        let mut entry =
+            json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind, "verbs": kind.verbs.names()});
+        if !kind.short_names.is_empty() {
+            entry["shortNames"] = kind.short_names.into();
+        }
+        if !kind.categories.is_empty() {
+            entry["categories"] = kind.categories.into();
+        }
+        if kind.is_stored() {
+            entry["storageVersionHash"] = storage_version_hash(kind).into();
+        }
+        resources.insert(kind.plural.into(), entry);
+        for sub in kind.subresources {
+            let name = format!("{}/{}", kind.plural, sub.name());
+            let (sub_group, sub_version, sub_kind) = sub.kind().unwrap_or((kind.group, kind.version, kind.kind));
+            let mut entry = json!({"name": name, "singularName": "", "namespaced": kind.namespaced, "kind": sub_kind, "verbs": sub.verbs()});
+            if (sub_group, sub_version) != (kind.group, kind.version) {
+                entry["group"] = sub_group.into();
+                entry["version"] = sub_version.into();
+            }
+            resources.insert(name, entry);
+        }
+    }
+    let mut list =
+        json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
+    if !group.is_empty() {
+        list["apiVersion"] = "v1".into();
+    }
+    list
+}
+
+/// The aggregated document, when the client asks for it.
+fn aggregated(ctx: &Context, legacy: bool) -> Option<Value> {
+    let wanted = ctx.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|clause| {
+            let clause = clause.replace(' ', "");
+            clause.contains("g=apidiscovery.k8s.io") && clause.contains("as=APIGroupDiscoveryList") && clause.contains("v=v2") && !clause.contains("v=v2beta1")
+        })
+    });
+    if !wanted {
+        return None;
+    }
+    let groups = if legacy { vec![("", vec!["v1"])] } else { groups() };
+    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions)).collect();
+    Some(json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}))
+}
+
+fn aggregated_group(group: &str, versions: &[&str]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| {
+            let rows = kinds::all().iter().filter(|kind| kind.group == group && kind.version == *version);
+            let mut resources: Vec<Value> = rows.map(|kind| aggregated_resource(kind)).collect();
+            resources.sort_by(|a, b| a["resource"].as_str().cmp(&b["resource"].as_str()));
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        })
+        .collect();
+    let metadata = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group, "creationTimestamp": null}) };
+    let mut out = json!({"metadata": metadata, "versions": versions});
+    if let Some(metadata) = out["metadata"].as_object_mut() {
+        metadata.remove("creationTimestamp");
+    }
+    out
+}
+
+fn aggregated_resource(kind: &Kind) -> Value {
+    let response = |group: &str, version: &str, name: &str, own: bool| {
+        if own { json!({"group": "", "version": "", "kind": name}) } else { json!({"group": group, "version": version, "kind": name}) }
+    };
+    let mut entry = json!({
+        "resource": kind.plural,
+        "responseKind": response(kind.group, kind.version, kind.kind, true),
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "verbs": kind.verbs.names(),
+    });
+    if !kind.short_names.is_empty() {
+        entry["shortNames"] = kind.short_names.into();
+    }
+    if !kind.categories.is_empty() {
+        entry["categories"] = kind.categories.into();
+    }
+    let mut subresources: Vec<Value> = kind
+        .subresources
+        .iter()
+        .map(|sub| {
+            let (group, version, name) = sub.kind().unwrap_or((kind.group, kind.version, kind.kind));
+            let own = (group, version) == (kind.group, kind.version);
+            json!({"subresource": sub.name(), "responseKind": response(group, version, name, own), "verbs": sub.verbs()})
+        })
+        .collect();
+    subresources.sort_by(|a, b| a["subresource"].as_str().cmp(&b["subresource"].as_str()));
+    if !subresources.is_empty() {
+        entry["subresources"] = subresources.into();
+    }
+    entry
+}

@@ -1,0 +1,93 @@
+//! Paths that are no resources: health, version, the index of paths, OpenAPI, keys for verifying tokens, metrics.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/server/{healthz,routes}`.
+
+use axum::body::Body;
+use http::Response;
+use serde_json::json;
+use skiff_api::kinds;
+
+use crate::{context::Context, discovery, openapi};
+
+/// What `/version` tells: the API that is served, under the name of what serves it.
+pub const GIT_VERSION: &str = concat!("v1.36.2+skiff-", env!("CARGO_PKG_VERSION"));
+
+const HEALTH_CHECKS: [&str; 4] = ["ping", "log", "etcd", "poststarthook/rbac/bootstrap-roles"];
+
+pub async fn serve(ctx: &Context) -> Response<Body> {
+    let path = ctx.info.path.as_str();
+    match path.trim_end_matches('/') {
+        "" => index(ctx),
+        "/version" => answer(ctx, version()),
+        "/metrics" => crate::metrics::serve(ctx),
+        "/openid/v1/jwks" => answer(ctx, ctx.app.tokens.jwks()),
+        "/.well-known/openid-configuration" => answer(ctx, ctx.app.tokens.openid_configuration(ctx.header("host"))),
+        trimmed => match trimmed.trim_start_matches('/').split_once('/').unwrap_or((trimmed.trim_start_matches('/'), "")) {
+            ("healthz" | "livez" | "readyz", check) => health(ctx, trimmed.trim_start_matches('/').split('/').next().unwrap_or(""), check),
+            ("openapi", which) => openapi::serve(ctx, which),
+            _ => ctx.text(404, "404 page not found\n"),
+        },
+    }
+}
+
+fn answer(ctx: &Context, value: serde_json::Value) -> Response<Body> {
+    ctx.value(200, &crate::negotiate::Accept::JSON, &value).unwrap_or_else(|status| ctx.failure(&status))
+}
+
+pub fn version() -> serde_json::Value {
+    json!({
+        "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
+        "goVersion": "none", "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, match std::env::consts::ARCH { "x86_64" => "amd64", "aarch64" => "arm64", other => other }),
+    })
+}
+
+fn index(ctx: &Context) -> Response<Body> {
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ]
+    .map(String::from)
+    .into();
+    for (group, versions) in discovery::groups() {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+    }
+    for check in HEALTH_CHECKS {
+        paths.extend(["/healthz", "/livez", "/readyz"].map(|prefix| format!("{prefix}/{check}")));
+    }
+    paths.sort();
+    debug_assert!(!kinds::all().is_empty());
+    answer(ctx, json!({"paths": paths}))
+}
+
+fn health(ctx: &Context, endpoint: &str, check: &str) -> Response<Body> {
+    if !check.is_empty() {
+        return if HEALTH_CHECKS.contains(&check) { ctx.text(200, "ok") } else { ctx.text(404, "404 page not found\n") };
+    }
+    let stopping = ctx.app.stopping.is_cancelled();
+    if endpoint == "readyz" && stopping {
+        return ctx.text(500, "[-]shutdown failed: reason withheld\nreadyz check failed\n");
+    }
+    if ctx.query.get("verbose").is_none() {
+        return ctx.text(200, "ok");
+    }
+    let excluded: Vec<&str> = ctx.query.all("exclude").collect();
+    let mut text = String::new();
+    for name in HEALTH_CHECKS {
+        text += &if excluded.contains(&name) { format!("[+]{name} excluded: ok\n") } else { format!("[+]{name} ok\n") };
+    }
+    ctx.text(200, format!("{text}{endpoint} check passed\n"))
+}

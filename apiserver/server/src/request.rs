@@ -1,0 +1,201 @@
+//! What a request asks for, read from its method, path and query.
+//!
+//! Invariant: a path is taken apart in one place, the same way for authorization and for routing.
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
+
+use http::Method;
+
+/// A request's path and method in Kubernetes' terms.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RequestInfo {
+    pub is_resource: bool,
+    /// Kubernetes' verb for resources, else the method in lower case.
+    pub verb: String,
+    /// `api` or `apis`.
+    pub prefix: String,
+    pub group: String,
+    pub version: String,
+    pub namespace: String,
+    pub resource: String,
+    pub subresource: String,
+    pub name: String,
+    pub path: String,
+    /// The name as the path has it; `name` may also come from a field selector.
+    path_name: String,
+    /// What follows the subresource (`proxy/a/b`).
+    pub rest: String,
+}
+
+impl RequestInfo {
+    pub fn read(method: &Method, path: &str, query: &Query) -> RequestInfo {
+        let mut info = RequestInfo { verb: method.as_str().to_ascii_lowercase(), path: path.into(), ..RequestInfo::default() };
+        let mut parts: Vec<String> = path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(percent_decoded).collect();
+        if parts.len() < 3 || !matches!(parts[0].as_str(), "api" | "apis") {
+            return info;
+        }
+        info.prefix = parts.remove(0);
+        if info.prefix == "apis" {
+            if parts.len() < 3 {
+                return info;
+            }
+            info.group = parts.remove(0);
+        }
+        info.is_resource = true;
+        info.version = parts.remove(0);
+        if matches!(parts[0].as_str(), "proxy" | "watch") {
+            if parts.len() < 2 {
+                info.is_resource = false;
+                return info;
+            }
+            info.verb = parts.remove(0);
+        } else {
+            info.verb = match method.as_str() {
+                "POST" => "create".into(),
+                "GET" | "HEAD" => "get".into(),
+                "PUT" => "update".into(),
+                "PATCH" => "patch".into(),
+                "DELETE" => "delete".into(),
+                _ => String::new(),
+            };
+        }
+        if parts[0] == "namespaces" {
+            if parts.len() > 1 {
+                info.namespace = parts[1].clone();
+                // `namespaces/x` and its own subresources are about the namespace, anything longer lies within it
+                if parts.len() > 2 && !matches!(parts[2].as_str(), "status" | "finalize") {
+                    parts.drain(..2);
+                }
+            }
+        }
+        let mut parts = parts.into_iter();
+        info.resource = parts.next().unwrap_or_default();
+        info.name = parts.next().unwrap_or_default();
+        info.path_name = info.name.clone();
+        info.subresource = parts.next().unwrap_or_default();
+        info.rest = parts.collect::<Vec<_>>().join("/");
+        if info.resource == "namespaces" && info.group.is_empty() {
+            info.namespace = info.name.clone();
+        }
+        if info.name.is_empty() && info.verb == "get" {
+            info.verb = if query.flag("watch") { "watch" } else { "list" }.into();
+        }
+        if info.name.is_empty() && info.verb == "delete" {
+            info.verb = "deletecollection".into();
+        }
+        // a list or watch of one object by its name is authorized as being about that name
+        if matches!(info.verb.as_str(), "list" | "watch" | "deletecollection")
+            && info.name.is_empty()
+            && let Some(name) = query.get("fieldSelector").and_then(|selector| selector.split(',').find_map(|term| term.strip_prefix("metadata.name=")))
+        {
+            info.name = name.trim_start_matches('=').into();
+        }
+        info
+    }
+
+    /// What the server does by itself.
+    pub fn own() -> RequestInfo {
+        RequestInfo { verb: "create".into(), ..RequestInfo::default() }
+    }
+
+    /// The name in the path, empty for collections.
+    pub fn name_in_path(&self) -> &str {
+        &self.path_name
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    Query::decode(text, false)
+}
+
+/// The query's parameters in order.
+#[derive(Debug, Clone, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn read(text: Option<&str>) -> Query {
+        let pairs = text.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
+        Query(
+            pairs
+                .map(|pair| {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (Query::decode(key, true), Query::decode(value, true))
+                })
+                .collect(),
+        )
+    }
+
+    pub fn decode(text: &str, plus: bool) -> String {
+        let bytes = text.as_bytes();
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        while at < bytes.len() {
+            match bytes[at] {
+                b'+' if plus => out.push(b' '),
+                b'%' if let Some(byte) = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()) => {
+                    out.push(byte);
+                    at += 2;
+                }
+                byte => out.push(byte),
+            }
+            at += 1;
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// The parameters as a query string.
+    pub fn encode(&self) -> String {
+        let quote = |text: &str| -> String {
+            text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+        };
+        self.0.iter().map(|(key, value)| format!("{}={}", quote(key), quote(value))).collect::<Vec<_>>().join("&")
+    }
+
+    /// The first value of `key`.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    pub fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    pub fn text(&self, key: &str) -> &str {
+        self.get(key).unwrap_or("")
+    }
+
+    /// Go's reading of a boolean parameter: anything but `false` and `0` is true when it is given.
+    pub fn flag(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| !matches!(value, "false" | "0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let read = |method: Method, path: &str, query: &str| RequestInfo::read(&method, path, &Query::read(Some(query)));
+        for (method, path, query, verb, group, namespace, resource, name, sub) in [
+            (Method::GET, "/api/v1/pods", "", "list", "", "", "pods", "", ""),
+            (Method::GET, "/api/v1/namespaces/a/pods", "watch=true", "watch", "", "a", "pods", "", ""),
+            (Method::GET, "/apis/apps/v1/namespaces/a/deployments/d/scale", "", "get", "apps", "a", "deployments", "d", "scale"),
+            (Method::PUT, "/api/v1/namespaces/a/finalize", "", "update", "", "a", "namespaces", "a", "finalize"),
+            (Method::GET, "/api/v1/namespaces/a", "", "get", "", "a", "namespaces", "a", ""),
+            (Method::DELETE, "/api/v1/namespaces/a/pods", "", "deletecollection", "", "a", "pods", "", ""),
+            (Method::GET, "/api/v1/watch/pods", "", "watch", "", "", "pods", "", ""),
+            (Method::POST, "/api/v1/namespaces/a/pods/p/exec", "", "create", "", "a", "pods", "p", "exec"),
+        ] {
+            let info = read(method, path, query);
+            assert!(info.is_resource, "{path}");
+            assert_eq!(
+                (&*info.verb, &*info.group, &*info.namespace, &*info.resource, &*info.name, &*info.subresource),
+                (verb, group, namespace, resource, name, sub),
+                "{path}"
+            );
+        }
+        for path in ["/", "/api", "/api/v1", "/apis/apps/v1", "/healthz", "/version"] {
+            assert!(!read(Method::GET, path, "").is_resource, "{path}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Turns objects into answers: as they are, as Tables, as metadata alone.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/response.go`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::{Column, Kind},
+    machinery::{
+        field::{Errors, Path},
+        meta::Meta,
+        object_meta,
+        status::{Cause, Details, Status},
+    },
+};
+use skiff_storage::Object;
+
+use crate::{
+    context::{Answer, Context},
+    negotiate::{Accept, Form},
+    stored,
+    write::Written,
+};
+
+/// Reads a resourceVersion parameter.
+pub fn revision(text: &str) -> Result<u64, Status> {
+    text.parse().map_err(|_| {
+        let mut errors = Errors::default();
+        errors.invalid(&Path::new("resourceVersion"), text, format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+        Status::internal_plain(errors.message())
+    })
+}
+
+/// The asked revision has not come yet.
+pub fn too_large_revision(asked: u64, newest: u64) -> Status {
+    let mut status = Status::timeout(format!("Too large resource version: {asked}, current: {newest}"), 1);
+    status.details = Some(Details {
+        causes: vec![Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), ..Cause::default() }],
+        retry_after_seconds: 1,
+        ..Details::default()
+    });
+    status
+}
+
+/// What create, update and patch take as parameters.
+pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
+    let mut errors = Errors::default();
+    let manager = ctx.query.text("fieldManager");
+    object_meta::field_manager(manager, &Path::new("fieldManager"), &mut errors);
+    let given = ctx.query.text("fieldValidation");
+    if !matches!(given, "" | "Ignore" | "Warn" | "Strict") {
+        errors.not_supported(&Path::new("fieldValidation"), given, &["Ignore", "Strict", "Warn"]);
+    }
+    let dry: Vec<&str> = ctx.query.all("dryRun").filter(|v| !v.is_empty()).collect();
+    if dry.iter().any(|v| *v != "All") {
+        errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", kind, "", &errors)) }
+}
+
+pub fn written(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, written: Written) -> Answer {
+    match written {
+        Written::Stored(stored) => object(ctx, accept, kind, code, &stored),
+        Written::Dry(value) => self::value(ctx, accept, kind, code, value),
+    }
+}
+
+/// A stored object.
+pub fn object(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, object: &Object) -> Answer {
+    if accept.form == Form::Object && kind.stored_as.is_none() {
+        return ctx.json_bytes(code, accept, object.bytes.clone());
+    }
+    value(ctx, accept, kind, code, stored::decoded(kind, object)?)
+}
+
+/// An object as `kind` shows it.
+pub fn value(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, value: Value) -> Answer {
+    match accept.form {
+        Form::Object => ctx.value(code, accept, &value),
+        Form::Metadata(version) => ctx.value(code, accept, &partial(value, version)),
+        Form::MetadataList(_) => Err(Status::not_acceptable("a single object is no list")),
+        Form::Table(version) => {
+            let include = IncludeObject::of(ctx)?;
+            let version_of = value.resource_version().to_string();
+            let row = row(kind, &value, ctx.app.clock.now(), include, version);
+            ctx.value(code, accept, &table(kind, version, json!({"resourceVersion": version_of}), vec![row], true))
+        }
+    }
+}
+
+/// `PartialObjectMetadata` of an object.
+pub fn partial(mut value: Value, version: &str) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": value["metadata"].take()})
+}
+
+/// What of an object goes along in a table's row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum IncludeObject {
+    None,
+    Metadata,
+    Object,
+}
+
+impl IncludeObject {
+    pub fn of(ctx: &Context) -> Result<IncludeObject, Status> {
+        match ctx.query.text("includeObject") {
+            "" | "Metadata" => Ok(IncludeObject::Metadata),
+            "None" => Ok(IncludeObject::None),
+            "Object" => Ok(IncludeObject::Object),
+            other => {
+                let mut errors = Errors::default();
+                errors.invalid(&Path::new("includeObject"), other, "must be 'Metadata', 'Object', 'None', or empty");
+                Err(Status::bad_request(errors.message()))
+            }
+        }
+    }
+}
+
+/// One row.
+pub fn row(kind: &Kind, value: &Value, now: Timestamp, include: IncludeObject, version: &str) -> Value {
+    let mut row = json!({"cells": (kind.columns.cells)(value, now)});
+    let conditions = (kind.columns.conditions)(value);
+    if !conditions.is_empty() {
+        row["conditions"] = conditions.into();
+    }
+    row["object"] = match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Object => value.clone(),
+        IncludeObject::Metadata => {
+            json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": value["metadata"]})
+        }
+    };
+    row
+}
+
+fn column(column: &Column) -> Value {
+    json!({"name": column.name, "type": column.kind, "format": column.format, "description": column.description, "priority": column.priority})
+}
+
+/// The table. Later events of a watch leave the columns out.
+pub fn table(kind: &Kind, version: &str, metadata: Value, rows: Vec<Value>, columns: bool) -> Value {
+    let definitions = if columns { kind.columns.columns.iter().map(column).collect() } else { Value::Null };
+    json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "columnDefinitions": definitions, "rows": rows})
+}

@@ -1,0 +1,211 @@
+//! From a [`Config`] to a running server.
+//!
+//! Invariant: when [`start`] returns, the server answers `/readyz` and every default object is there.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use ipnet::IpNet;
+use skiff_api::machinery::{clock::SharedClock, status::Status};
+use skiff_storage::{Store, memory, redb};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission,
+    allocate::Allocator,
+    app::{App, InProcess, StoredObjects},
+    auth::{
+        Objects, User,
+        authenticate::{self, Authenticator, service_account::Issuer},
+        authorize::Authorizers,
+        pki::{self, Pki, tls},
+    },
+    bootstrap, serve, stored,
+    subresources::node_proxy::{self, NodeClient},
+};
+
+/// Where the state is.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// Gone with the process.
+    Memory,
+    Folder(PathBuf),
+}
+
+/// How a server is to run.
+pub struct Config {
+    pub data: Data,
+    /// Certificates and keys; made when absent.
+    pub cert_dir: PathBuf,
+    /// Files of the user's own in their place.
+    pub given: pki::Given,
+    /// Port 0 picks one. The first is what kubeconfigs name.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses under which pods reach the server (the endpoints of the service `kubernetes`); empty: the listening ones.
+    pub advertise: Vec<SocketAddr>,
+    /// Which of the listening addresses pods reach the server by, when `advertise` is empty. A port 0 after the first takes the first's port.
+    pub advertise_listener: usize,
+    pub authorization_modes: Vec<String>,
+    pub service_cidr: IpNet,
+    pub token_file: Option<PathBuf>,
+    /// `--service-account-key-file`s; empty: the key that signs.
+    pub service_account_key_files: Vec<PathBuf>,
+    /// `--service-account-signing-key-file`; `None`: the one in `cert_dir`.
+    pub service_account_signing_key_file: Option<PathBuf>,
+    pub service_account_issuer: String,
+    /// `--enable-admission-plugins` and `--disable-admission-plugins`.
+    pub admission: admission::Selection,
+    pub clock: SharedClock,
+}
+
+impl Config {
+    /// A server with upstream's defaults that keeps its state at `data` and its keys in `cert_dir`.
+    pub fn new(data: Data, cert_dir: PathBuf) -> Config {
+        Config {
+            data,
+            cert_dir,
+            given: pki::Given::default(),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            advertise: Vec::new(),
+            advertise_listener: 0,
+            authorization_modes: vec!["Node".into(), "RBAC".into()],
+            service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16).unwrap_or_default(),
+            token_file: None,
+            service_account_key_files: Vec::new(),
+            service_account_signing_key_file: None,
+            service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            admission: admission::Selection::default(),
+            clock: skiff_api::machinery::clock::system(),
+        }
+    }
+}
+
+#[derive(thiserror::Error, Debug)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] skiff_storage::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Mode(#[from] crate::auth::authorize::ModeError),
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Pki(#[from] pki::PkiError),
+    #[error(transparent)]
+    Authentication(#[from] authenticate::ConfigError),
+    #[error(transparent)]
+    Admission(#[from] admission::SelectionError),
+    #[error("cannot make the default objects: {0}")]
+    Bootstrap(#[from] Status),
+}
+
+/// A server that runs until `stop`.
+pub struct Running {
+    pub app: Arc<App>,
+    /// Keys and certificates; signs those of nodes and admins.
+    pub pki: Pki,
+    pub addresses: Vec<SocketAddr>,
+    stop: CancellationToken,
+    listeners: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    /// A client without a socket, for the controllers of this process.
+    pub fn client(&self, user: User) -> kube::Client {
+        client(&self.app, user)
+    }
+
+    /// Ends the listeners and closes the store.
+    pub async fn stop(self) {
+        self.app.stopping.cancel();
+        self.stop.cancel();
+        for listener in self.listeners {
+            let _ = listener.await;
+        }
+        self.app.store.close().await;
+    }
+}
+
+/// A client whose transport is the server itself: no socket, no TLS.
+pub fn client(app: &Arc<App>, user: User) -> kube::Client {
+    let (app, user) = (app.clone(), Arc::new(user));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(InProcess(user.clone()));
+        app.clone().handle(request)
+    });
+    kube::Client::new(service, "default")
+}
+
+/// Opens the store, makes what is missing, listens.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let options = skiff_storage::Options { indexer: Some(stored::indexer()), ..Default::default() };
+    let store: Arc<dyn Store> = match &config.data {
+        Data::Memory => Arc::new(memory::open(options)?),
+        Data::Folder(folder) => Arc::new(redb::open(folder, options)?),
+    };
+    let mut listeners = Vec::new();
+    let mut first_port = 0;
+    for address in &config.listen {
+        let mut address = *address;
+        if address.port() == 0 {
+            address.set_port(first_port);
+        }
+        let address = &address;
+        listeners.push(serve::bind(*address).await.map_err(|source| StartError::Listen { address: *address, source })?);
+        first_port = listeners.last().and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port());
+    }
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    let stopping = CancellationToken::new();
+    let allocator = Arc::new(Allocator::new(config.service_cidr, &*store));
+    let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
+    let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
+    let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
+    let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
+    let app = Arc::new(App {
+        clock: config.clock.clone(),
+        authenticator,
+        authorizers: Authorizers::new(&config.authorization_modes, objects)?,
+        admission: admission::chain(&config.admission)?,
+        allocator,
+        tokens: Arc::new(issuer),
+        node_client: NodeClient::new(node_proxy::tls_config(tls::roots(pki.authority.certificate_pem().as_bytes())?, Some(identity))?),
+        metrics: Default::default(),
+        stopping: stopping.clone(),
+        store,
+    });
+    let advertised = if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise };
+    bootstrap::run(&app, &advertised).await?;
+    let stop = stopping.child_token();
+    let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
+    let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
+    Ok(Running { app, pki, addresses, stop, listeners })
+}
+
+fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr]) -> pki::ServingNames {
+    let hosts = addresses.iter().chain(&config.advertise).map(SocketAddr::ip).collect();
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_string()).unwrap_or_default();
+    pki::ServingNames { cluster_domain: "cluster.local".into(), service_ips: vec![allocator.first()], listen_ips: hosts, host_name, extra: Vec::new() }
+}
+
+fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
+    let key = match &config.service_account_signing_key_file {
+        Some(path) => pki::read_signing_key(path)?,
+        None => pki::read_signing_key(&config.cert_dir.join("sa.key"))?,
+    };
+    let issuers = vec![config.service_account_issuer.clone()];
+    let published = pki::read_public_keys(&config.service_account_key_files)?;
+    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone());
+    let authentication = authenticate::Config {
+        client_ca: Some(pki.client_ca.clone()),
+        token_file: config.token_file.clone(),
+        service_account_keys: issuer.keys().to_vec(),
+        issuers: issuers.clone(),
+        audiences: issuers,
+        lookup: true,
+        bootstrap_tokens: true,
+        anonymous: true,
+    };
+    let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
+    Ok((authenticator, issuer))
+}

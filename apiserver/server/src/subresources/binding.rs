@@ -1,0 +1,105 @@
+//! `pods/binding`: the scheduler's word on where a pod runs.
+//!
+//! Follows `pkg/registry/core/pod/storage/storage.go` (BindingREST).
+
+use axum::body::Body;
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::Kind,
+    machinery::{
+        field::{Errors, Path},
+        meta::Meta,
+        schema::Schema,
+        status::Status,
+        time,
+    },
+};
+
+use crate::{
+    body,
+    context::{Answer, Context},
+    managed,
+    negotiate::{self, Accept, Offers},
+    write::{self, Part, Update},
+};
+
+pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+    let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
+    let text = body::read(body).await?;
+    let node = Schema::builtin().get("core.v1.Binding").ok_or_else(|| Status::internal("Binding is not in the schema table"))?;
+    let binding = body::decode(ctx, &text, negotiate::body_type(&ctx.headers)?, ("", "v1", "Binding"), node)?;
+    let name = ctx.info.name_in_path();
+    if !binding.name().is_empty() && binding.name() != name {
+        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+    }
+    assign(ctx, kind, name, &binding).await?;
+    ctx.value(201, &accept, &success())
+}
+
+/// POST to `bindings`: the pod is named in the body.
+pub async fn legacy(ctx: &Context, accept: &Accept, binding: Value) -> Answer {
+    let kind = skiff_api::kinds::find("", "v1", "pods").ok_or_else(Status::no_such_path)?;
+    assign(ctx, kind, binding.name(), &binding).await?;
+    ctx.value(201, accept, &success())
+}
+
+fn success() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+}
+
+async fn assign(ctx: &Context, kind: &'static Kind, name: &str, binding: &Value) -> Result<(), Status> {
+    validate(binding)?;
+    let target = binding["target"]["name"].as_str().unwrap_or("").to_string();
+    let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
+    let how = Update { uid, ..Update::of(Part::Sub(kind.subresource("binding").ok_or_else(Status::no_such_path)?)) };
+    write::update(ctx, kind, &ctx.info.namespace, name, how, &mut |live| bind(ctx, kind, live.unwrap_or(&Value::Null), binding, &target)).await?;
+    Ok(())
+}
+
+fn validate(binding: &Value) -> Result<(), Status> {
+    let mut errors = Errors::default();
+    let target = Path::new("target");
+    let kind = binding["target"]["kind"].as_str().unwrap_or("");
+    if !matches!(kind, "" | "Node") {
+        errors.not_supported(&target.child("kind"), kind, &["Node", "<empty>"]);
+    }
+    if binding["target"]["name"].as_str().unwrap_or("").is_empty() {
+        errors.required(&target.child("name"), "");
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::internal_plain(errors.message())) }
+}
+
+fn bind(ctx: &Context, kind: &'static Kind, live: &Value, binding: &Value, target: &str) -> Result<Value, Status> {
+    let name = live.name();
+    let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
+    if live.is_deleting() {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let bound = live["spec"]["nodeName"].as_str().unwrap_or("");
+    if !bound.is_empty() {
+        return conflict(format!("pod {name} is already assigned to node {bound:?}"));
+    }
+    if live["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    let mut new = live.clone();
+    new.set_meta("resourceVersion", "");
+    new["spec"]["nodeName"] = target.into();
+    for (key, value) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
+        let annotations = skiff_api::machinery::meta::child_mut(&mut new["metadata"], "annotations");
+        annotations.insert(key.clone(), value.clone());
+    }
+    let now = time::seconds(ctx.app.clock.now());
+    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+    let conditions = new["status"].as_object_mut().map(|status| status.entry("conditions").or_insert_with(|| json!([])));
+    if let Some(list) = conditions.and_then(Value::as_array_mut) {
+        match list.iter_mut().find(|c| c["type"] == "PodScheduled") {
+            Some(had) if had["status"] == "True" => {}
+            Some(had) => *had = scheduled,
+            None => list.push(scheduled),
+        }
+    }
+    let sub = kind.subresource("binding").ok_or_else(Status::no_such_path)?;
+    managed::track_update(ctx, kind, Part::Sub(sub), live, &mut new)?;
+    Ok(new)
+}

@@ -1,0 +1,147 @@
+//! `/scale`: the count of replicas of any kind that has one, as autoscaling/v1 Scale.
+//!
+//! Follows `pkg/registry/apps/deployment/storage/storage.go` (ScaleREST).
+
+use axum::body::Body;
+use http::header;
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::{Kind, Scale, Subresource},
+    machinery::{
+        field::{Errors, Path},
+        meta::{self, Meta},
+        patch,
+        schema::Schema,
+        selector::Selector,
+        status::Status,
+    },
+};
+
+use crate::{
+    body,
+    context::{Answer, Context},
+    managed,
+    negotiate::{self, BodyType, Offers},
+    stored,
+    write::{self, Part, Update, Written},
+};
+
+const EXPECTED: (&str, &str, &str) = ("autoscaling", "v1", "Scale");
+
+/// The Scale of an object.
+fn scale_of(scale: &Scale, object: &Value) -> Value {
+    let number = |path: &[&str]| meta::at(object, path).and_then(Value::as_i64).unwrap_or(0);
+    let selector = meta::at(object, scale.selector);
+    let text = match selector {
+        Some(map) if map.get("matchLabels").is_none() && map.get("matchExpressions").is_none() => {
+            Selector::from_set(map.as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))).to_string()
+        }
+        other => Selector::from_label_selector(other).map(|s| s.to_string()).unwrap_or_default(),
+    };
+    let m = &object["metadata"];
+    let mut metadata = json!({});
+    for name in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = m.get(name) {
+            metadata[name] = value.clone();
+        }
+    }
+    let mut out =
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {}, "status": {"replicas": number(scale.status_replicas)}});
+    if number(scale.spec_replicas) != 0 {
+        out["spec"]["replicas"] = number(scale.spec_replicas).into();
+    }
+    if !text.is_empty() {
+        out["status"]["selector"] = text.into();
+    }
+    out
+}
+
+pub async fn serve(ctx: &Context, kind: &'static Kind, scale: &'static Scale, sub: &'static Subresource, body: Body) -> Answer {
+    let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
+    let name = ctx.info.name_in_path();
+    let key = stored::key_of(kind, &ctx.info.namespace, name);
+    if ctx.info.verb == "get" {
+        let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
+        return ctx.value(200, &accept, &scale_of(scale, &stored::decoded(kind, &object)?));
+    }
+    let text = body::read(body).await?;
+    let change = Change { ctx, scale, sub, kind, text: &text };
+    let (written, _) =
+        write::update(ctx, kind, &ctx.info.namespace, name, Update::of(Part::Sub(sub)), &mut |live| change.apply(live.unwrap_or(&Value::Null))).await?;
+    let value = match written {
+        Written::Stored(object) => stored::decoded(kind, &object)?,
+        Written::Dry(value) => value,
+    };
+    ctx.value(200, &accept, &scale_of(scale, &value))
+}
+
+struct Change<'a> {
+    ctx: &'a Context,
+    scale: &'static Scale,
+    sub: &'static Subresource,
+    kind: &'static Kind,
+    text: &'a [u8],
+}
+
+impl Change<'_> {
+    fn apply(&self, live: &Value) -> Result<Value, Status> {
+        let now = scale_of(self.scale, live);
+        let wanted = if self.ctx.info.verb == "update" { self.put()? } else { self.patched(&now)? };
+        super::super::verbs::check_name(self.ctx, &wanted)?;
+        let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+        let mut errors = Errors::default();
+        if replicas < 0 {
+            errors.invalid(&Path::new("spec").child("replicas"), replicas, "must be greater than or equal to 0");
+            return Err(Status::invalid("autoscaling", "Scale", wanted.name(), &errors));
+        }
+        let version = wanted.resource_version();
+        if !version.is_empty() && version != live.resource_version() {
+            return Err(Status::modified(self.kind.group, self.kind.plural, live.name()));
+        }
+        let mut new = live.clone();
+        set(&mut new, self.scale.spec_replicas, replicas.into());
+        if version.is_empty() {
+            new.set_meta("resourceVersion", "");
+        }
+        managed::track_update(self.ctx, self.kind, Part::Sub(self.sub), live, &mut new)?;
+        Ok(new)
+    }
+
+    fn put(&self) -> Result<Value, Status> {
+        let node = Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))?;
+        body::decode(self.ctx, self.text, negotiate::body_type(&self.ctx.headers)?, EXPECTED, node)
+    }
+
+    fn patched(&self, now: &Value) -> Result<Value, Status> {
+        let node = Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))?;
+        let mut new = now.clone();
+        let document = |kind| body::parse(self.text, kind).map(|(value, _)| value).map_err(Status::bad_request);
+        match self.ctx.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or("").trim() {
+            "application/json-patch+json" => {
+                let patch = patch::json::JsonPatch::decode(&document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
+                patch.apply(&mut new).map_err(|_| Status::new(422, "Invalid", "the server rejected our request due to an error in our request"))?;
+            }
+            "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+                patch::merge::apply(&mut new, document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
+            }
+            "application/apply-patch+yaml" => {
+                let config = document(BodyType::Yaml)?;
+                new["spec"]["replicas"] = config["spec"]["replicas"].clone();
+            }
+            _ => return Err(Status::unsupported_media_type("415: Unsupported Media Type")),
+        }
+        body::finish(self.ctx, &mut new, Vec::new(), node).map_err(|fault| match fault {
+            body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
+        })?;
+        Ok(new)
+    }
+}
+
+fn set(value: &mut Value, path: &[&str], to: Value) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut at = value;
+    for name in parents {
+        at = &mut at[*name];
+    }
+    at[*last] = to;
+}

@@ -1,0 +1,29 @@
+//! GET of one object.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/get.go`.
+
+use std::time::Duration;
+
+use skiff_api::{kinds::Kind, machinery::status::Status};
+
+use crate::{
+    context::{Answer, Context},
+    negotiate::{self, Offers},
+    respond, stored,
+};
+
+pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
+    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    if kind.verbs == skiff_api::kinds::Verbs::GetList {
+        return crate::subresources::component_status::get(ctx, &accept);
+    }
+    let version = ctx.query.text("resourceVersion");
+    if !matches!(version, "" | "0") {
+        let revision = respond::revision(version)?;
+        let waited = ctx.app.store.wait_for(revision, Duration::from_secs(3)).await;
+        waited.map_err(|_| respond::too_large_revision(revision, ctx.app.store.revision()))?;
+    }
+    let key = stored::key_of(kind, &ctx.info.namespace, &ctx.info.name);
+    let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, &ctx.info.name))?;
+    respond::object(ctx, &accept, kind, 200, &object)
+}

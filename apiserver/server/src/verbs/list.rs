@@ -1,0 +1,299 @@
+//! GET of many: selectors, pages, exact and not-older-than revisions, in one consistent snapshot.
+//!
+//! Invariant: writers are not waited for; a list is a walk over an immutable map that copies bytes.
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/get.go` and `.../storage/etcd3/store.go`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use base64::Engine;
+use bytes::{Bytes, BytesMut};
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::Kind,
+    machinery::{
+        field::{Errors, Path},
+        selector::{self, FieldSelector, Selector},
+        status::Status,
+    },
+};
+use skiff_storage::{Error, Object, Snapshot};
+
+use crate::{
+    context::{Answer, Context},
+    negotiate::{self, Accept, Encoding, Form, Offers},
+    respond, stored,
+};
+
+/// What selects among the objects of a kind. Answers from an object's attributes, without its bytes.
+#[derive(Clone)]
+pub struct Selection {
+    pub labels: Selector,
+    pub fields: FieldSelector,
+}
+
+impl Selection {
+    pub fn of(ctx: &Context, kind: &Kind) -> Result<Selection, Status> {
+        Self::read(ctx.query.text("labelSelector"), ctx.query.text("fieldSelector"), kind)
+    }
+
+    pub fn read(labels: &str, fields: &str, kind: &Kind) -> Result<Selection, Status> {
+        let labels: Selector = labels.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
+        let fields: FieldSelector = fields.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
+        for term in fields.terms() {
+            let known = matches!(&*term.field, "metadata.name" | "metadata.namespace") || kind.selectable.iter().any(|field| field.path == &*term.field);
+            if !known {
+                return Err(Status::bad_request((kind.strategy.unknown_field)(&term.field)));
+            }
+        }
+        Ok(Selection { labels, fields })
+    }
+
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    pub fn matches(&self, object: &Object) -> bool {
+        if self.is_everything() {
+            return true;
+        }
+        let attributes = object.attributes();
+        self.labels.matches(&*attributes.labels)
+            && self.fields.matches(|name| match name {
+                "metadata.name" => Some(&*object.key.name),
+                "metadata.namespace" => Some(&*object.key.namespace),
+                name => attributes.fields.iter().find(|(path, _)| &**path == name).map(|(_, value)| &**value),
+            })
+    }
+}
+
+/// The parameters of a list.
+pub struct ListOptions {
+    pub limit: usize,
+    pub start: Option<(u64, String, String)>,
+    pub revision: Revision,
+}
+
+/// Which revision a list is to show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Revision {
+    Newest,
+    NotOlderThan(u64),
+    Exact(u64),
+}
+
+impl ListOptions {
+    pub fn of(ctx: &Context) -> Result<ListOptions, Status> {
+        let query = &ctx.query;
+        let limit: i64 = match query.text("limit") {
+            "" => 0,
+            text => text.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
+        };
+        let version = query.text("resourceVersion");
+        let matching = query.text("resourceVersionMatch");
+        let token = query.text("continue");
+        validate(ctx, version, matching, token)?;
+        if !token.is_empty() {
+            let (revision, namespace, name) = decode_token(token)?;
+            if !matches!(version, "" | "0") {
+                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+            }
+            return Ok(ListOptions { limit: limit.max(0) as usize, start: Some((revision, namespace, name)), revision: Revision::Exact(revision) });
+        }
+        let revision = match (version, matching) {
+            ("" | "0", _) => Revision::Newest,
+            (text, "Exact") => Revision::Exact(respond::revision(text)?),
+            (text, "NotOlderThan") => Revision::NotOlderThan(respond::revision(text)?),
+            (text, _) if limit > 0 => Revision::Exact(respond::revision(text)?),
+            (text, _) => Revision::NotOlderThan(respond::revision(text)?),
+        };
+        Ok(ListOptions { limit: limit.max(0) as usize, start: None, revision })
+    }
+}
+
+/// `ValidateListOptions` of `apimachinery/pkg/apis/meta/internalversion/validation`.
+fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result<(), Status> {
+    let mut errors = Errors::default();
+    let path = Path::new("resourceVersionMatch");
+    if ctx.query.get("sendInitialEvents").is_some() {
+        errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
+    }
+    if !matching.is_empty() {
+        if version.is_empty() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if !token.is_empty() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            errors.not_supported(&path, matching, &["Exact", "NotOlderThan", ""]);
+        }
+        if matching == "Exact" && version == "0" {
+            errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
+}
+
+fn encode_token(revision: u64, namespace: &str, name: &str) -> String {
+    let start = if namespace.is_empty() { format!("{name}\0") } else { format!("{namespace}/{name}\0") };
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+}
+
+fn decode_token(token: &str) -> Result<(u64, String, String), Status> {
+    let invalid = |why: String| Status::bad_request(format!("continue key is not valid: {why}"));
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(error.to_string()))?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    if value["v"] != "meta.k8s.io/v1" {
+        return Err(invalid("server does not recognize this encoded version".into()));
+    }
+    let start = value["start"].as_str().unwrap_or("").trim_end_matches('\0');
+    let (namespace, name) = start.split_once('/').unwrap_or(("", start));
+    let revision =
+        value["rv"].as_u64().filter(|rv| *rv > 0).ok_or_else(|| invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
+    Ok((revision, namespace.into(), name.into()))
+}
+
+/// The snapshot that the options ask for.
+pub async fn snapshot(ctx: &Context, kind: &Kind, options: &ListOptions) -> Result<Snapshot, Status> {
+    let resource = stored::resource_of(kind);
+    let store = &ctx.app.store;
+    match options.revision {
+        Revision::Newest => Ok(store.snapshot(&resource)),
+        Revision::NotOlderThan(revision) => {
+            store.wait_for(revision, Duration::from_secs(3)).await.map_err(|_| respond::too_large_revision(revision, store.revision()))?;
+            Ok(store.snapshot(&resource))
+        }
+        Revision::Exact(revision) => store.snapshot_at(&resource, revision).map_err(|error| match error {
+            Error::Compacted { .. } if options.start.is_some() => Status::expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+            ),
+            Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+            Error::Future { asked, newest } => respond::too_large_revision(asked, newest),
+            other => Status::internal(other),
+        }),
+    }
+}
+
+/// One page: the objects and, when there is more, the token and the number that remains.
+struct Page {
+    objects: Vec<Arc<Object>>,
+    token: Option<String>,
+    remaining: Option<usize>,
+}
+
+fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, selection: &Selection) -> Page {
+    let after = options.start.as_ref().map(|(_, namespace, name)| (namespace.as_str(), name.as_str()));
+    let mut objects = Vec::new();
+    let mut more = false;
+    for object in snapshot.range(namespace, after) {
+        if !selection.matches(&object) {
+            continue;
+        }
+        if options.limit > 0 && objects.len() == options.limit {
+            more = true;
+            break;
+        }
+        objects.push(object);
+    }
+    let mut page = Page { objects, token: None, remaining: None };
+    if let (true, Some(last)) = (more, page.objects.last()) {
+        page.token = Some(encode_token(snapshot.revision(), &last.key.namespace, &last.key.name));
+        if selection.is_everything() {
+            page.remaining = Some(snapshot.remaining(namespace, Some((&last.key.namespace, &last.key.name))));
+        }
+    }
+    page
+}
+
+pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
+    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    if kind.verbs == skiff_api::kinds::Verbs::GetList {
+        return crate::subresources::component_status::list(ctx, &accept);
+    }
+    let options = ListOptions::of(ctx)?;
+    let selection = Selection::of(ctx, kind)?;
+    let snapshot = snapshot(ctx, kind, &options).await?;
+    let namespace = Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty());
+    let page = page(&snapshot, namespace, &options, &selection);
+    let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
+    if let Some(token) = page.token {
+        metadata["continue"] = token.into();
+    }
+    if let Some(remaining) = page.remaining {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    answer(ctx, &accept, kind, metadata, page.objects)
+}
+
+fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+    let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
+    match accept.form {
+        Form::Table(version) => {
+            let include = respond::IncludeObject::of(ctx)?;
+            let now = ctx.app.clock.now();
+            let rows = values(&objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
+            ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
+        }
+        Form::MetadataList(version) | Form::Metadata(version) => {
+            let items: Vec<Value> = values(&objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
+            ctx.value(200, accept, &list)
+        }
+        Form::Object if kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) => {
+            Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)))
+        }
+        Form::Object => {
+            let mut items = values(&objects)?;
+            for item in &mut items {
+                if let Some(item) = item.as_object_mut() {
+                    item.remove("apiVersion");
+                    item.remove("kind");
+                }
+            }
+            let list = json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
+            ctx.value(200, accept, &list)
+        }
+    }
+}
+
+/// The list as bytes, in pieces of about 128 KiB: short lists in one piece, long ones never whole in memory.
+fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
+    const PIECE: usize = 128 * 1024;
+    let skip = stored::type_meta_len(kind);
+    let mut head = BytesMut::with_capacity(256);
+    head.extend_from_slice(
+        format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", kind.kind, kind.api_version()).as_bytes(),
+    );
+    let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
+    let mut rest = objects.into_iter();
+    let mut first = true;
+    let mut fill = move |mut piece: BytesMut| -> (Bytes, bool) {
+        for object in rest.by_ref() {
+            if !std::mem::replace(&mut first, false) {
+                piece.extend_from_slice(b",");
+            }
+            piece.extend_from_slice(b"{");
+            piece.extend_from_slice(&object.bytes[skip + 1..]);
+            if piece.len() >= PIECE {
+                return (piece.freeze(), false);
+            }
+        }
+        piece.extend_from_slice(b"]}\n");
+        (piece.freeze(), true)
+    };
+    if total < PIECE {
+        head.reserve(total + 8);
+        return Body::from(fill(head).0);
+    }
+    let mut head = Some(head);
+    let mut done = false;
+    Body::from_stream(futures::stream::iter(std::iter::from_fn(move || {
+        if done {
+            return None;
+        }
+        let (piece, last) = fill(head.take().unwrap_or_else(|| BytesMut::with_capacity(PIECE + 16 * 1024)));
+        done = last;
+        Some(Ok::<_, std::convert::Infallible>(piece))
+    })))
+}

@@ -1,0 +1,99 @@
+//! The verbs, ONE file each, for all kinds. This file finds the row and the verb of a request.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/installer.go` for what is routed where.
+
+mod create;
+mod delete;
+mod get;
+mod list;
+mod patch;
+mod update;
+mod watch;
+
+use axum::body::Body;
+use http::request::Parts;
+use skiff_api::{
+    kinds::{self, Kind, Subresource},
+    machinery::status::Status,
+};
+
+use crate::{
+    context::{Answer, Context},
+    subresources,
+};
+
+pub use delete::{DeleteOptions, delete as delete_object};
+pub use update::check_name;
+
+/// Answers a request for a resource.
+pub async fn serve(ctx: Context, parts: Parts, body: Body) -> Result<axum::response::Response, (Box<Context>, Status)> {
+    let answer = route(&ctx, parts, body).await;
+    answer.map_err(|status| (Box::new(ctx), status))
+}
+
+async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
+    let info = &ctx.info;
+    let Some(kind) = kinds::find(&info.group, &info.version, &info.resource) else { return Err(Status::no_such_path()) };
+    if !well_placed(ctx, kind) {
+        return Err(Status::no_such_path());
+    }
+    if let Some(warning) = kind.strategy.deprecation {
+        ctx.warn(warning);
+    }
+    if !info.subresource.is_empty() {
+        let sub = kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
+        if !sub.verbs().contains(&info.verb.as_str()) {
+            return Err(Status::method_not_allowed());
+        }
+        return subresource(ctx, kind, sub, parts, body).await;
+    }
+    if !kind.verbs.has(&info.verb) || info.verb == "create" && !info.name.is_empty() || info.verb == "deletecollection" && !kind.verbs.has("deletecollection") {
+        return Err(Status::method_not_allowed());
+    }
+    if kind.verbs == kinds::Verbs::CreateOnly {
+        return crate::reviews::serve(ctx, kind, body).await;
+    }
+    match info.verb.as_str() {
+        "create" => create::serve(ctx, kind, body).await,
+        "get" => get::serve(ctx, kind).await,
+        "list" => list::serve(ctx, kind).await,
+        "watch" => watch::serve(ctx, kind).await,
+        "update" if !info.name.is_empty() => update::serve(ctx, kind, crate::write::Part::Whole, body).await,
+        "patch" if !info.name.is_empty() => patch::serve(ctx, kind, crate::write::Part::Whole, body).await,
+        "delete" => delete::serve(ctx, kind, body).await,
+        "deletecollection" => delete::collection(ctx, kind, body).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Namespaced resources are written within a namespace and cluster-scoped ones outside.
+fn well_placed(ctx: &Context, kind: &Kind) -> bool {
+    let info = &ctx.info;
+    let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
+    if !kind.namespaced {
+        return !in_namespace;
+    }
+    in_namespace
+        || info.path.contains("/watch/")
+        || info.name_in_path().is_empty() && matches!(info.verb.as_str(), "list" | "watch" | "")
+        || info.name_in_path().is_empty() && !matches!(info.verb.as_str(), "get")
+}
+
+async fn subresource(ctx: &Context, kind: &'static Kind, sub: &'static Subresource, parts: Parts, body: Body) -> Answer {
+    use crate::write::Part;
+    match sub {
+        Subresource::Status | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => match ctx.info.verb.as_str() {
+            "get" => get::serve(ctx, kind).await,
+            "update" => update::serve(ctx, kind, Part::Sub(sub), body).await,
+            _ => patch::serve(ctx, kind, Part::Sub(sub), body).await,
+        },
+        Subresource::Finalize => update::serve(ctx, kind, Part::Sub(sub), body).await,
+        Subresource::Scale(scale) => subresources::scale::serve(ctx, kind, scale, sub, body).await,
+        Subresource::Binding => subresources::binding::serve(ctx, kind, body).await,
+        Subresource::Eviction => subresources::eviction::serve(ctx, kind, body).await,
+        Subresource::Token => subresources::token::serve(ctx, kind, body).await,
+        Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_) => {
+            subresources::node_proxy::serve(ctx, kind, sub, parts, body).await
+        }
+    }
+}

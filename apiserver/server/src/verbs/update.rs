@@ -1,0 +1,53 @@
+//! PUT: an object replaced, whole or its part.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/update.go`.
+
+use axum::body::Body;
+use serde_json::Value;
+use skiff_api::{
+    kinds::Kind,
+    machinery::{meta::Meta, status::Status},
+};
+
+use crate::{
+    body,
+    context::{Answer, Context},
+    managed,
+    negotiate::{self, Offers},
+    respond,
+    write::{self, Part, Update},
+};
+
+pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -> Answer {
+    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let media = negotiate::body_type(&ctx.headers)?;
+    let text = body::read(body).await?;
+    respond::check_options(ctx, "UpdateOptions")?;
+    let given = body::decode_kind(ctx, &text, media, kind)?;
+    check_name(ctx, &given)?;
+    let name = given.name().to_string();
+    let create = kind.strategy.allow_create_on_update && matches!(part, Part::Whole) && given.resource_version().is_empty();
+    let uid = Some(given.uid().to_string()).filter(|uid| !uid.is_empty());
+    let how = Update { create, uid, ..Update::of(part) };
+    let nothing = Value::Object(Default::default());
+    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, &name, how, &mut |live| {
+        let mut new = given.clone();
+        if live.is_some() {
+            crate::write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
+            managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
+        }
+        Ok(new)
+    })
+    .await?;
+    respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
+}
+
+/// The name of the body is that of the path.
+pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
+    let url = ctx.info.name_in_path();
+    match value.name() {
+        "" => Err(Status::bad_request(format!("the name of the object ({url} based on URL) was undeterminable: name must be provided"))),
+        name if name != url => Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({url})"))),
+        _ => Ok(()),
+    }
+}

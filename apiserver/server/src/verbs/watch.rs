@@ -1,0 +1,344 @@
+//! Watches: the events of a kind after a revision, as a stream of JSON lines.
+//!
+//! Invariant: events come in the order of their revisions, each once; an object that begins or ceases to match the selectors is ADDED or
+//! DELETED; a watcher too slow for the ring is told `410 Expired` and ended.
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/watch.go` and `.../storage/cacher`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use rand::Rng;
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::Kind,
+    machinery::{
+        field::{Errors, Path},
+        status::Status,
+    },
+};
+use skiff_storage::{Error, Event, EventKind, Object, Watch};
+
+use super::list::Selection;
+use crate::{
+    app::App,
+    context::{Answer, Context},
+    negotiate::{self, Accept, Encoding, Form, Offers},
+    respond, stored,
+};
+
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+
+/// How events are written; part of the key under which a rendering is shared.
+#[derive(Clone)]
+struct Rendering {
+    kind: &'static Kind,
+    form: Form,
+    include: respond::IncludeObject,
+    app: Arc<App>,
+}
+
+impl Rendering {
+    fn line(&self, what: &str, object: &Object, columns: bool) -> Result<Bytes, Status> {
+        let mut out = BytesMut::with_capacity(object.bytes.len() + 32);
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(what.as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        if self.form == Form::Object && self.kind.stored_as.is_none() {
+            out.extend_from_slice(&object.bytes);
+        } else {
+            let value = stored::decoded(self.kind, object)?;
+            let shown = match self.form {
+                Form::Metadata(version) | Form::MetadataList(version) => respond::partial(value, version),
+                Form::Table(version) => {
+                    let row = respond::row(self.kind, &value, self.app.clock.now(), self.include, version);
+                    let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
+                    respond::table(self.kind, version, metadata, vec![row], columns)
+                }
+                Form::Object => value,
+            };
+            out.extend_from_slice(shown.to_string().as_bytes());
+        }
+        out.extend_from_slice(b"}\n");
+        Ok(out.freeze())
+    }
+
+    fn bookmark(&self, revision: u64, initial_end: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.form {
+            Form::Metadata(version) | Form::MetadataList(version) => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata})
+            }
+            Form::Table(version) => {
+                let partial = json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata});
+                json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": {"resourceVersion": revision.to_string()},
+                    "columnDefinitions": null, "rows": [{"cells": null, "object": partial}]})
+            }
+            Form::Object => {
+                let mut zero = json!({});
+                // the zero object of the type, as Go would write it
+                let _ = skiff_api::machinery::schema::conform(&mut zero, self.kind.node());
+                zero["kind"] = self.kind.kind.into();
+                zero["apiVersion"] = self.kind.api_version().into();
+                zero["metadata"] = metadata;
+                zero
+            }
+        };
+        Bytes::from(json!({"type": "BOOKMARK", "object": object}).to_string() + "\n")
+    }
+}
+
+/// The parameters of a watch.
+struct Options {
+    from: Start,
+    bookmarks: bool,
+    initial_end: bool,
+    timeout: Duration,
+}
+
+enum Start {
+    /// Everything there is as ADDED, then what comes.
+    State,
+    /// Only what comes after the newest revision.
+    Now,
+    After(u64),
+}
+
+fn options(ctx: &Context) -> Result<Options, Status> {
+    let query = &ctx.query;
+    let version = query.text("resourceVersion");
+    let matching = query.text("resourceVersionMatch");
+    let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let mut errors = Errors::default();
+    let path = Path::new("resourceVersionMatch");
+    if initial.is_some() && matching != "NotOlderThan" {
+        errors.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    }
+    if initial.is_none() && !matching.is_empty() {
+        errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    }
+    if !query.text("continue").is_empty() && initial.is_some() {
+        errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    let revision = match version {
+        "" | "0" => 0,
+        text => respond::revision(text)?,
+    };
+    let from = match initial {
+        Some(true) => Start::State,
+        Some(false) if revision == 0 => Start::Now,
+        Some(false) => Start::After(revision),
+        None if revision == 0 => Start::State,
+        None => Start::After(revision),
+    };
+    // upstream spreads the ends of watches between 30 and 60 minutes
+    let timeout = match query.text("timeoutSeconds").parse::<u64>() {
+        Ok(seconds) if seconds > 0 => Duration::from_secs(seconds),
+        _ => Duration::from_secs(rand::rng().random_range(1800..3600)),
+    };
+    Ok(Options { from, bookmarks, initial_end: initial == Some(true) && bookmarks, timeout })
+}
+
+/// One watcher's way through the ring.
+struct Stream {
+    rendering: Rendering,
+    selection: Selection,
+    namespace: Option<String>,
+    /// The one object that is watched, when the path or selector names it.
+    watch: Watch,
+    bookmarks: bool,
+    deadline: tokio::time::Instant,
+    next_bookmark: tokio::time::Instant,
+    columns_sent: bool,
+    shared_slot: Option<u32>,
+    ended: bool,
+}
+
+impl Stream {
+    fn in_scope(&self, object: &Object) -> bool {
+        self.namespace.as_deref().is_none_or(|namespace| &*object.key.namespace == namespace)
+    }
+
+    /// What the event is to this watcher.
+    fn view<'e>(&self, event: &'e Event) -> Option<(&'static str, &'e Object)> {
+        if !self.in_scope(&event.object) {
+            return None;
+        }
+        if self.selection.is_everything() {
+            let what = match event.kind {
+                EventKind::Added => "ADDED",
+                EventKind::Modified => "MODIFIED",
+                EventKind::Deleted => "DELETED",
+            };
+            return Some((what, &event.object));
+        }
+        let now = event.kind != EventKind::Deleted && self.selection.matches(&event.object);
+        let before = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
+        match (before, now) {
+            (false, true) => Some(("ADDED", &event.object)),
+            (true, true) => Some(("MODIFIED", &event.object)),
+            (true, false) => Some(("DELETED", &event.object)),
+            (false, false) => None,
+        }
+    }
+
+    fn push(&mut self, event: &Event, out: &mut BytesMut) {
+        let Some((what, object)) = self.view(event) else { return };
+        // an object that no longer matches is shown as it was, under the revision of the change
+        let shown;
+        let object = match (what, &event.previous) {
+            ("DELETED", Some(previous)) if event.kind != EventKind::Deleted => {
+                shown = with_revision(previous, event.revision);
+                &shown
+            }
+            _ => object,
+        };
+        let plain = self.selection.is_everything() || std::ptr::eq(object, &*event.object) && event_word(event.kind) == what;
+        let line = match self.shared_slot.filter(|_| plain) {
+            Some(slot) => event.rendered(slot, || self.rendering.line(what, object, false).unwrap_or_default()),
+            None => self.rendering.line(what, object, !self.columns_sent).unwrap_or_default(),
+        };
+        self.columns_sent = true;
+        out.extend_from_slice(&line);
+    }
+
+    /// The next piece of the body; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let bookmark = self.bookmarks.then_some(self.next_bookmark);
+            let wake = bookmark.map_or(self.deadline, |at| at.min(self.deadline));
+            let batch = tokio::select! {
+                batch = self.watch.next_batch() => batch,
+                () = tokio::time::sleep_until(wake) => {
+                    if tokio::time::Instant::now() >= self.deadline {
+                        self.ended = true;
+                        return None;
+                    }
+                    self.next_bookmark = tokio::time::Instant::now() + BOOKMARK_PERIOD;
+                    return Some(self.rendering.bookmark(self.watch.revision(), false));
+                }
+            };
+            match batch {
+                Ok(events) => {
+                    let mut out = BytesMut::new();
+                    for event in &events {
+                        self.push(event, &mut out);
+                    }
+                    if !out.is_empty() {
+                        return Some(out.freeze());
+                    }
+                }
+                Err(error) => {
+                    self.ended = true;
+                    return match error {
+                        Error::Compacted { asked, oldest } => Some(error_line(&too_old(asked, oldest))),
+                        _ => None,
+                    };
+                }
+            }
+        }
+    }
+}
+
+fn event_word(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Added => "ADDED",
+        EventKind::Modified => "MODIFIED",
+        EventKind::Deleted => "DELETED",
+    }
+}
+
+fn with_revision(object: &Object, revision: u64) -> Object {
+    let mut value: Value = serde_json::from_slice(&object.bytes).unwrap_or_default();
+    value["metadata"]["resourceVersion"] = revision.to_string().into();
+    Object::new(object.key.clone(), revision, Bytes::from(value.to_string()), object.attributes().clone())
+}
+
+fn too_old(asked: u64, oldest: u64) -> Status {
+    Status::expired(format!("too old resource version: {asked} ({oldest})"))
+}
+
+fn error_line(status: &Status) -> Bytes {
+    Bytes::from(json!({"type": "ERROR", "object": status.to_value()}).to_string() + "\n")
+}
+
+pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
+    let accept = negotiate::accept(&ctx.headers, Offers::One)
+        .or_else(|_| negotiate::accept(&ctx.headers, Offers::List))
+        .map(|accept| Accept { encoding: Encoding::Json, ..accept })?;
+    let options = options(ctx)?;
+    let mut selection = Selection::of(ctx, kind)?;
+    if !ctx.info.name_in_path().is_empty() {
+        selection.fields = skiff_api::machinery::selector::FieldSelector::one("metadata.name", ctx.info.name_in_path());
+    }
+    let rendering = Rendering { kind, form: accept.form, include: respond::IncludeObject::of(ctx)?, app: ctx.app.clone() };
+    let namespace = Some(ctx.info.namespace.clone()).filter(|namespace| kind.namespaced && !namespace.is_empty());
+    let resource = stored::resource_of(kind);
+    let store = &ctx.app.store;
+
+    let mut head = BytesMut::new();
+    let mut columns_sent = false;
+    let after = match options.from {
+        Start::State => {
+            let snapshot = store.snapshot(&resource);
+            for object in snapshot.range(namespace.as_deref(), None).filter(|object| selection.matches(object)) {
+                head.extend_from_slice(&rendering.line("ADDED", &object, !columns_sent)?);
+                columns_sent = true;
+            }
+            if options.initial_end {
+                head.extend_from_slice(&rendering.bookmark(snapshot.revision(), true));
+            }
+            snapshot.revision()
+        }
+        Start::Now => store.revision(),
+        Start::After(revision) => revision,
+    };
+    let watch = match store.watch(&resource, after) {
+        Ok(watch) => watch,
+        Err(Error::Compacted { asked, oldest }) => {
+            let body = Body::from(error_line(&too_old(asked, oldest)));
+            return Ok(ctx.finish(200, Encoding::Json.media_type(), body));
+        }
+        Err(error) => return Err(Status::internal(error)),
+    };
+    let now = tokio::time::Instant::now();
+    let shared_slot = matches!(accept.form, Form::Object).then_some(u32::from(kind.stored_as.is_some()));
+    let stream = Stream {
+        rendering,
+        selection,
+        namespace,
+        watch,
+        bookmarks: options.bookmarks,
+        deadline: now + options.timeout,
+        next_bookmark: now + BOOKMARK_PERIOD,
+        columns_sent,
+        shared_slot,
+        ended: false,
+    };
+    let head = (!head.is_empty()).then(|| head.freeze());
+    let stopping = ctx.app.stopping.clone();
+    let body = futures::stream::unfold((head, stream), move |(head, mut stream)| {
+        let stopping = stopping.clone();
+        async move {
+            let piece = match head {
+                Some(head) => head,
+                None => tokio::select! {
+                    piece = stream.next() => piece?,
+                    () = stopping.cancelled() => return None,
+                },
+            };
+            Some((Ok::<_, std::convert::Infallible>(piece), (None, stream)))
+        }
+    });
+    Ok(ctx.finish(200, Encoding::Json.media_type(), Body::from_stream(body)))
+}

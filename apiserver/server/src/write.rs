@@ -1,0 +1,476 @@
+//! The one way in which objects are written: admission, what the server sets, validation, managed fields, compare-and-set with retry.
+//!
+//! Invariant: every object that reaches the store was in canonical form, admitted and valid in the moment of its write.
+//! Follows `staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go` and `.../registry/rest/{create,update}.go`.
+
+use std::sync::Arc;
+
+use rand::Rng;
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, Subresource},
+    machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
+};
+use skiff_storage::{Error, Expect, Key, Object, Write};
+
+use crate::{
+    admission::{Attributes, Operation},
+    auth::authorize::escalation,
+    context::Context,
+    stored,
+};
+
+/// What came of a write: what is stored, or what would have been with `dryRun`.
+pub enum Written {
+    Stored(Arc<Object>),
+    Dry(Value),
+}
+
+/// Which part of an object a write is about.
+#[derive(Clone, Copy)]
+pub enum Part {
+    Whole,
+    Sub(&'static Subresource),
+}
+
+impl Part {
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Whole => "",
+            Part::Sub(sub) => sub.name(),
+        }
+    }
+}
+
+/// `dryRun=All`, the only value there is.
+pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
+    let mut dry = false;
+    for value in ctx.query.all("dryRun") {
+        match value {
+            "All" => dry = true,
+            "" => {}
+            other => {
+                let mut errors = Errors::default();
+                errors.not_supported(&skiff_api::machinery::field::Path::new("dryRun"), vec![other.to_string()], &["All"]);
+                return Err(Status::invalid("meta.k8s.io", options_kind(&ctx.info.verb), "", &errors));
+            }
+        }
+    }
+    Ok(dry)
+}
+
+fn options_kind(verb: &str) -> &'static str {
+    match verb {
+        "create" => "CreateOptions",
+        "patch" => "PatchOptions",
+        "delete" | "deletecollection" => "DeleteOptions",
+        _ => "UpdateOptions",
+    }
+}
+
+/// Maps what the store refused.
+pub fn store_error(kind: &Kind, name: &str, error: Error) -> Status {
+    match error {
+        Error::Exists(_) => Status::already_exists(kind.group, kind.plural, name),
+        Error::NotFound => Status::not_found(kind.group, kind.plural, name),
+        Error::Conflict(_) => Status::modified(kind.group, kind.plural, name),
+        Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        other => Status::internal(other),
+    }
+}
+
+/// A name from `generateName`: five random characters, the prefix cut so that the whole is a label.
+pub fn generated_name(prefix: &str) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let cut: String = prefix.chars().take(63 - 5).collect();
+    let mut rng = rand::rng();
+    cut + &(0..5).map(|_| ALPHABET[rng.random_range(0..ALPHABET.len())] as char).collect::<String>()
+}
+
+/// Drops owner references that stand twice, with a warning.
+fn dedup_owners(ctx: &Context, value: &mut Value) {
+    let Some(owners) = value.meta_mut().get_mut("ownerReferences").and_then(Value::as_array_mut) else { return };
+    let before = owners.len();
+    let mut seen: Vec<Value> = Vec::with_capacity(before);
+    owners.retain(|owner| {
+        let fresh = !seen.contains(owner);
+        if fresh {
+            seen.push(owner.clone());
+        }
+        fresh
+    });
+    if owners.len() != before {
+        ctx.warn(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests");
+    }
+}
+
+/// Creates `value`, decoded and with its defaults, in `namespace`.
+pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut value: Value) -> Result<Written, Status> {
+    let dry = dry_run(ctx)?;
+    check_namespace(kind, namespace, &mut value)?;
+    dedup_owners(ctx, &mut value);
+    crate::managed::track_update(ctx, kind, Part::Whole, &Value::Object(Default::default()), &mut value)?;
+    let name = value.name().to_string();
+    let mut attributes = Attributes {
+        app: &ctx.app,
+        kind,
+        subresource: "",
+        operation: Operation::Create,
+        namespace,
+        name: &name,
+        object: Some(value),
+        old: None,
+        user: &ctx.user,
+        dry_run: dry,
+        warnings: Vec::new(),
+    };
+    let admitted = ctx.app.admission.admit(&mut attributes).await;
+    std::mem::take(&mut attributes.warnings).into_iter().for_each(|text| ctx.warn(text));
+    admitted?;
+    let mut value = attributes.object.take().unwrap_or_default();
+
+    let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
+    let mut attempts = if generate { 8 } else { 1 };
+    (kind.strategy.prepare_for_create)(&mut value);
+    if kind.strategy.has_status && !kind.strategy.keeps_status_on_create {
+        clear_status(kind, &mut value);
+    }
+    set_system_fields(ctx, kind, &mut value);
+    loop {
+        attempts -= 1;
+        if generate {
+            let name = generated_name(value.meta_str("generateName"));
+            value.set_meta("name", name);
+        }
+        let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
+        validate_create(ctx, kind, &value)?;
+        let name = value.name().to_string();
+        escalation(ctx, kind, &value, None)?;
+        let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
+        let admitted = ctx.app.admission.validate(&checked).await;
+        value = checked.object.unwrap_or_default();
+        admitted?;
+        for warning in (kind.strategy.warnings)(&value, None) {
+            ctx.warn(warning);
+        }
+        let key = stored::key_of(kind, namespace, &name);
+        if dry {
+            return match ctx.app.store.get(&key) {
+                Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
+                None => {
+                    value.meta_mut().remove("resourceVersion");
+                    Ok(Written::Dry(value))
+                }
+            };
+        }
+        let draft = stored::draft(kind, &value)?;
+        match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
+            Ok(object) => {
+                allocation.keep();
+                return Ok(Written::Stored(object));
+            }
+            Err(Error::Exists(_)) if attempts > 0 => {}
+            Err(error) => return Err(store_error(kind, &name, error)),
+        }
+    }
+}
+
+/// The namespace of the body is that of the path, or absent.
+pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Result<(), Status> {
+    if !kind.namespaced {
+        return Ok(());
+    }
+    let given = value.namespace();
+    if given.is_empty() {
+        value.set_meta("namespace", namespace);
+        return Ok(());
+    }
+    if given != namespace {
+        return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+    }
+    Ok(())
+}
+
+/// Nobody grants by a role or binding what they may not do themselves.
+fn escalation(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+    let Some(of) = escalation::Kind::of(kind.plural).filter(|_| kind.group == "rbac.authorization.k8s.io") else { return Ok(()) };
+    let request_name = if old.is_some() { new.name() } else { "" };
+    let write = escalation::Write { kind: of, user: &ctx.user, namespace: new.namespace(), request_name, new, old };
+    escalation::check(&ctx.app.authorizers, &write)
+}
+
+fn clear_status(kind: &Kind, value: &mut Value) {
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+    }
+    // the zero status that Go would write
+    let _ = conform(value, kind.node());
+}
+
+fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
+    let now = time::seconds(ctx.app.clock.now());
+    let meta = value.meta_mut();
+    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        meta.remove(name);
+    }
+    meta.insert("creationTimestamp".into(), now.into());
+    meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    if kind.strategy.has_generation {
+        meta.insert("generation".into(), 1.into());
+    } else {
+        meta.remove("generation");
+    }
+}
+
+fn validate_create(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
+    if !value.resource_version().is_empty() {
+        return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
+    }
+    let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
+    errors.extend((kind.strategy.validate)(value));
+    let _ = ctx;
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
+}
+
+/// What a write makes of the live object. Called again when another write came between.
+pub type Compute<'c> = &'c mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send);
+
+/// How an update treats what it finds.
+pub struct Update {
+    pub part: Part,
+    /// PUT and apply make what is absent, where the kind allows it.
+    pub create: bool,
+    /// `Some`: the version that the client saw; another one is a conflict.
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+}
+
+impl Update {
+    pub fn of(part: Part) -> Update {
+        Update { part, create: false, uid: None, resource_version: None }
+    }
+}
+
+/// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
+pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str, how: Update, compute: Compute<'_>) -> Result<(Written, bool), Status> {
+    let dry = dry_run(ctx)?;
+    let key = stored::key_of(kind, namespace, name);
+    for _ in 0..100 {
+        let Some(object) = ctx.app.store.get(&key) else {
+            if !how.create {
+                return Err(Status::not_found(kind.group, kind.plural, name));
+            }
+            let value = compute(None)?;
+            return create(ctx, kind, namespace, value).await.map(|written| (written, true));
+        };
+        let live = stored::decoded(kind, &object)?;
+        check_preconditions(kind, name, &how, &live)?;
+        let new = compute(Some(&live))?;
+        match attempt(ctx, kind, &key, &object, &live, new, how.part, dry).await? {
+            Some(written) => return Ok((written, false)),
+            None => continue,
+        }
+    }
+    Err(Status::modified(kind.group, kind.plural, name))
+}
+
+fn check_preconditions(kind: &Kind, name: &str, how: &Update, live: &Value) -> Result<(), Status> {
+    let failed = |what: &str, wanted: &str, found: &str| {
+        Err(Status::conflict(kind.group, kind.plural, name, &format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")))
+    };
+    if let Some(uid) = how.uid.as_deref().filter(|uid| *uid != live.uid()) {
+        return failed("UID", uid, live.uid());
+    }
+    if let Some(version) = how.resource_version.as_deref().filter(|version| *version != live.resource_version()) {
+        return failed("ResourceVersion", version, live.resource_version());
+    }
+    Ok(())
+}
+
+/// One try; `None` when the object changed since it was read and the client did not say which version it saw.
+#[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
+async fn attempt(
+    ctx: &Context,
+    kind: &'static Kind,
+    key: &Key,
+    object: &Arc<Object>,
+    live: &Value,
+    mut new: Value,
+    part: Part,
+    dry: bool,
+) -> Result<Option<Written>, Status> {
+    check_namespace(kind, &key.namespace, &mut new)?;
+    dedup_owners(ctx, &mut new);
+    let given_version = new.resource_version().to_string();
+    let unconditional = given_version.is_empty();
+    let namespace = key.namespace.clone();
+    let mut attributes = Attributes {
+        app: &ctx.app,
+        kind,
+        subresource: part.name(),
+        operation: Operation::Update,
+        namespace: &namespace,
+        name: &key.name,
+        object: Some(new),
+        old: Some(live),
+        user: &ctx.user,
+        dry_run: dry,
+        warnings: Vec::new(),
+    };
+    let admitted = ctx.app.admission.admit(&mut attributes).await;
+    std::mem::take(&mut attributes.warnings).into_iter().for_each(|text| ctx.warn(text));
+    admitted?;
+    let mut new = attributes.object.take().unwrap_or_default();
+
+    if unconditional && !kind.strategy.allow_unconditional_update {
+        let mut errors = Errors::default();
+        errors.invalid(&skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
+        return Err(Status::invalid(kind.group, kind.kind, &key.name, &errors));
+    }
+    if !unconditional && given_version != live.resource_version() {
+        return Err(Status::modified(kind.group, kind.plural, &key.name));
+    }
+    new.set_meta("resourceVersion", live.resource_version());
+    prepare_update(kind, part, &mut new, live);
+    let allocation = crate::allocate::on_update(ctx, kind, &mut new, live, dry)?;
+    validate_update(kind, part, &new, live)?;
+    escalation(ctx, kind, &new, Some(live))?;
+    attributes.object = Some(new);
+    let admitted = ctx.app.admission.validate(&attributes).await;
+    let new = attributes.object.take().unwrap_or_default();
+    admitted?;
+    for warning in (kind.strategy.warnings)(&new, Some(live)) {
+        ctx.warn(warning);
+    }
+    if dry {
+        return Ok(Some(Written::Dry(new)));
+    }
+    if same_but_for_times(&new, live) {
+        return Ok(Some(Written::Stored(object.clone())));
+    }
+    let draft = stored::draft(kind, &new)?;
+    let expect = Expect::Revision(object.revision);
+    // what waited for its last finalizer goes now
+    let grace = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    let write = if live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && live.finalizers().next().is_some() {
+        Write { key: key.clone(), expect, draft: None, last: Some(draft) }
+    } else {
+        Write { key: key.clone(), expect, draft: Some(draft), last: None }
+    };
+    let removal = write.draft.is_none();
+    match ctx.app.store.commit(write).await {
+        Ok(object) => {
+            allocation.keep();
+            if removal {
+                crate::allocate::release(ctx, kind, &new);
+            }
+            Ok(Some(Written::Stored(object)))
+        }
+        Err(Error::Conflict(_) | Error::NotFound) if unconditional => Ok(None),
+        Err(error) => Err(store_error(kind, &key.name, error)),
+    }
+}
+
+/// Nothing changed but the times of managed fields.
+fn same_but_for_times(new: &Value, live: &Value) -> bool {
+    if new == live {
+        return true;
+    }
+    let strip = |value: &Value| {
+        let mut value = value.clone();
+        if let Some(entries) = value.meta_mut().get_mut("managedFields").and_then(Value::as_array_mut) {
+            for entry in entries {
+                if let Some(entry) = entry.as_object_mut() {
+                    entry.remove("time");
+                }
+            }
+        }
+        value
+    };
+    // cheap refusals first: the spec differs in most writes that are writes
+    let others = |value: &Value| value.as_object().map(|o| o.iter().filter(|(k, _)| *k != "metadata").map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>());
+    others(new) == others(live) && strip(new)["metadata"] == strip(live)["metadata"]
+}
+
+fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
+    let keep = |new: &mut Value, name: &str| {
+        let kept = live.meta().and_then(|m| m.get(name)).cloned();
+        match kept {
+            Some(value) => {
+                new.meta_mut().insert(name.into(), value);
+            }
+            None => {
+                new.meta_mut().remove(name);
+            }
+        }
+    };
+    keep(new, "generation");
+    for name in ["uid", "creationTimestamp"] {
+        if new.meta_str(name).is_empty() {
+            keep(new, name);
+        }
+    }
+    // a deletion once begun is not taken back, and its grace is not changed by an update
+    if live.is_deleting() {
+        keep(new, "deletionTimestamp");
+        keep(new, "deletionGracePeriodSeconds");
+    }
+    let status = |new: &mut Value, from: &Value| {
+        let object = new.as_object_mut();
+        match (object, from.get("status")) {
+            (Some(object), Some(status)) => {
+                object.insert("status".into(), status.clone());
+            }
+            (Some(object), None) => {
+                object.remove("status");
+            }
+            _ => {}
+        }
+    };
+    match part {
+        Part::Sub(Subresource::Status) => {
+            let mut base = live.clone();
+            if let Some(base) = base.as_object_mut() {
+                base.insert("metadata".into(), new["metadata"].clone());
+            }
+            status(&mut base, new);
+            *new = base;
+            (kind.strategy.prepare_for_status_update)(new, live);
+        }
+        _ => {
+            if kind.strategy.has_status && !matches!(part, Part::Sub(_)) {
+                status(new, live);
+            }
+            if !matches!(part, Part::Sub(_)) {
+                (kind.strategy.prepare_for_update)(new, live);
+            }
+        }
+    }
+    let _ = conform(new, kind.node());
+    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status)) && desired_differs(new, live) {
+        new.set_meta("generation", live.generation() + 1);
+    }
+}
+
+/// Something besides metadata and status changed.
+fn desired_differs(new: &Value, live: &Value) -> bool {
+    let desired = |value: &Value| {
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect::<Vec<_>>()
+    };
+    desired(new) != desired(live)
+}
+
+fn validate_update(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
+    let mut errors = object_meta::validate_update(new, live);
+    errors.extend(match part {
+        Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
+        _ => (kind.strategy.validate_update)(new, live),
+    });
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, new.name(), &errors)) }
+}

@@ -1,0 +1,112 @@
+//! API server, controllers and scheduler in one process.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use skiff_server::{Config, Data, Running, auth::User};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::folders::Folders;
+
+/// Names by which `--controllers` may mean the scheduler.
+const SCHEDULER: [&str; 2] = ["scheduler", "kube-scheduler"];
+
+/// How a control plane is to run.
+pub struct Plan {
+    pub server: Config,
+    pub controllers: skiff_controllers::Options,
+    /// The names of `--controllers`, the scheduler's among them.
+    pub wanted: Vec<String>,
+}
+
+impl Plan {
+    /// The default plan over the folders of a cluster.
+    pub fn new(folders: &Folders) -> Plan {
+        let server = Config::new(Data::Folder(folders.store()), folders.pki());
+        let controllers = skiff_controllers::Options { allocate_node_cidrs: true, ..Default::default() };
+        Plan { server, controllers, wanted: vec!["*".into()] }
+    }
+
+    fn scheduler_wanted(&self) -> bool {
+        let named = |prefix: &str| self.wanted.iter().any(|word| SCHEDULER.iter().any(|name| word == &format!("{prefix}{name}")));
+        named("") || self.wanted.iter().any(|word| word == "*") && !named("-")
+    }
+}
+
+/// A control plane that runs.
+pub struct ControlPlane {
+    pub server: Running,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+fn manager() -> User {
+    User::new("system:kube-controller-manager", &["system:masters", "system:authenticated"])
+}
+
+fn scheduler() -> User {
+    User::new("system:kube-scheduler", &["system:masters", "system:authenticated"])
+}
+
+/// Starts all of it; the server answers when this returns.
+pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
+    let scheduler_wanted = plan.scheduler_wanted();
+    plan.controllers.controllers = plan.wanted.iter().filter(|word| !SCHEDULER.contains(&word.trim_start_matches('-'))).cloned().collect();
+    let server = skiff_server::start(plan.server).await?;
+    plan.controllers.root_ca_pem.get_or_insert_with(|| server.pki.serving_ca.clone());
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let (client, options, token) = (server.client(manager()), plan.controllers, stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = skiff_controllers::run(client, options, token).await {
+            tracing::error!(%error, "the controllers ended");
+        }
+    });
+    if scheduler_wanted {
+        let (client, token) = (server.client(scheduler()), stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = skiff_scheduler::run(client, skiff_scheduler::Options::default(), token).await {
+                tracing::error!(%error, "the scheduler ended");
+            }
+        });
+    }
+    Ok(ControlPlane { server, tasks, stop })
+}
+
+impl ControlPlane {
+    /// Ends controllers and scheduler first, then the server.
+    pub async fn end(mut self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(1), async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.tasks.abort_all();
+        self.server.stop().await;
+    }
+
+    /// `https://…` of the first listener.
+    pub fn url(&self) -> String {
+        self.server.addresses.first().map(|address| format!("https://{address}")).unwrap_or_default()
+    }
+
+    /// Writes the admin context.
+    pub fn write_kubeconfig(&self, path: &std::path::Path) -> anyhow::Result<()> {
+        let admin = self.server.pki.admin()?;
+        let access =
+            super::kubeconfig::Access { server: self.url(), ca_pem: &self.server.pki.serving_ca, certificate_pem: &admin.certificate, key_pem: &admin.key };
+        super::kubeconfig::merge(path, &access)
+    }
+}
+
+/// `IP:PORT` of `--listen`.
+pub fn listen_address(text: &str) -> anyhow::Result<SocketAddr> {
+    text.parse().map_err(|_| anyhow::anyhow!("--listen takes IP:PORT, found {text:?}"))
+}
+
+pub fn network(flag: &str, text: &str) -> anyhow::Result<IpNet> {
+    text.parse().map_err(|_| anyhow::anyhow!("--{flag} takes a network such as 10.96.0.0/16, found {text:?}"))
+}
+
+/// Where a kubeconfig goes: the flag, else the usual place.
+pub fn kubeconfig_path(flag: &str) -> PathBuf {
+    if flag.is_empty() { super::kubeconfig::default_path() } else { flag.into() }
+}

@@ -1,0 +1,127 @@
+//! `--demo`: deploys the shop and waits until it answers.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use http::Request;
+use serde_json::{Value, json};
+
+/// The manifest, as it stands in the repository.
+pub const SHOP: &str = include_str!("../../../testdata/manifests/shop.yaml");
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends one request and reads JSON.
+async fn send(client: &kube::Client, method: &str, path: &str, kind: &str, body: String) -> anyhow::Result<Value> {
+    let request = Request::builder().method(method).uri(path).header("content-type", kind).body(body.into_bytes())?;
+    client.request::<Value>(request).await.with_context(|| format!("{method} {path}"))
+}
+
+/// The collection of a kind, for the kinds that the shop and the cluster's own objects are of.
+fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
+    let kind = object["kind"].as_str().unwrap_or("");
+    let (group, version) = object["apiVersion"].as_str().unwrap_or("").rsplit_once('/').unwrap_or(("", object["apiVersion"].as_str().unwrap_or("")));
+    let row = skiff_api::kinds::find_kind(group, version, kind).with_context(|| format!("no kind {kind} in {group}/{version}"))?;
+    let prefix = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+    Ok(if row.namespaced { format!("{prefix}/namespaces/{namespace}/{}", row.plural) } else { format!("{prefix}/{}", row.plural) })
+}
+
+/// Applies the objects of a manifest to a namespace, as server-side apply does.
+pub async fn apply(client: &kube::Client, manifest: &str, namespace: &str) -> anyhow::Result<()> {
+    use serde::Deserialize;
+    for document in serde_yaml_ng::Deserializer::from_str(manifest) {
+        let object = Value::deserialize(document)?;
+        if object.is_null() {
+            continue;
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or("").to_string();
+        let path = format!("{}/{name}?fieldManager=skiff&force=true", collection(&object, namespace)?);
+        send(client, "PATCH", &path, "application/apply-patch+yaml", object.to_string()).await?;
+    }
+    Ok(())
+}
+
+/// The service by which pods find cluster DNS; every node answers at its address itself.
+pub async fn dns_service(client: &kube::Client, ip: std::net::Ipv4Addr) -> anyhow::Result<()> {
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
+        "spec": {"clusterIP": ip.to_string(), "clusterIPs": [ip.to_string()], "ports": [
+            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53}, {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}]}});
+    apply(client, &serde_yaml_ng::to_string(&service)?, "kube-system").await
+}
+
+/// Waits until both Deployments are whole.
+pub async fn wait_for_shop(client: &kube::Client) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let mut missing = Vec::new();
+        for name in ["front", "stock"] {
+            let path = format!("/apis/apps/v1/namespaces/default/deployments/{name}");
+            let deployment = send(client, "GET", &path, "application/json", String::new()).await?;
+            let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
+            let status = &deployment["status"];
+            let whole = status["observedGeneration"] == deployment["metadata"]["generation"]
+                && status["updatedReplicas"].as_i64().unwrap_or(0) >= wanted
+                && status["availableReplicas"].as_i64().unwrap_or(0) >= wanted;
+            if !whole {
+                missing.push(format!("{name} has {} of {wanted} pods ready", status["readyReplicas"].as_i64().unwrap_or(0)));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("the shop is not whole after {} s: {}; look at `skiff get pods` and `skiff events`", PATIENCE.as_secs(), missing.join(", "));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The shop's address: a node's with the service's node port.
+pub async fn shop_url(client: &kube::Client, node_ip: &str) -> anyhow::Result<String> {
+    let service = send(client, "GET", "/api/v1/namespaces/default/services/front", "application/json", String::new()).await?;
+    let port = service["spec"]["ports"][0]["nodePort"].as_u64().context("the service front has no node port")?;
+    Ok(format!("http://{node_ip}:{port}/"))
+}
+
+/// Asks the URL until it answers.
+pub async fn answers(url: &str) -> anyhow::Result<String> {
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let asked = tokio::time::timeout(Duration::from_secs(1), client.get(url.parse()?)).await;
+        if let Ok(Ok(answer)) = asked
+            && answer.status().is_success()
+        {
+            return Ok(String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned());
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("{url} does not answer");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until all nodes are Ready.
+pub async fn wait_for_nodes(client: &kube::Client, names: &[String]) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let list = send(client, "GET", "/api/v1/nodes", "application/json", String::new()).await?;
+        let ready = |name: &String| {
+            list["items"].as_array().into_iter().flatten().any(|node| {
+                node["metadata"]["name"] == name.as_str()
+                    && node["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+            })
+        };
+        let missing: Vec<&String> = names.iter().filter(|name| !ready(name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("nodes that are not ready after {} s: {missing:?}", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

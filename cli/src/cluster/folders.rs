@@ -1,0 +1,108 @@
+//! Where a cluster keeps its things, and the record by which `status` and `down` find it again.
+
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The folders of one cluster, told apart by its data folder.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    pub data: PathBuf,
+    /// Eight hexadecimal digits of the data folder's name.
+    pub instance: String,
+}
+
+/// What a running cluster leaves for others to read.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Record {
+    pub pid: u32,
+    pub server: String,
+    pub kubeconfig: PathBuf,
+    pub nodes: Vec<String>,
+    pub simulated: bool,
+    pub started: String,
+    pub url: Option<String>,
+}
+
+/// `/var/lib/skiff` for root, else `$XDG_DATA_HOME/skiff`.
+pub fn default_data_dir() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return "/var/lib/skiff".into();
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/tmp".into());
+    std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).unwrap_or_else(|| home.join(".local/share")).join("skiff")
+}
+
+impl Folders {
+    pub fn at(data: &str) -> anyhow::Result<Folders> {
+        let data = if data.is_empty() { default_data_dir() } else { PathBuf::from(data) };
+        let data = std::path::absolute(&data).with_context(|| format!("cannot use the data folder {}", data.display()))?;
+        let instance = Sha256::digest(data.as_os_str().as_encoded_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect();
+        Ok(Folders { data, instance })
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+    pub fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+    pub fn images(&self) -> PathBuf {
+        self.data.join("images")
+    }
+    pub fn node(&self, name: &str) -> PathBuf {
+        self.data.join("nodes").join(name)
+    }
+    pub fn run(&self) -> PathBuf {
+        Path::new("/run/skiff").join(&self.instance)
+    }
+    pub fn log(&self) -> PathBuf {
+        self.data.join("skiff.log")
+    }
+    fn record_path(&self) -> PathBuf {
+        self.data.join("cluster.json")
+    }
+
+    /// Makes the data folder and holds it: two processes on one folder would ruin it.
+    pub fn hold(&self) -> anyhow::Result<File> {
+        let shown = self.data.display();
+        std::fs::create_dir_all(&self.data).with_context(|| format!("cannot make the data folder {shown}; choose another with --data-dir"))?;
+        let path = self.data.join("lock");
+        let file = File::create(&path).with_context(|| format!("cannot write to the data folder {shown}; choose another with --data-dir"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                let holder = self.record().map(|record| format!(" (process {})", record.pid)).unwrap_or_default();
+                bail!(
+                    "the data folder {shown} is held by another process{holder}; end it with `skiff down --data-dir {shown}` or choose another folder with --data-dir"
+                )
+            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+
+    /// Whether a process holds the folder.
+    pub fn is_held(&self) -> bool {
+        File::open(self.data.join("lock")).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    pub fn record(&self) -> Option<Record> {
+        serde_json::from_slice(&std::fs::read(self.record_path()).ok()?).ok()
+    }
+
+    pub fn write_record(&self, record: &Record) -> anyhow::Result<()> {
+        let beside = self.data.join("cluster.json.new");
+        std::fs::write(&beside, serde_json::to_vec_pretty(record)?)?;
+        std::fs::rename(beside, self.record_path())?;
+        Ok(())
+    }
+
+    pub fn remove_record(&self) {
+        let _ = std::fs::remove_file(self.record_path());
+    }
+}

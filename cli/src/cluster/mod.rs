@@ -1,0 +1,87 @@
+//! Runs clusters: what `up`, `server`, `agent`, `status`, `down` and `image` share.
+//!
+//! Invariant: whatever a command started, it ends, whichever way it is told to stop.
+
+pub mod control_plane;
+pub mod demo;
+pub mod folders;
+pub mod kubeconfig;
+pub mod nodes;
+pub mod shop;
+pub mod story;
+
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    command::{Command, HELP},
+    flags::{self, Parsed},
+};
+
+/// Reads the flags of a command that runs outside the usual frame: on a runtime with several threads.
+pub fn parsed(command: &'static Command, args: &[String]) -> Result<Parsed, i32> {
+    let mut declared = command.flags.to_vec();
+    declared.push(HELP);
+    match flags::parse(args, &declared) {
+        Ok(parsed) if parsed.bool("help") => {
+            print!("{}", crate::command::help_of(command, &format!("skiff {}", command.name)));
+            Err(0)
+        }
+        Ok(parsed) if !parsed.args.is_empty() => {
+            eprintln!("error: skiff {} takes no arguments, found {:?}", command.name, parsed.args.join(" "));
+            Err(1)
+        }
+        Ok(parsed) => Ok(parsed),
+        Err(error) => {
+            eprintln!("error: {error}\nSee 'skiff {} --help' for usage.", command.name);
+            Err(1)
+        }
+    }
+}
+
+/// Runs `work` to its end; its error is told and makes the exit status 1.
+pub fn run<F: Future<Output = anyhow::Result<()>>>(work: F) -> i32 {
+    logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return 1;
+        }
+    };
+    let ended = runtime.block_on(work);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            1
+        }
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+}
+
+fn logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SKIFF_LOG").unwrap_or_else(|_| "warn,kube=error,kube_client=error,kube_runtime=error".into());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// A token that Ctrl-C and SIGTERM cancel.
+pub fn until_told() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,263 @@
+//! The nodes of `up`: real ones, each in a network namespace of its own, or simulated ones.
+
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use ipnet::{IpNet, Ipv4Net};
+use k8s_openapi::api::core::v1::NodeAddress;
+use skiff_nodeagent::{
+    ApiConfig, Config, Parts,
+    image::SimulatedImages,
+    machine::RealNode,
+    network::{
+        cluster::{ClusterNetwork, ClusterNetworkConfig},
+        ns::Namespace,
+        view::ClusterView,
+    },
+    runtime::simulated::SimulatedRuntime,
+};
+use skiff_server::{Running, auth::User};
+use tokio::{sync::oneshot, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::folders::Folders;
+
+pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+/// The names of N nodes.
+pub fn names(count: usize) -> Vec<String> {
+    (1..=count).map(|n| format!("node-{n}")).collect()
+}
+
+fn address(kind: &str, text: impl Into<String>) -> NodeAddress {
+    NodeAddress { type_: kind.into(), address: text.into() }
+}
+
+fn node_user(name: &str) -> User {
+    User::new(format!("system:node:{name}"), &["system:nodes", "system:authenticated"])
+}
+
+/// Real nodes and what joins them.
+pub struct RealNodes {
+    pub network: Arc<ClusterNetwork>,
+    nodes: Vec<(RealNode, tokio::runtime::Runtime)>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    folders: Folders,
+}
+
+/// The host's side of the pod networks; to be made before the server listens on its address.
+pub async fn network(folders: &Folders, cluster_cidr: IpNet, service_cidr: IpNet) -> anyhow::Result<ClusterNetwork> {
+    let config = ClusterNetworkConfig {
+        host: Namespace::current()?,
+        instance: folders.instance.clone(),
+        run_dir: folders.run(),
+        bridge: None,
+        node_cidr: None,
+        cluster_cidrs: vec![cluster_cidr, service_cidr],
+        service_cidr: Some(service_cidr),
+        resume: true,
+    };
+    Ok(ClusterNetwork::ensure(config).await?)
+}
+
+/// Starts an agent for each name.
+pub async fn start_real(
+    server: &Running,
+    folders: &Folders,
+    network: ClusterNetwork,
+    names: &[String],
+    port: u16,
+    service_cidr: IpNet,
+) -> anyhow::Result<RealNodes> {
+    let network = Arc::new(network);
+    let stop = CancellationToken::new();
+    let mut nodes = Vec::new();
+    let mut tasks = JoinSet::new();
+    for name in names {
+        let place = network.add_node(name).await.with_context(|| format!("cannot make the network of {name}"))?;
+        let node = real_node(server, folders, name, place.ip, place.ns.clone(), service_cidr)?;
+        let client = node_client(server, name, place.gateway, port)?;
+        let runtime = place.ns.runtime(name, 1)?;
+        let (ended, done) = oneshot::channel::<()>();
+        let (run, token, label) = (node.clone(), stop.clone(), name.clone());
+        runtime.spawn(async move {
+            if let Err(error) = run.run(client, token).await {
+                tracing::error!(%error, node = label, "the node agent ended");
+            }
+            let _ = ended.send(());
+        });
+        tasks.spawn(async move {
+            let _ = done.await;
+        });
+        nodes.push((node, runtime));
+    }
+    tasks.spawn(route(ClusterView::start(server.client(node_user("skiff-host").in_masters()), stop.clone()), network.clone(), names.to_vec(), stop.clone()));
+    Ok(RealNodes { network, nodes, tasks, stop, folders: folders.clone() })
+}
+
+fn real_node(server: &Running, folders: &Folders, name: &str, ip: Ipv4Addr, ns: Namespace, service_cidr: IpNet) -> anyhow::Result<RealNode> {
+    let data_dir = folders.node(name);
+    let serving = server.pki.authority.node_serving(name, &[name.to_string(), ip.to_string()])?;
+    let mut agent = Config::new(name, &data_dir);
+    agent.addresses = vec![address("InternalIP", ip.to_string()), address("Hostname", name)];
+    agent.cluster_dns = vec![CLUSTER_DNS.into()];
+    agent.api = Some(ApiConfig {
+        listen: (ip, 10250).into(),
+        certificate: serving.certificate.into_bytes(),
+        key: serving.key.into_bytes(),
+        client_ca: server.pki.authority.certificate_pem().as_bytes().to_vec(),
+    });
+    Ok(RealNode {
+        agent,
+        node: ns,
+        outside: Namespace::current()?,
+        outside_runtime: tokio::runtime::Handle::current(),
+        run_dir: folders.run().join(name),
+        data_dir,
+        image_dir: folders.images(),
+        cgroup: format!("skiff/{}/{name}", folders.instance),
+        service_cidr,
+    })
+}
+
+/// A client that goes through the node's own network, as a kubelet's does: a node that is cut off falls silent.
+fn node_client(server: &Running, name: &str, gateway: Ipv4Addr, port: u16) -> anyhow::Result<kube::Client> {
+    let identity = server.pki.authority.node_client(name)?;
+    let mut config = kube::Config::new(format!("https://{gateway}:{port}").parse()?);
+    config.root_cert = Some(pem_blocks(&server.pki.serving_ca)?);
+    config.auth_info.client_certificate_data = Some(base64_of(&identity.certificate));
+    config.auth_info.client_key_data = Some(base64_of(&identity.key).into());
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = None;
+    Ok(kube::Client::try_from(config)?)
+}
+
+fn base64_of(text: &str) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(text)
+}
+
+fn pem_blocks(pem: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+    Ok(skiff_server::auth::pki::tls::certificates(pem.as_bytes())?.into_iter().map(|der| der.to_vec()).collect())
+}
+
+/// Leads the host's traffic for pods to their nodes.
+async fn route(view: Arc<ClusterView>, network: Arc<ClusterNetwork>, names: Vec<String>, stop: CancellationToken) {
+    let mut changes = view.subscribe();
+    let follow = async {
+        loop {
+            for (name, node) in view.nodes().into_iter().filter(|(name, node)| names.contains(name) && !node.pod_cidrs.is_empty()) {
+                if let Err(error) = network.set_pod_cidrs(&name, node.pod_cidrs.clone()).await {
+                    tracing::warn!(%error, node = name, "no route to the node's pods");
+                }
+            }
+            if changes.recv().await.is_none() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+impl RealNodes {
+    /// The address of the first node.
+    pub fn first_ip(&self) -> Option<String> {
+        let addresses = &self.nodes.first()?.0.agent.addresses;
+        addresses.iter().find(|address| address.type_ == "InternalIP").map(|address| address.address.clone())
+    }
+
+    /// Ends agents, containers and networks; what pods stored and images stay.
+    pub async fn end(mut self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(1), async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.tasks.abort_all();
+        let clearing = self.nodes.iter().map(|(node, runtime)| {
+            let node = node.clone();
+            runtime.spawn(async move { node.clear().await })
+        });
+        for cleared in futures::future::join_all(clearing.collect::<Vec<_>>()).await {
+            match cleared {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => eprintln!("warning: {error}"),
+                Err(error) => eprintln!("warning: clearing a node broke off: {error}"),
+            }
+        }
+        for (_, runtime) in self.nodes.drain(..) {
+            runtime.shutdown_background();
+        }
+        if let Some(network) = Arc::into_inner(self.network)
+            && let Err(error) = network.remove().await
+        {
+            eprintln!("warning: {error}");
+        }
+        for folder in [self.folders.data.join("nodes"), self.folders.run()] {
+            unmount_below(&folder);
+        }
+        let _ = std::fs::remove_dir_all(self.folders.run());
+    }
+}
+
+/// Takes away every mount below a folder, the deepest first.
+fn unmount_below(folder: &std::path::Path) {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut mounts: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|path| PathBuf::from(path.replace("\\040", " ")))
+        .filter(|path| path.starts_with(folder))
+        .collect();
+    mounts.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
+    for path in mounts {
+        if let Err(error) = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH) {
+            eprintln!("warning: cannot unmount {}: {error}", path.display());
+        }
+    }
+}
+
+/// Simulated nodes, all in this process and without a network.
+pub struct SimulatedNodes {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cluster_cidr: IpNet) -> anyhow::Result<SimulatedNodes> {
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    for (index, name) in names.iter().enumerate() {
+        let mut config = Config::new(name, folders.node(name));
+        let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32);
+        config.addresses = vec![address("InternalIP", ip.to_string()), address("Hostname", name)];
+        config.simulated = true;
+        config.capacity = [("cpu", "32"), ("memory", "256Gi"), ("ephemeral-storage", "1Ti")].map(|(k, v)| (k.to_string(), v.to_string())).into();
+        let runtime = Arc::new(SimulatedRuntime::new(pod_range(cluster_cidr, index)));
+        let parts = Parts { client: server.client(node_user(name)), runtime, images: Arc::new(SimulatedImages), network: None };
+        let token = stop.clone();
+        tasks.spawn(async move {
+            if let Err(error) = skiff_nodeagent::run(config, parts, token).await {
+                tracing::error!(%error, "a simulated node ended");
+            }
+        });
+    }
+    Ok(SimulatedNodes { tasks, stop })
+}
+
+/// The n-th /24 of the cluster's range.
+fn pod_range(cluster: IpNet, index: usize) -> IpNet {
+    let base = match cluster {
+        IpNet::V4(net) => u32::from(net.network()),
+        IpNet::V6(_) => u32::from(Ipv4Addr::new(10, 244, 0, 0)),
+    };
+    IpNet::V4(Ipv4Net::new(Ipv4Addr::from(base + ((index as u32) << 8)), 24).unwrap_or_default())
+}
+
+impl SimulatedNodes {
+    pub async fn end(mut self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(1), async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.tasks.abort_all();
+    }
+}

@@ -1,0 +1,64 @@
+//! What all tasks of one node agent share.
+//!
+//! Invariant: nothing in here is changed but by the task that owns it; others read.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicU16},
+};
+
+use kube::Client;
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use super::{config::Config, objects::Objects, observer::Observer};
+use crate::{
+    events::Recorder,
+    image::ImageStore,
+    network::PodNetworks,
+    node::machine::Machine,
+    pod::{handle::Handle, pull::Puller},
+    runtime::SharedRuntime,
+};
+
+/// What a node agent works with.
+pub struct Parts {
+    pub client: Client,
+    pub runtime: SharedRuntime,
+    pub images: Arc<dyn ImageStore>,
+    /// `None` when the runtime gives addresses itself.
+    pub network: Option<Arc<dyn PodNetworks>>,
+}
+
+/// One node.
+pub struct Context {
+    pub config: Config,
+    pub client: Client,
+    pub runtime: SharedRuntime,
+    pub images: Arc<dyn ImageStore>,
+    pub network: Option<Arc<dyn PodNetworks>>,
+    pub events: Recorder,
+    pub objects: Objects,
+    pub observer: Observer,
+    pub puller: Puller,
+    pub machine: Machine,
+    /// The pods of this node, by uid; written by the dispatcher only.
+    pub pods: RwLock<HashMap<String, Arc<Handle>>>,
+    /// Where the node's API listens; 0 when it does not.
+    pub api_port: AtomicU16,
+    pub host_ips: Vec<IpAddr>,
+    pub stop: CancellationToken,
+}
+
+impl Context {
+    /// The pod of that name, the newest when an older one is still ending.
+    pub fn pod_named(&self, namespace: &str, name: &str) -> Option<Arc<Handle>> {
+        let pods = self.pods.read();
+        let named = pods.values().filter(|handle| {
+            let pod = handle.pod();
+            pod.metadata.name.as_deref() == Some(name) && pod.metadata.namespace.as_deref() == Some(namespace)
+        });
+        named.max_by_key(|handle| handle.pod().metadata.creation_timestamp.clone()).cloned()
+    }
+}

@@ -1,0 +1,241 @@
+//! The node agent: brings up the node's tasks and hands each pod to a task of its own.
+//!
+//! Invariant: what the agent started ends with it, but for containers: those run on and are taken up again by the next agent.
+//! Follows `pkg/kubelet/kubelet.go`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub mod config;
+pub mod context;
+pub mod objects;
+pub mod observer;
+
+pub use config::{ApiConfig, Config, Intervals};
+pub use context::{Context, Parts};
+
+use crate::{
+    api,
+    events::Recorder,
+    logs::rotate,
+    node::{lease, machine::Machine, register},
+    pod::{
+        handle::Handle,
+        names::{name, namespace, uid},
+        pull::Puller,
+        worker,
+    },
+    time,
+};
+use objects::Objects;
+use observer::Observer;
+
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("cannot {what}: {source}")]
+    Io { what: String, source: std::io::Error },
+    #[error("node API: {0}")]
+    Api(#[from] api::server::Error),
+}
+
+/// Runs a node until `stop` is cancelled.
+pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
+    for dir in [&config.data_dir, &config.log_dir] {
+        tokio::fs::create_dir_all(dir).await.map_err(|source| Error::Io { what: format!("make {}", dir.display()), source })?;
+    }
+    let node = Arc::new(context(config, parts, stop.child_token()));
+    let mut tasks = JoinSet::new();
+    if let Some(api) = node.config.api.clone() {
+        let server = api::server::Server::bind(node.clone(), &api).await?;
+        node.api_port.store(server.port(), Ordering::Relaxed);
+        tasks.spawn(server.serve());
+    }
+    let registered = tokio::select! {
+        registered = register_until_done(&node) => registered,
+        () = node.stop.cancelled() => return Ok(()),
+    };
+    register::event(&node, "Starting", "Starting kubelet.".to_owned());
+    tasks.spawn(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default()));
+    tasks.spawn(register::keep_status(node.clone(), registered.status.unwrap_or_default()));
+    tasks.spawn(rotate::keep(node.clone()));
+    dispatch(&node).await;
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a task of the node agent broke off");
+        }
+    }
+    Ok(())
+}
+
+fn context(config: Config, parts: Parts, stop: CancellationToken) -> Context {
+    let Parts { client, runtime, images, network } = parts;
+    Context {
+        events: Recorder::start(client.clone(), config.node_name.clone(), stop.clone()),
+        objects: Objects::new(client.clone(), stop.clone()),
+        observer: Observer::start(runtime.clone(), stop.clone()),
+        puller: Puller::default(),
+        machine: Machine::read(&config, &runtime.version()),
+        pods: Default::default(),
+        api_port: Default::default(),
+        host_ips: config.host_ips(),
+        client,
+        runtime,
+        images,
+        network,
+        config,
+        stop,
+    }
+}
+
+/// Tries until the node is registered.
+async fn register_until_done(node: &Context) -> Node {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match register::register(node).await {
+            Ok(registered) => return registered,
+            Err(error) => tracing::warn!(%error, node = node.config.node_name, "node not registered; trying again"),
+        }
+        time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(7));
+    }
+}
+
+/// The tasks of the pods, and which are known in the course of a fresh list.
+struct Dispatcher<'a> {
+    node: &'a Arc<Context>,
+    workers: JoinSet<String>,
+    listed: Option<HashSet<String>>,
+}
+
+/// Follows the node's pods and gives each its task.
+async fn dispatch(node: &Arc<Context>) {
+    let api: Api<Pod> = Api::all(node.client.clone());
+    let config = watcher::Config::default().fields(&format!("spec.nodeName={}", node.config.node_name));
+    let mut changes = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut dispatcher = Dispatcher { node, workers: JoinSet::new(), listed: None };
+    loop {
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(Ok(event)) => dispatcher.take(event).await,
+                Some(Err(error)) => tracing::debug!(%error, "watch of pods interrupted"),
+                None => break,
+            },
+            Some(ended) = dispatcher.workers.join_next() => match ended {
+                Ok(uid) => _ = node.pods.write().remove(&uid),
+                Err(error) => tracing::error!(%error, "a pod's task broke off"),
+            },
+            () = node.stop.cancelled() => break,
+        }
+    }
+    while dispatcher.workers.join_next().await.is_some() {}
+}
+
+impl Dispatcher<'_> {
+    async fn take(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Init => self.listed = Some(HashSet::new()),
+            watcher::Event::InitApply(pod) => {
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(uid(&pod).to_owned());
+                }
+                self.apply(pod);
+            }
+            watcher::Event::Apply(pod) => self.apply(pod),
+            watcher::Event::Delete(pod) => {
+                if let Some(handle) = self.node.pods.read().get(uid(&pod)) {
+                    handle.vanish();
+                }
+            }
+            watcher::Event::InitDone => {
+                if let Some(listed) = self.listed.take() {
+                    self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| handle.vanish());
+                    self.take_up_orphans().await;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, pod: Pod) {
+        let uid = uid(&pod).to_owned();
+        let pod = Arc::new(pod);
+        let known = self.node.pods.read().get(&uid).cloned();
+        if let Some(handle) = known {
+            return handle.update(pod);
+        }
+        // A pod of the same name with another uid has taken the place of one that is gone.
+        for (_, older) in self.node.pods.read().iter().filter(|(_, older)| same_name(&older.pod(), &pod)) {
+            older.vanish();
+        }
+        let handle = Arc::new(Handle::new(pod.clone()));
+        if pod.metadata.deletion_timestamp.is_some() {
+            handle.ending.cancel();
+        }
+        self.start(uid, handle);
+    }
+
+    fn start(&mut self, uid: String, handle: Arc<Handle>) {
+        self.node.pods.write().insert(uid.clone(), handle.clone());
+        let node = self.node.clone();
+        self.workers.spawn(async move {
+            worker::run(node, handle).await;
+            uid
+        });
+    }
+
+    /// Pods that the runtime has and the API has not are ended.
+    async fn take_up_orphans(&mut self) {
+        let sandboxes = match self.node.runtime.list().await {
+            Ok(sandboxes) => sandboxes,
+            Err(error) => return tracing::warn!(%error, "orphaned pods not looked for"),
+        };
+        let mut orphans: HashMap<String, Pod> = HashMap::new();
+        for sandbox in sandboxes {
+            let spec = sandbox.spec;
+            if !self.node.pods.read().contains_key(&spec.pod_uid) {
+                let mut pod = Pod::default();
+                pod.metadata.name = Some(spec.name);
+                pod.metadata.namespace = Some(spec.namespace);
+                pod.metadata.uid = Some(spec.pod_uid.clone());
+                orphans.insert(spec.pod_uid, pod);
+            }
+        }
+        for (uid, pod) in orphans {
+            tracing::info!(pod = name(&pod), namespace = namespace(&pod), "pod is gone from the API; it is ended");
+            let handle = Arc::new(Handle::new(Arc::new(pod)));
+            handle.vanish();
+            self.start(uid, handle);
+        }
+        self.clear_networks().await;
+    }
+
+    /// Networks of pods that are gone are taken down.
+    async fn clear_networks(&self) {
+        let Some(network) = &self.node.network else { return };
+        match network.list().await {
+            Ok(uids) => {
+                for uid in uids.into_iter().filter(|uid| !self.node.pods.read().contains_key(uid)) {
+                    if let Err(error) = network.teardown(&uid).await {
+                        tracing::warn!(%error, uid, "network of a pod that is gone not taken down");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "pod networks not listed"),
+        }
+    }
+}
+
+fn same_name(a: &Pod, b: &Pod) -> bool {
+    a.metadata.name == b.metadata.name && a.metadata.namespace == b.metadata.namespace
+}

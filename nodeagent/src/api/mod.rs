@@ -1,0 +1,8 @@
+//! The node's own API, over TLS: what the API server asks of a node on behalf of its clients.
+
+pub mod auth;
+pub mod logs;
+pub mod query;
+pub mod server;
+pub mod stats;
+pub mod streams;

@@ -1,0 +1,218 @@
+//! One whole node on a real machine or in a network namespace of it: images, runtime, pod network, services, DNS and the agent, put together.
+//!
+//! Invariant: [`RealNode::run`] returns when everything it started has stopped; containers go on until [`RealNode::clear`].
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+use kube::Client;
+use tokio::{runtime::Handle, sync::OnceCell};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agent::{self, Parts},
+    image::{self, Credentials, Image, ImageStore, Store},
+    network::{
+        self, PodNetwork, PodNetworks,
+        dns::{self, DnsConfig},
+        ns::Namespace,
+        pods::{BridgeNetworks, PodNetworkConfig},
+        routes::{self, RoutesConfig},
+        services::{self, ProxyConfig},
+        view::ClusterView,
+    },
+    runtime::{
+        self, Runtime,
+        oci::{OciConfig, OciRuntime},
+    },
+};
+
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    #[error("node {0} got no podCIDR")]
+    NoPodCidr(String),
+}
+
+/// What a node is made from.
+#[derive(Clone)]
+pub struct RealNode {
+    pub agent: agent::Config,
+    /// The node's own network namespace.
+    pub node: Namespace,
+    /// The namespace from which names are resolved that are not the cluster's, and images pulled.
+    pub outside: Namespace,
+    /// A runtime whose threads are in `outside`.
+    pub outside_runtime: Handle,
+    /// Sockets and states; `/run/skiff/<instance>/<node>`.
+    pub run_dir: PathBuf,
+    pub data_dir: PathBuf,
+    /// Shared by the nodes of a machine.
+    pub image_dir: PathBuf,
+    /// From the hierarchy's root: `skiff/<instance>/<node>`.
+    pub cgroup: String,
+    pub service_cidr: IpNet,
+}
+
+impl RealNode {
+    fn oci(&self, images: Store) -> Result<OciRuntime, runtime::Error> {
+        let config = OciConfig { run_dir: self.run_dir.join("oci"), data_dir: self.data_dir.join("containers"), cgroup: self.cgroup.clone() };
+        OciRuntime::open(config, images)
+    }
+
+    /// Runs until `stop`. To be called on a runtime whose threads are in `node`.
+    pub async fn run(self, client: Client, stop: CancellationToken) -> Result<(), Error> {
+        let images = Store::open(&self.image_dir)?;
+        let runtime = self.oci(images.clone())?;
+        let view = ClusterView::start(client.clone(), stop.clone());
+        let networks = Arc::new(WhenKnown { view: view.clone(), config: self.clone(), made: OnceCell::new() });
+        let services = tokio::spawn(run_services(self.clone(), view, stop.clone()));
+        let images = Outside { inner: images, outside: self.outside_runtime.clone() };
+        let parts = Parts { client, runtime: Arc::new(runtime), images: Arc::new(images), network: Some(networks) };
+        let ended = agent::run(self.agent, parts, stop).await;
+        let _ = services.await;
+        Ok(ended?)
+    }
+
+    /// Ends every container of the node and takes away what it mounted and made; images and logs stay.
+    pub async fn clear(&self) -> Result<(), Error> {
+        let runtime = self.oci(Store::open(&self.image_dir)?)?;
+        let mut first = None;
+        let sandboxes = runtime.list().await?;
+        let ends = sandboxes.iter().map(|sandbox| async {
+            runtime.stop_sandbox(&sandbox.id).await?;
+            runtime.remove_sandbox(&sandbox.id).await
+        });
+        for ended in futures::future::join_all(ends).await {
+            if let Err(error) = ended {
+                tracing::warn!(%error, "a sandbox could not be taken away");
+                first.get_or_insert(error);
+            }
+        }
+        network::pods::clear(&self.node, &self.run_dir.join("network")).await?;
+        services::clear(&self.node).await?;
+        dns::clear(&self.node, &self.agent.cluster_dns).await?;
+        first.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+/// The node's podCIDR, as soon as it has one.
+async fn pod_cidr(view: &ClusterView, name: &str) -> Option<IpNet> {
+    view.wait_synced().await;
+    let mut changes = view.subscribe();
+    loop {
+        if let Some(cidr) = view.node(name).and_then(|node| node.pod_cidrs.first().copied()) {
+            return Some(cidr);
+        }
+        changes.recv().await?;
+    }
+}
+
+async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: CancellationToken) {
+    let name = node.agent.node_name.clone();
+    let cidr = tokio::select! {
+        cidr = pod_cidr(&view, &name) => cidr,
+        () = stop.cancelled() => None,
+    };
+    let Some(pod_cidr) = cidr else { return };
+    let dns_ips = node.agent.cluster_dns.clone();
+    let own = dns_ips.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
+    let proxy = ProxyConfig {
+        node: node.node.clone(),
+        node_name: name.clone(),
+        pod_cidr,
+        service_cidr: Some(node.service_cidr),
+        own_cluster_ips: own,
+        force_userspace: false,
+    };
+    let resolver = DnsConfig {
+        node: node.node.clone(),
+        upstream: node.outside.clone(),
+        ips: dns_ips,
+        domain: node.agent.cluster_domain.clone(),
+        resolv_conf: node.agent.resolv_conf.clone(),
+    };
+    let other = RoutesConfig { node: node.node.clone(), node_name: name, pod_cidr };
+    let said = |what: &str, result: Result<(), network::Error>| {
+        if let Err(error) = result {
+            tracing::error!(%error, "{what} ended");
+        }
+    };
+    let (a, b, c) = tokio::join!(
+        services::run_proxy(view.clone(), proxy, stop.clone()),
+        dns::run_dns(view.clone(), resolver, stop.clone()),
+        routes::run_routes(view, other, stop)
+    );
+    said("the service proxy", a);
+    said("cluster DNS", b);
+    said("routes to other nodes", c);
+}
+
+/// Pod networks that begin when the node's podCIDR is known.
+struct WhenKnown {
+    view: Arc<ClusterView>,
+    config: RealNode,
+    made: OnceCell<BridgeNetworks>,
+}
+
+impl WhenKnown {
+    async fn get(&self) -> Result<&BridgeNetworks, network::Error> {
+        let make = || async {
+            let name = &self.config.agent.node_name;
+            let pod_cidr = pod_cidr(&self.view, name)
+                .await
+                .ok_or_else(|| network::Error::Failed { what: "make the pod network".into(), reason: format!("node {name} got no podCIDR") })?;
+            let config = PodNetworkConfig { node: self.config.node.clone(), dir: self.config.run_dir.join("network"), pod_cidr, mtu: None };
+            BridgeNetworks::start(config).await
+        };
+        self.made.get_or_try_init(make).await
+    }
+}
+
+#[async_trait]
+impl PodNetworks for WhenKnown {
+    async fn setup(&self, pod_uid: &str) -> Result<PodNetwork, network::Error> {
+        self.get().await?.setup(pod_uid).await
+    }
+    async fn teardown(&self, pod_uid: &str) -> Result<(), network::Error> {
+        self.get().await?.teardown(pod_uid).await
+    }
+    async fn list(&self) -> Result<Vec<String>, network::Error> {
+        self.get().await?.list().await
+    }
+}
+
+/// Images pulled from outside the node's namespace: registries on the machine's loopback are reached there.
+struct Outside {
+    inner: Store,
+    outside: Handle,
+}
+
+#[async_trait]
+impl ImageStore for Outside {
+    async fn find(&self, reference: &str) -> Result<Option<Image>, image::Error> {
+        self.inner.find(reference).await
+    }
+    async fn pull(&self, reference: &str, credentials: &[Credentials]) -> Result<Image, image::Error> {
+        let (store, name, credentials) = (self.inner.clone(), reference.to_string(), credentials.to_vec());
+        let pulled = self.outside.spawn(async move { store.pull(&name, &credentials).await }).await;
+        pulled.unwrap_or_else(|error| Err(image::Error::Pull { reference: reference.into(), reason: error.to_string() }))
+    }
+    async fn load(&self, archive: &std::path::Path) -> Result<Vec<Image>, image::Error> {
+        self.inner.load(archive).await
+    }
+    async fn list(&self) -> Result<Vec<Image>, image::Error> {
+        self.inner.list().await
+    }
+    async fn remove(&self, reference: &str) -> Result<(), image::Error> {
+        self.inner.remove(reference).await
+    }
+}

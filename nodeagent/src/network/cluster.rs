@@ -1,0 +1,421 @@
+//! The host's side of a cluster of several nodes on one machine: a bridge, a namespace and a veth pair a node, routes to their pods and services, and a
+//! way out to the world.
+//!
+//! Invariant: all of it is found again by name from the instance and its run folder alone, so that `clear` works after a `kill -9`, any number of times.
+//! IP forwarding is turned on and stays on, as other programs may have come to rely on it meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use super::{
+    Error, failed,
+    link::{Links, OwnRoute},
+    nft::Nft,
+    ns::Namespace,
+    outside,
+};
+
+const NODE_LINK: &str = "eth0";
+
+/// What a cluster's network on this host is made from.
+#[derive(Clone, Debug)]
+pub struct ClusterNetworkConfig {
+    /// The machine's own namespace.
+    pub host: Namespace,
+    /// Tells clusters on one host apart; any text.
+    pub instance: String,
+    /// Folder for the instance's files; its network namespaces are mounted below `netns/`.
+    pub run_dir: PathBuf,
+    /// Name of the bridge, at most 15 bytes; `None` makes one from the instance.
+    pub bridge: Option<String>,
+    /// Addresses of the nodes; `None` picks a range that nothing on this host leads to.
+    pub node_cidr: Option<Ipv4Net>,
+    /// The ranges of pods and services, which must not overlap with that of the nodes.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// Reached through the first node, so that ClusterIPs answer from the host.
+    pub service_cidr: Option<IpNet>,
+    /// Keep nodes' namespaces, addresses and routes of an earlier run, because pods run in them; otherwise leftovers are cleared first.
+    pub resume: bool,
+}
+
+/// One node as its agent needs it.
+#[derive(Clone, Debug)]
+pub struct NodeNetwork {
+    pub ns: Namespace,
+    pub path: PathBuf,
+    pub ip: Ipv4Addr,
+    /// The host's address on the bridge, where nodes and pods reach the API server.
+    pub gateway: Ipv4Addr,
+}
+
+/// The host's side. All calls are idempotent.
+pub struct ClusterNetwork {
+    names: Names,
+    run_dir: PathBuf,
+    service_cidr: Option<IpNet>,
+    host: Namespace,
+    links: Links,
+    nft: Option<Nft>,
+    bridge: u32,
+    mtu: u32,
+    state: Mutex<State>,
+}
+
+/// `network.json` in the run folder: what a later run needs to find the same addresses.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct State {
+    bridge: String,
+    cidr: Ipv4Net,
+    nodes: BTreeMap<String, NodeState>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct NodeState {
+    /// Host part of the node's address, from 2 on.
+    index: u32,
+    pod_cidrs: Vec<IpNet>,
+}
+
+impl State {
+    fn gateway(&self) -> Ipv4Addr {
+        self.ip(1)
+    }
+
+    fn ip(&self, index: u32) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.cidr.network()) + index)
+    }
+
+    /// The lowest index without a node.
+    fn free_index(&self) -> Option<u32> {
+        let end = u32::from(self.cidr.broadcast()) - u32::from(self.cidr.network());
+        (2..end).find(|i| self.nodes.values().all(|n| n.index != *i))
+    }
+}
+
+/// Names made from the instance's, so that they can be made again by whoever clears up.
+#[derive(Clone, Debug)]
+struct Names {
+    hash: String,
+}
+
+impl Names {
+    fn new(instance: &str) -> Self {
+        let hash = Sha256::digest(instance.as_bytes());
+        Names { hash: hash.iter().take(3).map(|b| format!("{b:02x}")).collect() }
+    }
+
+    fn bridge(&self) -> String {
+        format!("skiff-{}", self.hash)
+    }
+
+    /// Prefix of the host's ends of the nodes' veth pairs; with an index below 10,000 they have at most 15 bytes.
+    fn veth_prefix(&self) -> String {
+        format!("skiff{}", self.hash)
+    }
+
+    fn veth(&self, index: u32) -> String {
+        format!("{}{index}", self.veth_prefix())
+    }
+}
+
+impl ClusterNetwork {
+    /// Makes the bridge and the way out. Needs root and network namespaces.
+    pub async fn ensure(config: ClusterNetworkConfig) -> Result<Self, Error> {
+        super::ns::supported().await?;
+        let names = Names::new(&config.instance);
+        let host = config.host;
+        let links = Links::open(&host).await?;
+        if !config.resume {
+            clear_all(&config.run_dir, &names, &host, &links).await?;
+        }
+        let mut state = match load(&config.run_dir)? {
+            Some(state) => state,
+            None => {
+                let cidr = match config.node_cidr {
+                    Some(cidr) => cidr,
+                    None => free_range(&links.taken().await?, &config.cluster_cidrs)?,
+                };
+                State { bridge: config.bridge.unwrap_or_else(|| names.bridge()), cidr, nodes: BTreeMap::new() }
+            }
+        };
+        state.cidr = state.cidr.trunc();
+        let way_out = links.default_link().await?;
+        let mtu = way_out.as_ref().map_or(1500, |(_, _, mtu)| *mtu);
+        let bridge = links.bridge(&state.bridge, mtu).await?;
+        links.add_address(bridge, state.gateway().into(), state.cidr.prefix_len()).await?;
+        host.sysctl(vec![("net/ipv4/ip_forward".into(), "1")]).await?;
+        let nft = match Nft::find(&host).await {
+            Ok(nft) => Some(nft),
+            Err(e) => {
+                tracing::warn!("{e}. Nodes and pods cannot reach the world outside of this machine.");
+                None
+            }
+        };
+        let this =
+            ClusterNetwork { names, run_dir: config.run_dir, service_cidr: config.service_cidr, host, links, nft, bridge, mtu, state: Mutex::new(state) };
+        let state = this.state.lock().await.clone();
+        this.save(&state)?;
+        this.open_way_out(&state).await?;
+        this.routes(&state).await?;
+        Ok(this)
+    }
+
+    /// The host's address on the nodes' network.
+    pub async fn gateway(&self) -> Ipv4Addr {
+        self.state.lock().await.gateway()
+    }
+
+    /// The nodes' network.
+    pub async fn cidr(&self) -> Ipv4Net {
+        self.state.lock().await.cidr
+    }
+
+    /// Makes a node's namespace with `eth0`, an address that stays the node's own, and a default route through the host.
+    pub async fn add_node(&self, name: &str) -> Result<NodeNetwork, Error> {
+        let mut state = self.state.lock().await;
+        let index = match state.nodes.get(name) {
+            Some(node) => node.index,
+            None => {
+                let index = state.free_index().ok_or_else(|| Error::Exhausted(state.cidr.to_string()))?;
+                state.nodes.insert(name.to_owned(), NodeState { index, pod_cidrs: Vec::new() });
+                self.save(&state)?;
+                index
+            }
+        };
+        let (ip, gateway, prefix_len) = (state.ip(index), state.gateway(), state.cidr.prefix_len());
+        let path = self.node_path(name);
+        let ns = Namespace::make(&path).await?;
+        let inside = Links::open(&ns).await?;
+        if inside.index(NODE_LINK).await?.is_none() {
+            let veth = self.names.veth(index);
+            self.links.delete(&veth).await?;
+            self.links.veth(&veth, self.bridge, NODE_LINK, &ns, self.mtu).await?;
+        }
+        let link = inside.need(NODE_LINK).await?;
+        let settings = ["ip_forward", "conf/all/accept_redirects", "conf/eth0/accept_redirects"].map(|k| format!("net/ipv4/{k}"));
+        ns.sysctl(settings.into_iter().zip(["1", "0", "0"]).collect()).await?;
+        // Pods' traffic is routed here, never just bridged: filtering it twice would only cost. Where this is not the namespace's own, it is not there.
+        ns.sysctl_if_there(vec![("net/bridge/bridge-nf-call-iptables".into(), "0"), ("net/bridge/bridge-nf-call-ip6tables".into(), "0")]).await?;
+        inside.up(1).await?;
+        inside.add_address(link, ip.into(), prefix_len).await?;
+        inside.up(link).await?;
+        inside.route(IpNet::V4(Ipv4Net::default()), Some(gateway.into()), link).await?;
+        self.routes(&state).await?;
+        Ok(NodeNetwork { ns, path, ip, gateway })
+    }
+
+    /// Leads the host to a node's pods. An empty list takes the routes away.
+    pub async fn set_pod_cidrs(&self, node: &str, cidrs: Vec<IpNet>) -> Result<(), Error> {
+        let mut state = self.state.lock().await;
+        let Some(entry) = state.nodes.get_mut(node) else { return Err(failed(format!("route to the pods of node {node}"), "there is no such node")) };
+        if entry.pod_cidrs != cidrs {
+            entry.pod_cidrs = cidrs;
+            self.save(&state)?;
+        }
+        self.open_way_out(&state).await?;
+        self.routes(&state).await
+    }
+
+    /// Pulls the node's cable.
+    pub async fn cut(&self, node: &str) -> Result<(), Error> {
+        self.links.down(self.cable(node).await?).await
+    }
+
+    /// Plugs the node's cable in again.
+    pub async fn mend(&self, node: &str) -> Result<(), Error> {
+        self.links.up(self.cable(node).await?).await
+    }
+
+    async fn cable(&self, node: &str) -> Result<u32, Error> {
+        let index = self.state.lock().await.nodes.get(node).map(|n| n.index);
+        let index = index.ok_or_else(|| failed(format!("find the cable of node {node}"), "there is no such node"))?;
+        self.links.need(&self.names.veth(index)).await
+    }
+
+    /// Takes a node away with all that is in its namespace.
+    pub async fn remove_node(&self, name: &str) -> Result<(), Error> {
+        let mut state = self.state.lock().await;
+        let Some(node) = state.nodes.remove(name) else { return Ok(()) };
+        self.links.delete(&self.names.veth(node.index)).await?;
+        Namespace::delete(&self.node_path(name))?;
+        self.save(&state)?;
+        self.open_way_out(&state).await?;
+        self.routes(&state).await
+    }
+
+    /// Takes all of it away.
+    pub async fn remove(self) -> Result<(), Error> {
+        let ClusterNetwork { names, run_dir, host, links, .. } = self;
+        clear_all(&run_dir, &names, &host, &links).await
+    }
+
+    fn node_path(&self, name: &str) -> PathBuf {
+        self.run_dir.join("netns").join(name)
+    }
+
+    fn save(&self, state: &State) -> Result<(), Error> {
+        let path = self.run_dir.join("network.json");
+        let json = serde_json::to_vec_pretty(state).map_err(|e| failed("write the cluster's network", e))?;
+        std::fs::create_dir_all(&self.run_dir).map_err(|e| failed(format!("make {}", self.run_dir.display()), e))?;
+        super::pods::write_whole(&path, &json)
+    }
+
+    /// Brings the host's routes to what the state wants: the pods through their nodes, the services through the first.
+    async fn routes(&self, state: &State) -> Result<(), Error> {
+        let wanted = wanted_routes(state, self.service_cidr, self.bridge);
+        let there: Vec<_> = self.links.own_routes().await?.into_iter().filter(|r| r.link == self.bridge).collect();
+        for stale in there.iter().filter(|r| wanted.iter().all(|w| w.to != r.to)) {
+            self.links.delete_route(stale).await?;
+        }
+        for missing in wanted.iter().filter(|w| !there.contains(w)) {
+            self.links.route(missing.to, missing.via, missing.link).await?;
+        }
+        Ok(())
+    }
+
+    async fn open_way_out(&self, state: &State) -> Result<(), Error> {
+        let Some(nft) = &self.nft else { return Ok(()) };
+        let inside = std::iter::once(IpNet::V4(state.cidr)).chain(state.nodes.values().flat_map(|n| n.pod_cidrs.iter().copied()));
+        outside::open(nft, &self.host, &self.names.bridge(), &state.bridge, &inside.collect::<Vec<_>>()).await
+    }
+}
+
+/// Takes away what an instance left behind, also after it was killed: interfaces, tables, mounted namespaces, its `network.json`.
+pub async fn clear(host: &Namespace, run_dir: &Path, instance: &str) -> Result<(), Error> {
+    let links = Links::open(host).await?;
+    clear_all(run_dir, &Names::new(instance), host, &links).await
+}
+
+/// Goes on after a failure and reports the first one.
+async fn clear_all(run_dir: &Path, names: &Names, host: &Namespace, links: &Links) -> Result<(), Error> {
+    let mut first = Ok(());
+    let mut note = |result: Result<(), Error>| {
+        if let Err(e) = result {
+            tracing::warn!("clearing the cluster's network: {e}");
+            if first.is_ok() {
+                first = Err(e);
+            }
+        }
+    };
+    let bridge = load(run_dir)?.map_or_else(|| names.bridge(), |s| s.bridge);
+    for link in links.all().await?.into_keys() {
+        if link == bridge || link.strip_prefix(&names.veth_prefix()).is_some_and(|i| i.parse::<u32>().is_ok()) {
+            note(links.delete(&link).await);
+        }
+    }
+    for path in namespaces_below(run_dir)? {
+        note(Namespace::delete(&path));
+    }
+    match Nft::find(host).await {
+        Ok(nft) => note(outside::close(&nft, host, &names.bridge()).await),
+        Err(Error::Unsupported { .. }) => {}
+        Err(e) => note(Err(e)),
+    }
+    match std::fs::remove_file(run_dir.join("network.json")) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => note(Err(failed("remove network.json", e))),
+        _ => {}
+    }
+    first
+}
+
+fn load(run_dir: &Path) -> Result<Option<State>, Error> {
+    let path = run_dir.join("network.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| failed(format!("read {}", path.display()), e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(format!("read {}", path.display()), e)),
+    }
+}
+
+/// Mounted network namespaces below a folder, those of nodes and of pods.
+pub(super) fn namespaces_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").map_err(|e| failed("read the mounts", e))?;
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    Ok(mounts.lines().filter_map(namespace_mount).filter(|path| path.starts_with(&dir)).collect())
+}
+
+/// The mount point of a line of `mountinfo` if a network namespace is mounted there.
+fn namespace_mount(line: &str) -> Option<PathBuf> {
+    let mut fields = line.split(' ').skip(3);
+    let (root, path) = (fields.next()?, fields.next()?);
+    let is_namespace = root.starts_with("net:[") && line.split_once(" - ")?.1.starts_with("nsfs ");
+    // The kernel writes blanks, tabs and backslashes of paths as octal.
+    let path = path.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+    is_namespace.then(|| PathBuf::from(path))
+}
+
+fn wanted_routes(state: &State, service_cidr: Option<IpNet>, bridge: u32) -> Vec<OwnRoute> {
+    let route = |to: IpNet, node: &NodeState| OwnRoute { to: to.trunc(), via: Some(IpAddr::V4(state.ip(node.index))), link: bridge };
+    let first = state.nodes.values().min_by_key(|n| n.index);
+    let services = service_cidr.zip(first).map(|(cidr, node)| route(cidr, node));
+    state.nodes.values().flat_map(|n| n.pod_cidrs.iter().map(move |c| route(*c, n))).chain(services).collect()
+}
+
+/// The first of 10.89.0.0/24, 10.89.1.0/24, … that overlaps with nothing.
+fn free_range(taken: &[IpNet], cluster: &[IpNet]) -> Result<Ipv4Net, Error> {
+    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+    (0..=255u8)
+        .filter_map(|third| Ipv4Net::new(Ipv4Addr::new(10, 89, third, 0), 24).ok())
+        .find(|net| !taken.iter().chain(cluster).any(|other| overlaps(&IpNet::V4(*net), other)))
+        .ok_or_else(|| Error::Exhausted("10.89.0.0/16".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_avoid_what_is_there() {
+        let nets = |s: &[&str]| s.iter().map(|n| n.parse().unwrap()).collect::<Vec<IpNet>>();
+        let cases: &[(&[&str], &[&str], Option<&str>)] = &[
+            (&[], &[], Some("10.89.0.0/24")),
+            (&["10.89.0.0/24", "192.168.0.0/16"], &[], Some("10.89.1.0/24")),
+            (&["10.89.0.128/25"], &["10.89.1.0/24"], Some("10.89.2.0/24")),
+            (&["10.0.0.0/8"], &[], None),
+        ];
+        for (taken, cluster, want) in cases {
+            let got = free_range(&nets(taken), &nets(cluster)).ok();
+            assert_eq!(got, want.map(|w| w.parse().unwrap()), "{taken:?} {cluster:?}");
+        }
+    }
+
+    #[test]
+    fn mounts_of_namespaces() {
+        let cases = [
+            ("41 28 0:4 net:[4026532281] /run/skiff/netns/a\\040b rw shared:5 - nsfs nsfs rw", Some("/run/skiff/netns/a b")),
+            ("41 28 0:4 mnt:[4026532281] /run/x rw - nsfs nsfs rw", None),
+            ("36 28 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw", None),
+            ("", None),
+        ];
+        for (line, want) in cases {
+            assert_eq!(namespace_mount(line), want.map(PathBuf::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn routes_follow_the_nodes() {
+        let cidr: Ipv4Net = "10.89.0.0/24".parse().unwrap();
+        let node = |index, pods: &str| NodeState { index, pod_cidrs: vec![pods.parse().unwrap()] };
+        let nodes = BTreeMap::from([("a".to_owned(), node(3, "10.244.1.0/24")), ("b".to_owned(), node(2, "10.244.0.0/24"))]);
+        let state = State { bridge: "b".into(), cidr, nodes };
+        let routes = wanted_routes(&state, Some("10.96.0.0/16".parse().unwrap()), 7);
+        let text: Vec<_> = routes.iter().map(|r| format!("{} via {}", r.to, r.via.unwrap())).collect();
+        assert_eq!(text, ["10.244.1.0/24 via 10.89.0.3", "10.244.0.0/24 via 10.89.0.2", "10.96.0.0/16 via 10.89.0.2"]);
+        assert_eq!(state.free_index(), Some(4));
+    }
+
+    #[test]
+    fn names_fit_the_kernel() {
+        let names = Names::new("default");
+        assert!(names.bridge().len() <= 15 && names.veth(9999).len() <= 15);
+        assert_ne!(Names::new("a").bridge(), Names::new("b").bridge());
+    }
+}

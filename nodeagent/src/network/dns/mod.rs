@@ -1,0 +1,206 @@
+//! Cluster DNS: every node answers its own pods at the cluster's DNS address, which it holds itself, so that no Deployment is needed.
+//!
+//! Invariant: the cluster's domain is answered from the view alone and never forwarded; everything else goes to the machine's resolvers. Nothing is
+//! answered before the view is whole. Follows the Corefile that kubeadm writes for CoreDNS (`cmd/kubeadm/app/phases/addons/dns`).
+
+mod forward;
+mod zone;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use hickory_server::{
+    Server,
+    net::runtime::Time,
+    proto::{
+        op::{Edns, MessageType, Metadata, OpCode, ResponseCode},
+        rr::{Name, Record, RecordType},
+    },
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    zone_handler::MessageResponseBuilder,
+};
+use parking_lot::RwLock;
+use rand::seq::SliceRandom;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    forward::{Forwarded, Forwarder},
+    zone::{Answer, Index, Zone},
+};
+use super::{
+    Error, failed,
+    link::Links,
+    ns::Namespace,
+    view::{Change, ClusterView},
+};
+
+const PORT: u16 = 53;
+const LOOPBACK: u32 = 1;
+/// A TCP client that asks nothing for so long is hung up on.
+const TCP_IDLE: Duration = Duration::from_secs(10);
+const TCP_QUEUE: usize = 128;
+/// The most that is sent by UDP, whatever the client says it takes: more would be cut to pieces on the way.
+const MAX_UDP_PAYLOAD: u16 = 1232;
+
+/// What a node's DNS server is made from.
+#[derive(Clone, Debug)]
+pub struct DnsConfig {
+    /// The node's own namespace: where it is asked.
+    pub node: Namespace,
+    /// The machine's namespace: where it asks others.
+    pub upstream: Namespace,
+    /// Addresses to answer at, put on `lo`: the ClusterIP of `kube-system/kube-dns`.
+    pub ips: Vec<IpAddr>,
+    /// `cluster.local`.
+    pub domain: String,
+    /// Usually `/etc/resolv.conf`.
+    pub resolv_conf: PathBuf,
+}
+
+/// Runs the DNS server of a node until `stop`. Fails if an address cannot be had or its port 53 is taken.
+pub async fn run_dns(view: Arc<ClusterView>, config: DnsConfig, stop: CancellationToken) -> Result<(), Error> {
+    let zone = Zone::new(&config.domain, config.ips.clone()).map_err(|e| failed(format!("serve the domain {}", config.domain), e))?;
+    let mut changes = view.subscribe();
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        () = view.wait_synced() => {}
+    }
+    let mut index = Index::default();
+    view.service_names().iter().for_each(|name| index.update(name, &view));
+    let index = Arc::new(RwLock::new(index));
+    let forwarder = Forwarder::new(config.upstream.clone(), config.resolv_conf.clone(), config.ips.clone());
+    let mut server = Server::new(Handler { zone, view: view.clone(), index: index.clone(), forwarder });
+    listen(&mut server, &config).await?;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            change = changes.recv() => match change {
+                Some(Change::Service(name)) => index.write().update(&name, &view),
+                Some(Change::Node(_)) => {}
+                None => break,
+            }
+        }
+    }
+    server.shutdown_gracefully().await.map_err(|e| failed("end the DNS server", e))
+}
+
+/// Takes the server's addresses away; for a machine that leaves its cluster.
+pub async fn clear(node: &Namespace, ips: &[IpAddr]) -> Result<(), Error> {
+    let links = Links::open(node).await?;
+    for ip in ips {
+        links.delete_address(LOOPBACK, *ip).await?;
+    }
+    Ok(())
+}
+
+async fn listen(server: &mut Server<Handler>, config: &DnsConfig) -> Result<(), Error> {
+    let links = Links::open(&config.node).await?;
+    links.up(LOOPBACK).await?;
+    for ip in &config.ips {
+        let at = SocketAddr::new(*ip, PORT);
+        if !ip.is_loopback() {
+            links.add_address(LOOPBACK, *ip, if ip.is_ipv4() { 32 } else { 128 }).await?;
+        }
+        let failed = |e| failed(format!("answer DNS at {at}"), e);
+        server.register_socket(config.node.udp_bind(at).await.map_err(failed)?);
+        server.register_listener(config.node.tcp_listen(at).await.map_err(failed)?, TCP_IDLE, TCP_QUEUE);
+    }
+    Ok(())
+}
+
+struct Handler {
+    zone: Zone,
+    view: Arc<ClusterView>,
+    index: Arc<RwLock<Index>>,
+    forwarder: Forwarder,
+}
+
+/// A whole reply before it is put into bytes.
+struct Reply {
+    code: ResponseCode,
+    authoritative: bool,
+    answers: Vec<Record>,
+    soa: Option<Record>,
+    additionals: Vec<Record>,
+}
+
+impl Reply {
+    fn new(code: ResponseCode) -> Self {
+        Reply { code, authoritative: false, answers: vec![], soa: None, additionals: vec![] }
+    }
+}
+
+impl Handler {
+    async fn reply(&self, name: &Name, kind: RecordType) -> Reply {
+        let (answer, soa) = {
+            let index = self.index.read();
+            (self.zone.answer(&self.view, &index, name, kind), self.zone.soa(&index))
+        };
+        let own = |code, soa| Reply { authoritative: true, soa, ..Reply::new(code) };
+        match answer {
+            Answer::Records { mut answers, additionals } => {
+                // Clients take the first: each address shall be that now and then. Aliases stay before what they lead to.
+                let addresses = answers.iter().position(|r| r.record_type() == kind).unwrap_or(0);
+                answers[addresses..].shuffle(&mut rand::rng());
+                Reply { answers, additionals, ..own(ResponseCode::NoError, None) }
+            }
+            Answer::NoData => own(ResponseCode::NoError, Some(soa)),
+            Answer::NoName => own(ResponseCode::NXDomain, Some(soa)),
+            Answer::Elsewhere => self.forward(name, kind).await,
+            Answer::Alias { mut answers, target } => {
+                let more = self.forward(&target, kind).await;
+                answers.extend(more.answers);
+                Reply { answers, ..own(ResponseCode::NoError, None) }
+            }
+        }
+    }
+
+    async fn forward(&self, name: &Name, kind: RecordType) -> Reply {
+        match self.forwarder.lookup(name, kind).await {
+            Forwarded::Records(answers) => Reply { answers, ..Reply::new(ResponseCode::NoError) },
+            Forwarded::Negative(code, soa) => Reply { soa: soa.map(|s| *s), ..Reply::new(code) },
+            Forwarded::Failed => Reply::new(ResponseCode::ServFail),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut response: R) -> ResponseInfo {
+        let reply = match (request.metadata.message_type, request.metadata.op_code, request.request_info()) {
+            (MessageType::Query, OpCode::Query, Ok(info)) => {
+                let query = info.query.original();
+                self.reply(query.name(), query.query_type()).await
+            }
+            (MessageType::Query, OpCode::Query, Err(_)) | (MessageType::Response, ..) => Reply::new(ResponseCode::FormErr),
+            _ => Reply::new(ResponseCode::NotImp),
+        };
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = reply.code;
+        metadata.authoritative = reply.authoritative;
+        metadata.recursion_available = true;
+        let edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(asked.max_payload().clamp(512, MAX_UDP_PAYLOAD));
+            edns
+        });
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &edns {
+            builder.edns(edns);
+        }
+        let message = builder.build(metadata, &reply.answers, [], &reply.soa, &reply.additionals);
+        match response.send_response(message).await {
+            Ok(info) => info,
+            Err(e) => {
+                tracing::debug!("answering {}: {e}", request.src());
+                let mut metadata = Metadata::response_from_request(&request.metadata);
+                metadata.response_code = ResponseCode::ServFail;
+                hickory_server::proto::op::Header { metadata, counts: Default::default() }.into()
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The network of a node's pods: one bridge with the first address of the podCIDR as everybody's gateway, one veth pair a pod, addresses kept in files.
+//!
+//! Invariant: an address belongs to at most one pod, also across restarts of the agent, and is given out again only after all the others had their turn.
+//! Pods hold a /32 and reach even their neighbours through the gateway: all traffic then passes the node's IP layer, where services are translated both
+//! ways, whether or not the kernel can filter bridged frames. Follows the `ptp` and `host-local` plugins of the CNI project in behaviour.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use super::{Error, PodNetwork, PodNetworks, failed, link::Links, ns::Namespace};
+
+pub const BRIDGE: &str = "skiffbr0";
+const POD_LINK: &str = "eth0";
+
+/// What a node's pod network is made from.
+#[derive(Clone, Debug)]
+pub struct PodNetworkConfig {
+    /// The node's own namespace: that of a simulated machine, or the real machine's.
+    pub node: Namespace,
+    /// Folder of this node's network files (`netns/<uid>`, `pods/<uid>.json`).
+    pub dir: PathBuf,
+    /// `spec.podCIDR` of the node. IPv6 is refused.
+    pub pod_cidr: IpNet,
+    /// Bytes; `None` takes that of the interface with the default route, or 1500.
+    pub mtu: Option<u32>,
+}
+
+/// [`PodNetworks`] by bridge and veth pairs.
+pub struct BridgeNetworks {
+    links: Links,
+    bridge: u32,
+    gateway: Ipv4Addr,
+    mtu: u32,
+    dir: PathBuf,
+    pool: Mutex<Pool>,
+}
+
+/// `pods/<uid>.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    ip: Ipv4Addr,
+}
+
+impl BridgeNetworks {
+    /// Sets the bridge up (or finds it again) and reads which pods have which addresses. Needs root in the node's namespace.
+    pub async fn start(config: PodNetworkConfig) -> Result<Self, Error> {
+        let PodNetworkConfig { node, dir, pod_cidr, mtu } = config;
+        let IpNet::V4(cidr) = pod_cidr else {
+            return Err(Error::Unsupported { what: "IPv6 pod networks".into(), hint: format!("give the node an IPv4 podCIDR instead of {pod_cidr}") });
+        };
+        for folder in ["netns", "pods"] {
+            std::fs::create_dir_all(dir.join(folder)).map_err(|e| failed(format!("make {}", dir.join(folder).display()), e))?;
+        }
+        let pool = Pool::load(&dir, cidr)?;
+        let links = Links::open(&node).await?;
+        let mtu = match mtu {
+            Some(mtu) => mtu,
+            None => links.default_link().await?.map_or(1500, |(_, _, mtu)| mtu),
+        };
+        let bridge = links.bridge(BRIDGE, mtu).await?;
+        let gateway = pool.gateway();
+        links.add_address(bridge, gateway.into(), cidr.prefix_len()).await?;
+        // Without the redirects' being off, a pod would be told to send to its neighbours directly, past the translation of services.
+        let router = ["ip_forward:1", "conf/all/send_redirects:0", "conf/skiffbr0/send_redirects:0", "conf/skiffbr0/rp_filter:0"];
+        node.sysctl(ipv4(&router)).await?;
+        Ok(BridgeNetworks { links, bridge, gateway, mtu, dir, pool: Mutex::new(pool) })
+    }
+
+    fn netns(&self, uid: &str) -> PathBuf {
+        self.dir.join("netns").join(uid)
+    }
+
+    async fn plug(&self, uid: &str, pod: &Namespace, ip: Ipv4Addr) -> Result<(), Error> {
+        let name = host_link(uid);
+        let inside = Links::open(pod).await?;
+        let mut link = inside.index(POD_LINK).await?;
+        if link.is_none() {
+            // One end without the other is what a namespace that was lost leaves.
+            self.links.delete(&name).await?;
+            self.links.veth(&name, self.bridge, POD_LINK, pod, self.mtu).await?;
+            self.links.hairpin(self.links.need(&name).await?).await?;
+            link = Some(inside.need(POD_LINK).await?);
+        }
+        let link = link.unwrap_or_default();
+        // As container runtimes do: unprivileged users may ping and listen on low ports, for inside the pod nobody else owns those.
+        let pod_settings = ["conf/all/accept_redirects:0", "conf/eth0/accept_redirects:0", "ip_unprivileged_port_start:0", "ping_group_range:0\t2147483647"];
+        pod.sysctl(ipv4(&pod_settings)).await?;
+        inside.up(1).await?;
+        inside.add_address(link, ip.into(), 32).await?;
+        inside.up(link).await?;
+        inside.route(IpNet::from(IpAddr::from(self.gateway)), None, link).await?;
+        inside.route(IpNet::V4(Ipv4Net::default()), Some(self.gateway.into()), link).await
+    }
+}
+
+#[async_trait]
+impl PodNetworks for BridgeNetworks {
+    async fn setup(&self, pod_uid: &str) -> Result<PodNetwork, Error> {
+        check_uid(pod_uid)?;
+        let ip = self.pool.lock().await.take(pod_uid)?;
+        let path = self.netns(pod_uid);
+        let pod = Namespace::make(&path).await?;
+        self.plug(pod_uid, &pod, ip).await?;
+        Ok(PodNetwork { netns: path, ips: vec![ip.into()] })
+    }
+
+    async fn teardown(&self, pod_uid: &str) -> Result<(), Error> {
+        check_uid(pod_uid)?;
+        let unplugged = self.links.delete(&host_link(pod_uid)).await;
+        let deleted = Namespace::delete(&self.netns(pod_uid));
+        unplugged.and(deleted)?;
+        self.pool.lock().await.give_back(pod_uid)
+    }
+
+    async fn list(&self) -> Result<Vec<String>, Error> {
+        Ok(self.pool.lock().await.records.keys().cloned().collect())
+    }
+}
+
+/// Takes away the bridge, all pods' interfaces and namespaces of a node whose network files are in `dir`; for a machine that leaves its cluster.
+pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
+    let links = Links::open(node).await?;
+    for uid in file_names(&dir.join("netns"))? {
+        links.delete(&host_link(&uid)).await?;
+        Namespace::delete(&dir.join("netns").join(uid))?;
+    }
+    links.delete(BRIDGE).await?;
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(format!("remove {}", dir.display()), e)),
+        _ => Ok(()),
+    }
+}
+
+/// The node's end of a pod's veth pair: 15 characters, the most that the kernel takes.
+fn host_link(uid: &str) -> String {
+    let hash = Sha256::digest(uid.as_bytes());
+    let hex: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();
+    format!("skiffp{}", &hex[..9])
+}
+
+fn check_uid(uid: &str) -> Result<(), Error> {
+    let fine = !uid.is_empty() && !uid.starts_with('.') && uid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if fine { Ok(()) } else { Err(failed(format!("use {uid:?} as a pod's uid"), "it is not a file name")) }
+}
+
+fn ipv4(settings: &[&'static str]) -> Vec<(String, &'static str)> {
+    settings.iter().filter_map(|s| s.split_once(':')).map(|(key, value)| (format!("net/ipv4/{key}"), value)).collect()
+}
+
+fn file_names(dir: &Path) -> Result<Vec<String>, Error> {
+    let what = || format!("read {}", dir.display());
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(what(), e)),
+    };
+    entries.map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned()).map_err(|e| failed(what(), e))).collect()
+}
+
+/// The addresses of one podCIDR and who has them. Files are the truth; the map mirrors them.
+struct Pool {
+    dir: PathBuf,
+    cidr: Ipv4Net,
+    records: BTreeMap<String, Record>,
+    /// The address given out last; the search for a free one goes on after it.
+    last: Option<Ipv4Addr>,
+}
+
+impl Pool {
+    fn load(dir: &Path, cidr: Ipv4Net) -> Result<Self, Error> {
+        if cidr.prefix_len() > 30 {
+            return Err(Error::Exhausted(cidr.to_string()));
+        }
+        let mut pool = Pool { dir: dir.to_owned(), cidr, records: BTreeMap::new(), last: None };
+        for file in file_names(&dir.join("pods"))? {
+            let path = dir.join("pods").join(&file);
+            let Some(uid) = file.strip_suffix(".json") else { continue };
+            let bytes = std::fs::read(&path).map_err(|e| failed(format!("read {}", path.display()), e))?;
+            let record = serde_json::from_slice(&bytes).map_err(|e| failed(format!("read {}", path.display()), e))?;
+            pool.records.insert(uid.to_owned(), record);
+        }
+        pool.last = std::fs::read_to_string(dir.join("last")).ok().and_then(|s| s.trim().parse().ok());
+        Ok(pool)
+    }
+
+    fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.cidr.network()) + 1)
+    }
+
+    fn record_path(&self, uid: &str) -> PathBuf {
+        self.dir.join("pods").join(format!("{uid}.json"))
+    }
+
+    /// The pod's address: the one it has, or the next free one.
+    fn take(&mut self, uid: &str) -> Result<Ipv4Addr, Error> {
+        if let Some(record) = self.records.get(uid) {
+            return Ok(record.ip);
+        }
+        let taken = self.records.values().map(|r| r.ip).collect();
+        let ip = next_free(self.cidr, self.last, &taken).ok_or_else(|| Error::Exhausted(self.cidr.to_string()))?;
+        let record = Record { ip };
+        let json = serde_json::to_vec(&record).map_err(|e| failed("write an address record", e))?;
+        write_whole(&self.record_path(uid), &json)?;
+        write_whole(&self.dir.join("last"), ip.to_string().as_bytes())?;
+        self.last = Some(ip);
+        self.records.insert(uid.to_owned(), record);
+        Ok(ip)
+    }
+
+    fn give_back(&mut self, uid: &str) -> Result<(), Error> {
+        let path = self.record_path(uid);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(format!("remove {}", path.display()), e)),
+            _ => {}
+        }
+        self.records.remove(uid);
+        Ok(())
+    }
+}
+
+/// A reader sees the old bytes or the new ones, never half of them.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let new = path.with_extension("new");
+    std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path)).map_err(|e| failed(format!("write {}", path.display()), e))
+}
+
+/// The first free address after `last`, going round; never the network's own, the gateway's (the first) or the broadcast address.
+fn next_free(cidr: Ipv4Net, last: Option<Ipv4Addr>, taken: &std::collections::BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let (first, end) = (u32::from(cidr.network()) + 2, u32::from(cidr.broadcast()));
+    let from = last.map(u32::from).filter(|l| (first..end).contains(l)).map_or(first, |l| l + 1);
+    (from..end).chain(first..from).map(Ipv4Addr::from).find(|ip| !taken.contains(ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_round() {
+        let cidr: Ipv4Net = "10.0.0.0/29".parse().unwrap();
+        let ip = |n: u8| Ipv4Addr::new(10, 0, 0, n);
+        let cases: &[(Option<u8>, &[u8], Option<u8>)] = &[
+            (None, &[], Some(2)),
+            (Some(2), &[2], Some(3)),
+            (Some(3), &[2], Some(4)),
+            (Some(6), &[6], Some(2)),
+            (Some(6), &[2, 3, 6], Some(4)),
+            (Some(4), &[2, 3, 4, 5, 6], None),
+            (Some(99), &[], Some(2)),
+        ];
+        for (last, taken, want) in cases {
+            let taken = taken.iter().map(|n| ip(*n)).collect();
+            assert_eq!(next_free(cidr, last.map(ip), &taken), want.map(ip), "after {last:?} with {taken:?}");
+        }
+    }
+
+    #[test]
+    fn a_pool_remembers() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("pods")).unwrap();
+        let cidr = "10.1.0.0/29".parse().unwrap();
+        let mut pool = Pool::load(dir.path(), cidr).unwrap();
+        let a = pool.take("a").unwrap();
+        let b = pool.take("b").unwrap();
+        assert_ne!(a, b);
+        pool.give_back("a").unwrap();
+        let mut pool = Pool::load(dir.path(), cidr).unwrap();
+        assert_eq!(pool.take("b").unwrap(), b);
+        assert_eq!(pool.take("c").unwrap(), Ipv4Addr::new(10, 1, 0, 4), "what a had must not be given out at once");
+        for uid in ["d", "e", "f"] {
+            pool.take(uid).unwrap();
+        }
+        assert!(matches!(pool.take("g"), Err(Error::Exhausted(_))));
+    }
+
+    #[test]
+    fn names_of_links() {
+        assert_eq!(host_link("a").len(), 15);
+        assert_ne!(host_link("a"), host_link("b"));
+        assert!(check_uid("../x").is_err() && check_uid("").is_err() && check_uid("0f-1.a").is_ok());
+    }
+}

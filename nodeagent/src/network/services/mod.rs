@@ -1,0 +1,257 @@
+//! Services on this node: what pods, the node itself and the outside send to a service's addresses reaches one of its endpoints.
+//!
+//! Invariant: one task decides and applies; each round takes all changes that wait, and does only those. What failed to apply is applied again from
+//! scratch. The rules stay when the agent ends, so that its restart is not noticed. Follows kube-proxy's `cmd/kube-proxy/app/server.go` in purpose.
+
+mod conntrack;
+mod health;
+mod plan;
+mod rules;
+mod table;
+mod userspace;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ipnet::IpNet;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    plan::{NodeFacts, PortPlan, plan},
+    rules::{NodeRules, ipv4, render},
+    table::Table,
+    userspace::UserspaceProxy,
+};
+use super::{
+    Error,
+    nft::Nft,
+    ns::Namespace,
+    view::{Change, ClusterView, ObjectName},
+};
+
+/// How often it is looked whether somebody flushed the table.
+const CHECK_EVERY: Duration = Duration::from_secs(15);
+/// Pause before a failed change is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What a node's service proxy is made from.
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    /// The node's own namespace.
+    pub node: Namespace,
+    pub node_name: String,
+    /// The addresses of the node's own pods (IPv4).
+    pub pod_cidr: IpNet,
+    pub service_cidr: Option<IpNet>,
+    /// ClusterIPs that this node answers at itself: that of cluster DNS.
+    pub own_cluster_ips: Vec<std::net::Ipv4Addr>,
+    /// Never use nftables: for tests and for `--proxy-mode=userspace`.
+    pub force_userspace: bool,
+}
+
+/// Runs the service proxy of a node until `stop`. With nftables its rules stay in place afterwards; in user space its listeners end with it.
+pub async fn run_proxy(view: Arc<ClusterView>, config: ProxyConfig, stop: CancellationToken) -> Result<(), Error> {
+    let changes = view.subscribe();
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        () = view.wait_synced() => {}
+    }
+    let backend = backend(&config).await?;
+    let mut proxy = Proxy { plans: BTreeMap::new(), health: health::HealthServers::new(config.node.clone()), view, config, backend };
+    let result = proxy.run(changes, &stop).await;
+    proxy.health.close();
+    if let Backend::Userspace(userspace) = &mut proxy.backend {
+        userspace.close().await;
+    }
+    result
+}
+
+/// Takes the rules away; for a machine that leaves its cluster.
+pub async fn clear(node: &Namespace) -> Result<(), Error> {
+    match Nft::find(node).await {
+        Ok(nft) => nft.apply(node, format!("add table ip {0}\ndelete table ip {0}\n", rules::TABLE)).await,
+        Err(Error::Unsupported { .. }) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+enum Backend {
+    Nftables { nft: Nft, table: Table },
+    Userspace(UserspaceProxy),
+}
+
+async fn backend(config: &ProxyConfig) -> Result<Backend, Error> {
+    let reason = match Nft::find(&config.node).await {
+        Ok(nft) if !config.force_userspace => return Ok(Backend::Nftables { nft, table: Table::default() }),
+        Ok(_) => "user space was asked for".to_owned(),
+        Err(e @ Error::Unsupported { .. }) => e.to_string(),
+        Err(e) => return Err(e),
+    };
+    tracing::warn!(
+        "services are proxied in user space: {reason}. This is slower, hides clients' addresses from pods and cannot do SCTP. Install nftables to end this."
+    );
+    Ok(Backend::Userspace(UserspaceProxy::start(config.node.clone()).await?))
+}
+
+struct Proxy {
+    view: Arc<ClusterView>,
+    config: ProxyConfig,
+    backend: Backend,
+    plans: BTreeMap<ObjectName, Vec<PortPlan>>,
+    health: health::HealthServers,
+}
+
+impl Proxy {
+    async fn run(&mut self, mut changes: mpsc::UnboundedReceiver<Change>, stop: &CancellationToken) -> Result<(), Error> {
+        let mut facts = self.facts();
+        let mut whole = true;
+        let mut waiting: BTreeSet<ObjectName> = BTreeSet::new();
+        loop {
+            let now_facts = self.facts();
+            whole |= now_facts != facts;
+            facts = now_facts;
+            let result = if whole { self.replace(&facts).await } else { self.change(std::mem::take(&mut waiting), &facts).await };
+            whole = match result {
+                Ok(()) => false,
+                Err(e) => {
+                    tracing::warn!("services of node {}: {e}; trying again from scratch", self.config.node_name);
+                    true
+                }
+            };
+            let pause = if whole { RETRY_AFTER } else { self.rest() };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                change = changes.recv() => {
+                    let Some(change) = change else { return Ok(()) };
+                    let rest = std::iter::from_fn(|| changes.try_recv().ok());
+                    waiting.extend(std::iter::once(change).chain(rest).filter_map(|c| if let Change::Service(name) = c { Some(name) } else { None }));
+                }
+                () = tokio::time::sleep(pause) => whole |= self.care().await,
+            }
+        }
+    }
+
+    fn facts(&self) -> NodeFacts {
+        let info = self.view.node(&self.config.node_name).unwrap_or_default();
+        NodeFacts {
+            name: self.config.node_name.clone(),
+            zone: info.zone.clone(),
+            ips: ipv4(&info.internal_ips),
+            own_cluster_ips: self.config.own_cluster_ips.iter().copied().collect(),
+        }
+    }
+
+    fn node_rules(&self, facts: &NodeFacts) -> NodeRules {
+        NodeRules {
+            pod_cidr: self.config.pod_cidr,
+            service_cidr: self.config.service_cidr,
+            node_ips: facts.ips.clone(),
+            own_cluster_ips: self.config.own_cluster_ips.clone(),
+        }
+    }
+
+    fn plan(&self, name: &ObjectName, facts: &NodeFacts) -> Vec<PortPlan> {
+        self.view.service(name).map(|(service, slices)| plan(&service, &slices, facts)).unwrap_or_default()
+    }
+
+    async fn replace(&mut self, facts: &NodeFacts) -> Result<(), Error> {
+        let plans: BTreeMap<_, _> = self.view.service_names().into_iter().map(|n| (n.clone(), self.plan(&n, facts))).collect();
+        let node = self.node_rules(facts);
+        match &mut self.backend {
+            Backend::Nftables { nft, table } => {
+                let fragments = plans.iter().map(|(name, plans)| (name.clone(), render(plans, &node))).collect();
+                nft.apply(&self.config.node, table.replace(&node, fragments)).await?;
+            }
+            Backend::Userspace(userspace) => userspace.replace(plans.values().flatten()).await,
+        }
+        self.after(plans, true).await;
+        Ok(())
+    }
+
+    async fn change(&mut self, names: BTreeSet<ObjectName>, facts: &NodeFacts) -> Result<(), Error> {
+        let changed: BTreeMap<_, _> = names
+            .into_iter()
+            .map(|name| (name.clone(), self.plan(&name, facts)))
+            .filter(|(name, plan)| self.plans.get(name).map_or(&[][..], Vec::as_slice) != plan.as_slice())
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let node = self.node_rules(facts);
+        match &mut self.backend {
+            Backend::Nftables { nft, table } => {
+                let fragments = changed.iter().map(|(name, plans)| (name.clone(), Some(render(plans, &node)).filter(|_| !plans.is_empty())));
+                let script = table.change(fragments, Instant::now());
+                if !script.is_empty() {
+                    nft.apply(&self.config.node, script).await?;
+                }
+            }
+            Backend::Userspace(userspace) => {
+                let all = self.plans.iter().filter(|(name, _)| !changed.contains_key(*name)).chain(&changed);
+                userspace.replace(all.flat_map(|(_, plans)| plans)).await;
+            }
+        }
+        self.after(changed, false).await;
+        Ok(())
+    }
+
+    /// What follows from changes that are in force.
+    async fn after(&mut self, changed: BTreeMap<ObjectName, Vec<PortPlan>>, all: bool) {
+        let mut lost = conntrack::Wanted::default();
+        let empty = Vec::new();
+        for (name, new) in &changed {
+            lost.add(self.plans.get(name).unwrap_or(&empty), new);
+        }
+        if all {
+            self.plans.retain(|name, old| {
+                let gone = !changed.contains_key(name);
+                if gone {
+                    lost.add(old, &[]);
+                }
+                !gone
+            });
+        }
+        self.plans.extend(changed);
+        self.plans.retain(|_, plans| !plans.is_empty());
+        self.health.set(self.plans.values().flatten()).await;
+        if !lost.is_empty() && matches!(self.backend, Backend::Nftables { .. }) {
+            match conntrack::clean(&self.config.node, lost).await {
+                Ok(0) => {}
+                Ok(n) => tracing::debug!("forgot {n} connections to endpoints that are gone"),
+                Err(e) => tracing::warn!("{e}; UDP clients of endpoints that are gone may wait for up to two minutes"),
+            }
+        }
+    }
+
+    /// How long nothing needs to be done.
+    fn rest(&self) -> Duration {
+        let due = match &self.backend {
+            Backend::Nftables { table, .. } => table.next_sweep().map(|at| at.saturating_duration_since(Instant::now())),
+            Backend::Userspace(_) => None,
+        };
+        due.unwrap_or(CHECK_EVERY).min(CHECK_EVERY)
+    }
+
+    /// Deletes chains that have rested; says whether the table must be made anew because somebody flushed it.
+    async fn care(&mut self) -> bool {
+        let Backend::Nftables { nft, table } = &mut self.backend else { return false };
+        let script = table.sweep(Instant::now());
+        if !script.is_empty() {
+            if let Err(e) = nft.apply(&self.config.node, script).await {
+                tracing::debug!("chains of services that are gone stay until the next start: {e}");
+            }
+            return false;
+        }
+        match nft.list(&self.config.node, &["chain", "ip", rules::TABLE, "services"]).await {
+            Ok(_) => false,
+            Err(e) => {
+                tracing::warn!("the rules for services are gone ({e}): making them anew");
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! What a service means on this node: for each of its ports, the addresses it answers at and the endpoints that traffic goes to.
+//!
+//! Invariant: pure; the same service, slices and node give the same plan, endpoints sorted. IPv4 only, as the pod network is.
+//! Follows `pkg/proxy/{topology,serviceport,servicechangetracker,endpointslicecache}.go` upstream.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use ipnet::Ipv4Net;
+use k8s_openapi::api::{
+    core::v1::{Service, ServicePort},
+    discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice},
+};
+
+use super::super::view::{ObjectName, Slices};
+
+/// Services with this label belong to another proxy.
+const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+/// `spec.sessionAffinityConfig.clientIP.timeoutSeconds` when it is not given.
+const DEFAULT_AFFINITY_SECONDS: u32 = 10800;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+impl Protocol {
+    pub fn parse(text: Option<&str>) -> Option<Self> {
+        match text.unwrap_or("TCP") {
+            "TCP" => Some(Protocol::Tcp),
+            "UDP" => Some(Protocol::Udp),
+            "SCTP" => Some(Protocol::Sctp),
+            _ => None,
+        }
+    }
+
+    /// In nftables' spelling.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        }
+    }
+}
+
+/// The node that a plan is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    pub name: String,
+    pub zone: Option<String>,
+    pub ips: Vec<Ipv4Addr>,
+    /// ClusterIPs that this node answers at itself (cluster DNS), not to be translated.
+    pub own_cluster_ips: BTreeSet<Ipv4Addr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    pub ip: Ipv4Addr,
+    pub port: u16,
+    /// Its pod runs on this node.
+    pub local: bool,
+}
+
+/// Where traffic goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    Endpoints(&'a [Endpoint]),
+    /// There are endpoints, but none that the traffic policy allows here.
+    Drop,
+    /// There are none at all.
+    Reject,
+}
+
+/// One port of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPlan {
+    pub service: ObjectName,
+    /// Empty when the service has only one and does not name it.
+    pub port_name: String,
+    pub protocol: Protocol,
+    pub cluster_ip: Ipv4Addr,
+    pub port: u16,
+    pub node_port: Option<u16>,
+    pub external_ips: Vec<Ipv4Addr>,
+    /// `status.loadBalancer.ingress` of mode VIP.
+    pub load_balancer_ips: Vec<Ipv4Addr>,
+    /// Empty: everybody.
+    pub load_balancer_sources: Vec<Ipv4Net>,
+    /// `ClientIP` affinity, in seconds.
+    pub affinity: Option<u32>,
+    pub internal_local: bool,
+    pub external_local: bool,
+    /// For policy Cluster; empty when the service never uses it.
+    pub cluster_endpoints: Vec<Endpoint>,
+    /// For policy Local; empty when the service never uses it.
+    pub local_endpoints: Vec<Endpoint>,
+    /// Usable ones anywhere in the cluster.
+    pub has_endpoints: bool,
+    /// `healthCheckNodePort`, and how many ready endpoints this node has.
+    pub health_check: Option<(u16, usize)>,
+}
+
+impl PortPlan {
+    /// For traffic to the ClusterIP.
+    pub fn internal(&self) -> Target<'_> {
+        self.target(self.internal_local)
+    }
+
+    /// For traffic from outside of the cluster to node ports, external and load balancer IPs.
+    pub fn external(&self) -> Target<'_> {
+        self.target(self.external_local)
+    }
+
+    fn target(&self, local: bool) -> Target<'_> {
+        let endpoints = if local { &self.local_endpoints } else { &self.cluster_endpoints };
+        match (self.has_endpoints, endpoints.is_empty()) {
+            (false, _) => Target::Reject,
+            (true, true) => Target::Drop,
+            (true, false) => Target::Endpoints(endpoints),
+        }
+    }
+
+    pub fn externally_accessible(&self) -> bool {
+        self.node_port.is_some() || !self.external_ips.is_empty() || !self.load_balancer_ips.is_empty()
+    }
+
+    /// All endpoints that traffic of this node may reach.
+    pub fn reachable(&self) -> BTreeSet<Endpoint> {
+        self.cluster_endpoints.iter().chain(&self.local_endpoints).copied().collect()
+    }
+}
+
+/// The plan of one service; empty for what has no virtual addresses (headless, `ExternalName`) or is another proxy's.
+pub fn plan(service: &Service, slices: &Slices, node: &NodeFacts) -> Vec<PortPlan> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let others = service.metadata.labels.as_ref().is_some_and(|l| l.contains_key(OTHER_PROXY_LABEL));
+    let cluster_ip = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).find_map(|ip| ip.parse::<Ipv4Addr>().ok());
+    let Some(cluster_ip) = cluster_ip.filter(|_| !others && spec.type_.as_deref() != Some("ExternalName")) else { return Vec::new() };
+    if node.own_cluster_ips.contains(&cluster_ip) {
+        return Vec::new();
+    }
+    spec.ports.iter().flatten().filter_map(|port| plan_port(service, cluster_ip, port, slices, node)).collect()
+}
+
+fn plan_port(service: &Service, cluster_ip: Ipv4Addr, port: &ServicePort, slices: &Slices, node: &NodeFacts) -> Option<PortPlan> {
+    let spec = service.spec.as_ref()?;
+    let protocol = Protocol::parse(port.protocol.as_deref())?;
+    let port_name = port.name.clone().unwrap_or_default();
+    let local = |policy: &Option<String>| policy.as_deref() == Some("Local");
+    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let given = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref()?.timeout_seconds);
+        given.and_then(|s| u32::try_from(s).ok()).unwrap_or(DEFAULT_AFFINITY_SECONDS)
+    });
+    let mut plan = PortPlan {
+        service: ObjectName::new(service.metadata.namespace.clone().unwrap_or_default(), service.metadata.name.clone().unwrap_or_default()),
+        protocol,
+        cluster_ip,
+        port: u16::try_from(port.port).ok()?,
+        node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0),
+        external_ips: spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
+        load_balancer_ips: load_balancer_ips(service),
+        load_balancer_sources: source_ranges(spec.load_balancer_source_ranges.as_deref().unwrap_or_default()),
+        affinity,
+        internal_local: local(&spec.internal_traffic_policy),
+        external_local: local(&spec.external_traffic_policy),
+        cluster_endpoints: Vec::new(),
+        local_endpoints: Vec::new(),
+        has_endpoints: false,
+        health_check: None,
+        port_name,
+    };
+    let candidates = candidates(slices, &plan.port_name, protocol, node);
+    if let Some(check) = spec.health_check_node_port.filter(|_| plan.external_local && spec.type_.as_deref() == Some("LoadBalancer")) {
+        let ready: BTreeSet<_> = candidates.values().filter(|c| c.ready && c.endpoint.local).map(|c| c.endpoint.ip).collect();
+        plan.health_check = u16::try_from(check).ok().filter(|p| *p != 0).map(|p| (p, ready.len()));
+    }
+    categorize(&mut plan, &candidates, node);
+    Some(plan)
+}
+
+fn load_balancer_ips(service: &Service) -> Vec<Ipv4Addr> {
+    let ingress = service.status.iter().filter_map(|s| s.load_balancer.as_ref()).flat_map(|l| l.ingress.iter().flatten());
+    ingress.filter(|i| i.ip_mode.as_deref().unwrap_or("VIP") == "VIP").filter_map(|i| i.ip.as_deref()?.parse().ok()).collect()
+}
+
+/// A range of everything is the same as none.
+fn source_ranges(ranges: &[String]) -> Vec<Ipv4Net> {
+    let ranges: Vec<Ipv4Net> = ranges.iter().filter_map(|r| r.trim().parse().ok()).collect();
+    if ranges.iter().any(|r| r.prefix_len() == 0) { Vec::new() } else { ranges }
+}
+
+/// An endpoint before the policies have chosen.
+struct Candidate {
+    endpoint: Endpoint,
+    ready: bool,
+    serving_terminating: bool,
+    zones: BTreeSet<String>,
+    nodes: BTreeSet<String>,
+}
+
+/// By address and port. An address that is in two slices, or is two pods', is the one that does not terminate.
+fn candidates(slices: &Slices, port_name: &str, protocol: Protocol, node: &NodeFacts) -> BTreeMap<(Ipv4Addr, u16), Candidate> {
+    let mut found = BTreeMap::new();
+    for slice in slices.values().filter(|s| s.address_type == "IPv4") {
+        for port in ports(slice, port_name, protocol) {
+            for endpoint in slice.endpoints.iter().flatten() {
+                let Some(ip) = endpoint.addresses.first().and_then(|a| a.parse::<Ipv4Addr>().ok()) else { continue };
+                let terminating = endpoint.conditions.as_ref().and_then(|c| c.terminating).unwrap_or(false);
+                if !terminating || !found.contains_key(&(ip, port)) {
+                    found.insert((ip, port), candidate(endpoint, ip, port, node));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn ports<'a>(slice: &'a EndpointSlice, name: &'a str, protocol: Protocol) -> impl Iterator<Item = u16> + 'a {
+    let same = move |p: &&k8s_openapi::api::discovery::v1::EndpointPort| {
+        p.name.as_deref().unwrap_or_default() == name && Protocol::parse(p.protocol.as_deref()) == Some(protocol)
+    };
+    slice.ports.iter().flatten().filter(same).filter_map(|p| u16::try_from(p.port?).ok()).filter(|p| *p != 0)
+}
+
+fn candidate(endpoint: &SliceEndpoint, ip: Ipv4Addr, port: u16, node: &NodeFacts) -> Candidate {
+    let conditions = endpoint.conditions.clone().unwrap_or_default();
+    let hints = endpoint.hints.clone().unwrap_or_default();
+    Candidate {
+        endpoint: Endpoint { ip, port, local: endpoint.node_name.as_deref() == Some(&node.name) },
+        ready: conditions.ready.unwrap_or(true),
+        serving_terminating: conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false),
+        zones: hints.for_zones.into_iter().flatten().map(|z| z.name).collect(),
+        nodes: hints.for_nodes.into_iter().flatten().map(|n| n.name).collect(),
+    }
+}
+
+/// Fills in the endpoints for the policies that the service uses: ready ones, or where there are none those that terminate but still serve.
+fn categorize(plan: &mut PortPlan, candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>, node: &NodeFacts) {
+    let pick = |want: &dyn Fn(&Candidate) -> bool| -> Vec<Endpoint> { candidates.values().filter(|c| want(c)).map(|c| c.endpoint).collect() };
+    let or_terminating = |ready: Vec<Endpoint>, may: &dyn Fn(&Candidate) -> bool| {
+        if ready.is_empty() { pick(&|c| c.serving_terminating && may(c)) } else { ready }
+    };
+    let uses_cluster = !plan.internal_local || plan.externally_accessible();
+    let uses_local = plan.internal_local || (plan.external_local && plan.externally_accessible());
+    if uses_cluster {
+        let nearness = nearness(candidates, node);
+        plan.cluster_endpoints = or_terminating(pick(&|c| c.ready && nearness.allows(c, node)), &|_| true);
+    }
+    if uses_local {
+        plan.local_endpoints = or_terminating(pick(&|c| c.ready && c.endpoint.local), &|c| c.endpoint.local);
+    }
+    plan.has_endpoints = candidates.values().any(|c| c.ready || c.serving_terminating);
+}
+
+/// How far traffic may go, by the hints on the endpoints.
+enum Nearness {
+    Anywhere,
+    SameZone,
+    SameNode,
+}
+
+impl Nearness {
+    fn allows(&self, candidate: &Candidate, node: &NodeFacts) -> bool {
+        match self {
+            Nearness::Anywhere => true,
+            Nearness::SameZone => node.zone.as_ref().is_some_and(|z| candidate.zones.contains(z)),
+            Nearness::SameNode => candidate.nodes.contains(&node.name),
+        }
+    }
+}
+
+/// Hints count only if every ready endpoint has them and at least one is meant for this node or zone.
+fn nearness(candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>, node: &NodeFacts) -> Nearness {
+    let ready = || candidates.values().filter(|c| c.ready);
+    if ready().next().is_none() {
+        Nearness::Anywhere
+    } else if ready().all(|c| !c.nodes.is_empty()) && ready().any(|c| Nearness::SameNode.allows(c, node)) {
+        Nearness::SameNode
+    } else if ready().all(|c| !c.zones.is_empty()) && ready().any(|c| Nearness::SameZone.allows(c, node)) {
+        Nearness::SameZone
+    } else {
+        Nearness::Anywhere
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node() -> NodeFacts {
+        NodeFacts { name: "me".into(), zone: Some("z1".into()), ..Default::default() }
+    }
+
+    fn service(spec: Value) -> Service {
+        let mut spec = spec;
+        for (key, default) in [("clusterIP", json!("10.96.0.5")), ("ports", json!([{"port": 80, "protocol": "TCP"}]))] {
+            if spec.get(key).is_none() {
+                spec[key] = default;
+            }
+        }
+        serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": "svc"}, "spec": spec})).unwrap()
+    }
+
+    /// `1@me:rst` is an endpoint with address 10.0.0.1 on node `me` that is ready, serving and terminating.
+    fn slices(endpoints: &[&str]) -> Slices {
+        let endpoints: Vec<_> = endpoints
+            .iter()
+            .map(|text| {
+                let (ip, rest) = text.split_once('@').unwrap();
+                let (node, flags) = rest.split_once(':').unwrap();
+                let (flags, hints) = flags.split_once('/').unwrap_or((flags, ""));
+                let zones: Vec<_> = hints.split(',').filter(|h| h.starts_with('z')).map(|z| json!({"name": z})).collect();
+                let nodes: Vec<_> = hints.split(',').filter(|h| h.starts_with('m')).map(|z| json!({"name": z})).collect();
+                json!({"addresses": [format!("10.0.0.{ip}")], "nodeName": node, "hints": {"forZones": zones, "forNodes": nodes},
+                    "conditions": {"ready": flags.contains('r'), "serving": flags.contains('s'), "terminating": flags.contains('t')}})
+            })
+            .collect();
+        let slice = json!({"metadata": {"name": "a", "namespace": "ns"}, "addressType": "IPv4",
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": endpoints});
+        Slices::from([("a".into(), Arc::new(serde_json::from_value(slice).unwrap()))])
+    }
+
+    fn show(target: Target) -> String {
+        match target {
+            Target::Endpoints(e) => e.iter().map(|e| e.ip.octets()[3].to_string()).collect::<Vec<_>>().join(","),
+            Target::Drop => "drop".into(),
+            Target::Reject => "reject".into(),
+        }
+    }
+
+    #[test]
+    fn policies_choose_endpoints() {
+        let node_port = json!([{"port": 80, "nodePort": 30080}]);
+        let internal_local = json!({"internalTrafficPolicy": "Local"});
+        let external_local = json!({"externalTrafficPolicy": "Local", "ports": node_port});
+        let cases: &[(Value, &[&str], &str, &str)] = &[
+            (json!({}), &[], "reject", "reject"),
+            (json!({}), &["1@me:rs", "2@you:rs"], "1,2", "1,2"),
+            (json!({}), &["1@me:rs", "2@you:st", "3@you:"], "1", "1"),
+            (json!({}), &["1@me:st", "2@you:st", "3@you:t"], "1,2", "1,2"),
+            (json!({}), &["1@me:", "2@you:s"], "reject", "reject"),
+            (internal_local.clone(), &["1@me:rs", "2@you:rs"], "1", "drop"),
+            (internal_local.clone(), &["2@you:rs"], "drop", "drop"),
+            (internal_local.clone(), &["1@me:st", "2@you:rs"], "1", "drop"),
+            (internal_local, &[], "reject", "reject"),
+            (external_local.clone(), &["1@me:rs", "2@you:rs"], "1,2", "1"),
+            (external_local.clone(), &["2@you:rs"], "2", "drop"),
+            (external_local.clone(), &["1@me:st", "2@you:rs"], "2", "1"),
+            (external_local, &["1@me:st", "2@you:st"], "1,2", "1"),
+            // The same address twice: the one that does not terminate counts.
+            (json!({}), &["1@me:rs", "1@me:st"], "1", "1"),
+            (json!({}), &["1@me:st", "1@me:rs"], "1", "1"),
+            // Hints.
+            (json!({}), &["1@me:rs/z1", "2@you:rs/z2"], "1", "1"),
+            (json!({}), &["1@me:rs/z1", "2@you:rs"], "1,2", "1,2"),
+            (json!({}), &["1@me:rs/z2", "2@you:rs/z3"], "1,2", "1,2"),
+            (json!({}), &["1@you:rs/z1,me", "2@you:rs/z1,my"], "1", "1"),
+            (json!({}), &["1@you:rs/z1,my", "2@you:rs/z2,my"], "1", "1"),
+            (json!({}), &["1@me:st/z1", "2@you:st/z2"], "1,2", "1,2"),
+        ];
+        for (spec, endpoints, internal, external) in cases {
+            let plan = plan(&service(spec.clone()), &slices(endpoints), &node()).remove(0);
+            assert_eq!((show(plan.internal()), show(plan.external())), ((*internal).into(), (*external).into()), "{spec} {endpoints:?}");
+        }
+    }
+
+    #[test]
+    fn some_services_have_no_plan() {
+        let own = NodeFacts { own_cluster_ips: BTreeSet::from([Ipv4Addr::new(10, 96, 0, 10)]), ..node() };
+        for spec in [
+            json!({"clusterIP": "None"}),
+            json!({"clusterIP": ""}),
+            json!({"type": "ExternalName", "externalName": "x"}),
+            json!({"clusterIP": "10.96.0.10"}),
+            json!({"clusterIP": "fd00::1"}),
+        ] {
+            assert!(plan(&service(spec.clone()), &slices(&["1@me:rs"]), &own).is_empty(), "{spec}");
+        }
+        let mut labelled = service(json!({}));
+        labelled.metadata.labels = Some(BTreeMap::from([(OTHER_PROXY_LABEL.into(), "cilium".into())]));
+        assert!(plan(&labelled, &slices(&["1@me:rs"]), &own).is_empty());
+    }
+
+    #[test]
+    fn addresses_and_affinity() {
+        let mut service = service(json!({
+            "type": "LoadBalancer", "externalIPs": ["1.2.3.4", "fd00::2"], "loadBalancerSourceRanges": [" 10.0.0.0/8", "fd00::/8"],
+            "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}},
+            "externalTrafficPolicy": "Local", "healthCheckNodePort": 31000,
+            "ports": [{"name": "", "port": 80, "nodePort": 30080}, {"name": "dns", "port": 53, "protocol": "UDP"}],
+        }));
+        service.status = serde_json::from_value(json!({"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}, {"ip": "8.8.8.8", "ipMode": "Proxy"}]}})).unwrap();
+        let plans = plan(&service, &slices(&["1@me:rs", "2@me:st"]), &node());
+        assert_eq!(plans.len(), 2);
+        let http = &plans[0];
+        assert_eq!(http.external_ips, [Ipv4Addr::new(1, 2, 3, 4)]);
+        assert_eq!(http.load_balancer_ips, [Ipv4Addr::new(9, 9, 9, 9)]);
+        assert_eq!(http.load_balancer_sources, ["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!((http.affinity, http.node_port, http.health_check), (Some(60), Some(30080), Some((31000, 1))));
+        assert_eq!(plans[1].internal(), Target::Reject, "no port of that name in the slice");
+        assert!(source_ranges(&["0.0.0.0/0".into(), "10.0.0.0/8".into()]).is_empty());
+    }
+}

@@ -1,0 +1,158 @@
+//! A host, nodes and pods to test in. All of it goes with the `Lab`, also when a test panics, because namespaces die with their last handle.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::super::{
+    PodNetwork, PodNetworks,
+    cluster::{ClusterNetwork, ClusterNetworkConfig, NodeNetwork},
+    link::Links,
+    ns::{Namespace, supported},
+    pods::{BridgeNetworks, PodNetworkConfig},
+};
+
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+pub struct Lab {
+    pub dir: tempfile::TempDir,
+    pub host: Namespace,
+    pub cluster: ClusterNetwork,
+    pub nodes: Vec<Node>,
+}
+
+pub struct Node {
+    pub name: String,
+    pub net: NodeNetwork,
+    pub pods: BridgeNetworks,
+}
+
+/// A pod with an echo server of sorts: each connection is told the client's address and the server's name.
+pub struct Pod {
+    pub ns: Namespace,
+    pub ip: IpAddr,
+    pub net: PodNetwork,
+}
+
+/// Whether tests may make namespaces here; says so if not.
+pub async fn possible() -> bool {
+    match supported().await {
+        Ok(()) => true,
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            false
+        }
+    }
+}
+
+pub async fn config(host: &Namespace, dir: PathBuf) -> ClusterNetworkConfig {
+    ClusterNetworkConfig {
+        host: host.clone(),
+        instance: dir.display().to_string(),
+        run_dir: dir,
+        bridge: None,
+        node_cidr: None,
+        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "10.96.0.0/16".parse().unwrap()],
+        service_cidr: Some("10.96.0.0/16".parse().unwrap()),
+        resume: false,
+    }
+}
+
+impl Lab {
+    pub async fn new(nodes: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Namespace::make(&dir.path().join("host")).await.unwrap();
+        Links::open(&host).await.unwrap().up(1).await.unwrap();
+        let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await).await.unwrap();
+        let mut lab = Lab { dir, host, cluster, nodes: Vec::new() };
+        for i in 0..nodes {
+            let name = format!("node{i}");
+            let net = lab.cluster.add_node(&name).await.unwrap();
+            let pod_cidr = format!("10.244.{i}.0/24").parse().unwrap();
+            lab.cluster.set_pod_cidrs(&name, vec![pod_cidr]).await.unwrap();
+            let config = PodNetworkConfig { node: net.ns.clone(), dir: lab.dir.path().join("run").join(&name), pod_cidr, mtu: None };
+            let pods = BridgeNetworks::start(config).await.unwrap();
+            lab.nodes.push(Node { name, net, pods });
+        }
+        lab
+    }
+
+    pub async fn pod(&self, node: usize, uid: &str) -> Pod {
+        let net = self.nodes[node].pods.setup(uid).await.unwrap();
+        let ns = Namespace::open(&net.netns).unwrap();
+        Pod { ns, ip: net.ips[0], net }
+    }
+
+    pub async fn pod_with_server(&self, node: usize, uid: &str, port: u16) -> Pod {
+        let pod = self.pod(node, uid).await;
+        serve(&pod.ns, SocketAddr::new(pod.ip, port), uid).await;
+        pod
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let below = super::super::cluster::namespaces_below(self.dir.path()).unwrap_or_default();
+        for path in below {
+            let _ = Namespace::delete(&path);
+        }
+    }
+}
+
+/// Answers each TCP connection and each UDP packet at `at` with `<name> <client's address>`.
+pub async fn serve(ns: &Namespace, at: SocketAddr, name: &str) {
+    let listener = ns.tcp_listen(at).await.unwrap();
+    let socket = ns.udp_bind(at).await.unwrap();
+    let own = name.to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut stream, from)) = listener.accept().await {
+            let _ = stream.write_all(format!("{own} {}", from.ip()).as_bytes()).await;
+        }
+    });
+    let own = name.to_owned();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer).await {
+            let _ = socket.send_to(format!("{own} {}", from.ip()).as_bytes(), from).await;
+        }
+    });
+}
+
+/// One TCP connection: (server's name, client's address as the server saw it), or the error.
+pub async fn ask(ns: &Namespace, to: SocketAddr) -> std::io::Result<(String, String)> {
+    let talk = async {
+        let mut stream = ns.tcp_connect(to).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(split(&text))
+    };
+    tokio::time::timeout(Duration::from_secs(2), talk).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+/// The same by one UDP packet.
+pub async fn ask_udp(ns: &Namespace, to: SocketAddr) -> std::io::Result<(String, String)> {
+    let socket = ns.udp_bind("0.0.0.0:0".parse().unwrap()).await?;
+    socket.connect(to).await?;
+    socket.send(b"?").await?;
+    let mut buffer = [0; 512];
+    let n = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut buffer)).await.map_err(|_| std::io::ErrorKind::TimedOut)??;
+    Ok(split(std::str::from_utf8(&buffer[..n]).unwrap()))
+}
+
+fn split(text: &str) -> (String, String) {
+    let (name, from) = text.split_once(' ').unwrap_or((text, ""));
+    (name.to_owned(), from.to_owned())
+}
+
+/// Tries until it holds or the deadline is past.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !check().await {
+        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,287 @@
+//! Services for real: reached from pods, nodes and the host, by nftables and in user space.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{
+        nft::Nft,
+        services::{ProxyConfig, run_proxy},
+        view::{ClusterView, ObjectName},
+    },
+    lab::*,
+};
+
+struct Cluster {
+    lab: Lab,
+    view: Arc<ClusterView>,
+    stop: CancellationToken,
+}
+
+impl Cluster {
+    async fn new(nodes: usize, userspace: bool) -> Self {
+        let lab = Lab::new(nodes).await;
+        let view = Arc::new(ClusterView::default());
+        let stop = CancellationToken::new();
+        for (i, node) in lab.nodes.iter().enumerate() {
+            view.put_node(
+                &serde_json::from_value(json!({"metadata": {"name": node.name}, "spec": {"podCIDR": format!("10.244.{i}.0/24")},
+                    "status": {"addresses": [{"type": "InternalIP", "address": node.net.ip}]}}))
+                .unwrap(),
+            );
+            let config = ProxyConfig {
+                node: node.net.ns.clone(),
+                node_name: node.name.clone(),
+                pod_cidr: format!("10.244.{i}.0/24").parse().unwrap(),
+                service_cidr: Some("10.96.0.0/16".parse().unwrap()),
+                own_cluster_ips: vec![[10, 96, 0, 10].into()],
+                force_userspace: userspace,
+            };
+            tokio::spawn(run_proxy(view.clone(), config, stop.clone()));
+        }
+        view.set_synced();
+        Cluster { lab, view, stop }
+    }
+
+    fn service(&self, name: &str, spec: Value) {
+        self.view.put_service(serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec})).unwrap());
+    }
+
+    /// Endpoints as (pod, node, state), state being `ready`, `terminating` or `unready`.
+    fn endpoints(&self, service: &str, protocol: &str, endpoints: &[(&Pod, usize, &str)]) {
+        let endpoints: Vec<_> = endpoints
+            .iter()
+            .map(|(pod, node, state)| {
+                json!({"addresses": [pod.ip], "nodeName": format!("node{node}"),
+                "conditions": {"ready": *state == "ready", "serving": *state != "unready", "terminating": *state == "terminating"}})
+            })
+            .collect();
+        let slice = json!({"metadata": {"namespace": "ns", "name": service, "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4", "ports": [{"name": "", "port": 8080, "protocol": protocol}], "endpoints": endpoints});
+        self.view.put_slice(serde_json::from_value(slice).unwrap());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn at(ip: [u8; 4], port: u16) -> SocketAddr {
+    SocketAddr::from((ip, port))
+}
+
+/// Whether nftables can be tested; says so if not.
+async fn nftables() -> bool {
+    if !possible().await {
+        return false;
+    }
+    match Nft::find(&super::super::ns::Namespace::current().unwrap()).await {
+        Ok(_) => true,
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            false
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_ips_answer_everywhere() {
+    if !nftables().await {
+        return;
+    }
+    let c = Cluster::new(2, false).await;
+    let a = c.lab.pod_with_server(0, "a", 8080).await;
+    let b = c.lab.pod_with_server(1, "b", 8080).await;
+    let client = c.lab.pod(0, "client").await;
+    c.service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}));
+    let web = at([10, 96, 0, 5], 80);
+    eventually("a service without endpoints refuses", || async {
+        ask(&client.ns, web).await.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
+    .await;
+    c.endpoints("web", "TCP", &[(&a, 0, "ready"), (&b, 1, "ready")]);
+    eventually("the service answers", || async { ask(&client.ns, web).await.is_ok() }).await;
+
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        let (name, from) = ask(&client.ns, web).await.unwrap();
+        assert_eq!(from, client.ip.to_string(), "pods see pods, here and on the other node");
+        seen.insert(name);
+    }
+    assert_eq!(seen.len(), 2, "both endpoints have their share");
+    for ns in [&c.lab.nodes[0].net.ns, &c.lab.nodes[1].net.ns, &c.lab.host, &a.ns] {
+        for _ in 0..8 {
+            ask(ns, web).await.unwrap();
+        }
+    }
+    // What is no port, and no service.
+    assert_eq!(ask(&client.ns, at([10, 96, 0, 5], 81)).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+
+    c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
+    let start = Instant::now();
+    eventually("the endpoint is gone", || async {
+        for _ in 0..8 {
+            if ask(&client.ns, web).await.is_ok_and(|(name, _)| name == "b") {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    eprintln!("endpoint gone after {:?}", start.elapsed());
+    assert_eq!(ask(&a.ns, web).await.unwrap().0, "a", "a pod reaches itself through its service");
+    c.view.remove_service(&ObjectName::new("ns", "web"));
+    eventually("the service is gone", || async { ask(&client.ns, web).await.is_err() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_ports_and_policies() {
+    if !nftables().await {
+        return;
+    }
+    let c = Cluster::new(2, false).await;
+    let a = c.lab.pod_with_server(0, "a", 8080).await;
+    let ports = json!([{"port": 80, "nodePort": 30080}]);
+    c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.6", "externalIPs": ["203.0.113.9"], "ports": ports}));
+    c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
+    let nodes: Vec<_> = c.lab.nodes.iter().map(|n| SocketAddr::new(IpAddr::V4(n.net.ip), 30080)).collect();
+    for node in &nodes {
+        eventually("the node port answers", || async { ask(&c.lab.host, *node).await.is_ok() }).await;
+    }
+    let gateway = c.lab.cluster.gateway().await.to_string();
+    assert_ne!(ask(&c.lab.host, nodes[0]).await.unwrap().1, gateway, "policy Cluster hides the client");
+    ask(&a.ns, nodes[1]).await.unwrap();
+    eventually("the external IP answers", || async { ask(&a.ns, at([203, 0, 113, 9], 80)).await.is_ok() }).await;
+
+    c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.6", "externalTrafficPolicy": "Local", "ports": ports}));
+    eventually("policy Local shows the client", || async { ask(&c.lab.host, nodes[0]).await.is_ok_and(|(_, from)| from == gateway) }).await;
+    eventually("and drops where nothing is", || async { ask(&c.lab.host, nodes[1]).await.is_err_and(|e| e.kind() == std::io::ErrorKind::TimedOut) }).await;
+    assert!(ask(&c.lab.nodes[1].net.ns, nodes[1]).await.is_ok(), "but not for the node itself");
+
+    c.endpoints("web", "TCP", &[(&a, 0, "terminating")]);
+    tokio::task::yield_now().await;
+    assert_eq!(ask(&c.lab.host, nodes[0]).await.unwrap().0, "a", "one that terminates still serves when it is the last");
+    c.endpoints("web", "TCP", &[(&a, 0, "unready")]);
+    eventually("refused without endpoints", || async { ask(&c.lab.host, nodes[0]).await.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn affinity_and_udp() {
+    if !nftables().await {
+        return;
+    }
+    let c = Cluster::new(1, false).await;
+    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await, c.lab.pod_with_server(0, "c", 8080).await];
+    let client = c.lab.pod(0, "client").await;
+    let all: Vec<_> = pods.iter().map(|p| (p, 0, "ready")).collect();
+    c.service("sticky", json!({"clusterIP": "10.96.0.7", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}));
+    c.endpoints("sticky", "TCP", &all);
+    let sticky = at([10, 96, 0, 7], 80);
+    eventually("the service answers", || async { ask(&client.ns, sticky).await.is_ok() }).await;
+    let (first, _) = ask(&client.ns, sticky).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&client.ns, sticky).await.unwrap().0, first, "a client stays with its endpoint");
+    }
+    let others: Vec<_> = pods.iter().zip(["a", "b", "c"]).filter(|(_, n)| *n != first).map(|(p, _)| (p, 0, "ready")).collect();
+    c.endpoints("sticky", "TCP", &others);
+    eventually("the client moves on", || async { ask(&client.ns, sticky).await.is_ok_and(|(n, _)| n != first) }).await;
+
+    c.service("udp", json!({"clusterIP": "10.96.0.8", "ports": [{"port": 53, "protocol": "UDP"}]}));
+    c.endpoints("udp", "UDP", &[(&pods[0], 0, "ready")]);
+    let udp = at([10, 96, 0, 8], 53);
+    let socket = client.ns.udp_bind(at([0, 0, 0, 0], 0)).await.unwrap();
+    socket.connect(udp).await.unwrap();
+    let talk = || async {
+        socket.send(b"?").await.ok();
+        let mut buffer = [0; 64];
+        match tokio::time::timeout(Duration::from_millis(300), socket.recv(&mut buffer)).await {
+            Ok(Ok(n)) => String::from_utf8_lossy(&buffer[..n]).split(' ').next().map(str::to_owned),
+            _ => None,
+        }
+    };
+    eventually("UDP answers", || async { talk().await.as_deref() == Some("a") }).await;
+    c.endpoints("udp", "UDP", &[(&pods[1], 0, "ready")]);
+    eventually("a UDP client that keeps its port is led to the new endpoint", || async { talk().await.as_deref() == Some("b") }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_somebody_flushed_come_back() {
+    if !nftables().await {
+        return;
+    }
+    let c = Cluster::new(1, false).await;
+    let a = c.lab.pod_with_server(0, "a", 8080).await;
+    let ns = &c.lab.nodes[0].net.ns;
+    c.service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}));
+    c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
+    eventually("the service answers", || async { ask(ns, at([10, 96, 0, 5], 80)).await.is_ok() }).await;
+    Nft::find(ns).await.unwrap().apply(ns, "flush ruleset\n".into()).await.unwrap();
+    c.service("other", json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}));
+    eventually("both services are there again", || async { ask(ns, at([10, 96, 0, 5], 80)).await.is_ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_when_endpoints_change() {
+    if !nftables().await {
+        return;
+    }
+    let c = Cluster::new(1, false).await;
+    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await];
+    let client = c.lab.pod(0, "client").await;
+    c.service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}));
+    c.endpoints("web", "TCP", &[(&pods[0], 0, "ready")]);
+    let web = at([10, 96, 0, 5], 80);
+    eventually("the service answers", || async { ask(&client.ns, web).await.is_ok() }).await;
+    let stop = CancellationToken::new();
+    let (ns, ended) = (client.ns.clone(), stop.clone());
+    let asking = tokio::spawn(async move {
+        let mut answered = 0;
+        while !ended.is_cancelled() {
+            ask(&ns, web).await.unwrap();
+            answered += 1;
+        }
+        answered
+    });
+    for round in 0..20 {
+        c.endpoints("web", "TCP", &[(&pods[round % 2], 0, "ready"), (&pods[(round + 1) % 2], 0, "terminating")]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    let answered = asking.await.unwrap();
+    eprintln!("{answered} requests during 20 changes, none lost");
+    assert!(answered > 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_space_serves_too() {
+    if !possible().await {
+        return;
+    }
+    let c = Cluster::new(1, true).await;
+    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await];
+    let client = c.lab.pod(0, "client").await;
+    c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": [{"port": 80, "nodePort": 30080}]}));
+    c.service("udp", json!({"clusterIP": "10.96.0.8", "ports": [{"port": 53, "protocol": "UDP"}]}));
+    c.endpoints("web", "TCP", &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")]);
+    c.endpoints("udp", "UDP", &[(&pods[0], 0, "ready")]);
+    let (web, udp) = (at([10, 96, 0, 5], 80), at([10, 96, 0, 8], 53));
+    for ns in [&client.ns, &c.lab.host, &c.lab.nodes[0].net.ns] {
+        eventually("the service answers", || async { ask(ns, web).await.is_ok() }).await;
+        eventually("UDP answers", || async { ask_udp(ns, udp).await.is_ok_and(|(name, _)| name == "a") }).await;
+    }
+    let node_port = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30080);
+    ask(&c.lab.host, node_port).await.unwrap();
+    c.endpoints("web", "TCP", &[(&pods[1], 0, "ready")]);
+    eventually("the endpoint is gone", || async { ask(&client.ns, web).await.is_ok_and(|(name, _)| name == "b") }).await;
+    c.endpoints("web", "TCP", &[]);
+    eventually("refused without endpoints", || async { ask(&client.ns, web).await.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) }).await;
+}

@@ -1,0 +1,50 @@
+//! The node's heartbeat: a Lease in `kube-node-lease`, renewed every ten seconds.
+//!
+//! Follows `staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go`.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+
+use crate::{agent::context::Context, time};
+
+const NAMESPACE: &str = "kube-node-lease";
+const SECONDS: i32 = 40;
+
+/// Renews until the agent stops. `node_uid`: of the Node object, which owns the Lease.
+pub async fn keep(node: Arc<Context>, node_uid: String) {
+    loop {
+        if let Err(error) = renew(&node, &node_uid).await {
+            tracing::warn!(%error, node = node.config.node_name, "lease not renewed");
+        }
+        tokio::select! {
+            () = time::sleep(node.config.intervals.lease) => {}
+            () = node.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn renew(node: &Context, node_uid: &str) -> Result<(), kube::Error> {
+    let name = &node.config.node_name;
+    let api: Api<Lease> = Api::namespaced(node.client.clone(), NAMESPACE);
+    let now = MicroTime(time::now());
+    let patch = serde_json::json!({"spec": {"holderIdentity": name, "leaseDurationSeconds": SECONDS, "renewTime": now}});
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => return Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => return Err(error),
+    }
+    let owner = OwnerReference { api_version: "v1".to_owned(), kind: "Node".to_owned(), name: name.clone(), uid: node_uid.to_owned(), ..Default::default() };
+    let lease = Lease {
+        metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(NAMESPACE.to_owned()), owner_references: Some(vec![owner]), ..Default::default() },
+        spec: Some(LeaseSpec { holder_identity: Some(name.clone()), lease_duration_seconds: Some(SECONDS), renew_time: Some(now), ..Default::default() }),
+    };
+    api.create(&PostParams::default(), &lease).await.map(drop)
+}

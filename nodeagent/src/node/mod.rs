@@ -1,0 +1,6 @@
+//! The node's own object: its registration, its status, its heartbeat.
+
+pub mod lease;
+pub mod machine;
+pub mod register;
+pub mod status;

@@ -1,0 +1,116 @@
+//! What others may know of a pod's task, and how they wake it.
+//!
+//! Invariant: `state` is written only by the pod's own task (and the probes and publisher that belong to it).
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{backoff::Backoff, containers::Waiting, view::PodView};
+use crate::{probe::state::Results, volume};
+
+/// One pod of this node.
+pub struct Handle {
+    /// As the API last had it.
+    pod: RwLock<Arc<Pod>>,
+    /// Something changed: the pod is to be looked at.
+    pub wake: Arc<Notify>,
+    /// The API no longer has the pod.
+    pub gone: CancellationToken,
+    /// The pod is to end: whatever waits for something else gives up.
+    pub ending: CancellationToken,
+    /// The task is over.
+    pub done: CancellationToken,
+    /// Sent whenever a probe's result changed or a postStart hook came back.
+    pub moved: watch::Sender<()>,
+    pub state: Mutex<State>,
+}
+
+/// What the pod's task remembers.
+#[derive(Default)]
+pub struct State {
+    /// What was last computed.
+    pub status: PodStatus,
+    /// What the API has, as far as known.
+    pub in_api: PodStatus,
+    pub view: PodView,
+    pub ips: Vec<IpAddr>,
+    pub reasons: HashMap<String, Waiting>,
+    pub messages: HashMap<String, String>,
+    pub probes: HashMap<String, Results>,
+    pub in_post_start: Vec<String>,
+    pub backoff: Backoff,
+    pub volumes: volume::All,
+    /// A verdict on the pod as a whole.
+    pub failed: Option<(String, String)>,
+    /// Nothing will be started any more.
+    pub terminal: bool,
+    /// All that the pod had on this node is gone but its logs.
+    pub finished: bool,
+    /// The publisher is under way.
+    pub publishing: bool,
+    /// The status changed since the publisher last looked.
+    pub dirty: bool,
+}
+
+/// Whether nothing but the status (and what the API server itself notes down) differs.
+fn says_the_same(a: &Pod, b: &Pod) -> bool {
+    let (old, new) = (&a.metadata, &b.metadata);
+    a.spec == b.spec
+        && old.deletion_timestamp == new.deletion_timestamp
+        && old.deletion_grace_period_seconds == new.deletion_grace_period_seconds
+        && old.labels == new.labels
+        && old.annotations == new.annotations
+        && old.generation == new.generation
+}
+
+impl Handle {
+    pub fn new(pod: Arc<Pod>) -> Self {
+        let known = pod.status.clone().unwrap_or_default();
+        let state = State { status: known.clone(), in_api: known, ..Default::default() };
+        Self {
+            pod: RwLock::new(pod),
+            wake: Arc::new(Notify::new()),
+            gone: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            done: CancellationToken::new(),
+            moved: watch::Sender::new(()),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub fn pod(&self) -> Arc<Pod> {
+        self.pod.read().clone()
+    }
+
+    /// Takes what the API has now.
+    pub fn update(&self, pod: Arc<Pod>) {
+        let ends = pod.metadata.deletion_timestamp.is_some();
+        let fresh = pod.status.clone().unwrap_or_default();
+        let status_is_known = std::mem::replace(&mut self.state.lock().in_api, fresh.clone()) == fresh;
+        let old = std::mem::replace(&mut *self.pod.write(), pod.clone());
+        if ends {
+            self.ending.cancel();
+        }
+        if !(status_is_known && says_the_same(&old, &pod)) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The API no longer has the pod.
+    pub fn vanish(&self) {
+        self.gone.cancel();
+        self.ending.cancel();
+        self.wake.notify_one();
+    }
+
+    /// The pod with the status that this node computed last, for the node's API.
+    pub fn with_status(&self) -> Pod {
+        let mut pod = (*self.pod()).clone();
+        pod.status = Some(self.state.lock().status.clone());
+        pod
+    }
+}

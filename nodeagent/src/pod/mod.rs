@@ -1,0 +1,29 @@
+//! Pods: one task each, and the pure decisions that it follows.
+
+pub mod actions;
+pub mod admit;
+pub mod backoff;
+pub mod conditions;
+pub mod containers;
+pub mod credentials;
+pub mod env;
+pub mod expand;
+pub mod fields;
+pub mod files;
+pub mod handle;
+pub mod hooks;
+pub mod host_ports;
+pub mod kill;
+pub mod messages;
+pub mod names;
+pub mod phase;
+pub mod publish;
+pub mod pull;
+pub mod resources;
+pub mod sandbox;
+pub mod security;
+pub mod start;
+pub mod status;
+pub mod sync;
+pub mod view;
+pub mod worker;

@@ -1,0 +1,113 @@
+//! The sandbox of a pod: its network and the namespaces that its containers share.
+//!
+//! Invariant: what was begun and failed is taken back, so the next attempt starts clean.
+//! Follows `pkg/kubelet/kuberuntime/kuberuntime_sandbox.go`.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{
+    files,
+    names::{self, is_host_network, name, namespace, spec, uid},
+    resources,
+};
+use crate::{agent::context::Context, runtime::SandboxSpec};
+
+/// Where the pod's logs are.
+pub fn log_dir(node: &Context, pod: &Pod) -> PathBuf {
+    node.config.log_dir.join(format!("{}_{}_{}", namespace(pod), name(pod), uid(pod)))
+}
+
+/// The pod's addresses, from the network (which makes or finds it again) or the runtime.
+pub async fn network(node: &Context, pod: &Pod) -> Result<(Option<PathBuf>, Vec<IpAddr>), String> {
+    match &node.network {
+        _ if is_host_network(pod) => Ok((None, node.host_ips.clone())),
+        Some(network) => network.setup(uid(pod)).await.map(|network| (Some(network.netns), network.ips)).map_err(|error| error.to_string()),
+        None => Ok((None, Vec::new())),
+    }
+}
+
+/// Makes the sandbox; answers its id and the pod's addresses (none when the runtime gives them). The error is for the event `FailedCreatePodSandBox`.
+pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), String> {
+    refuse_unsupported(node, pod).await?;
+    let hostname = files::uts_name(pod, &node.config.cluster_domain)?;
+    let (netns, ips) = network(node, pod).await.map_err(|error| format!("plugin type=\"skiff\" failed (add): {error}"))?;
+    let logs = log_dir(node, pod);
+    if !node.config.simulated {
+        tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+    }
+    let security = spec(pod).security_context.as_ref();
+    let sysctls = security.and_then(|security| security.sysctls.as_ref()).into_iter().flatten().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()));
+    let host_network = is_host_network(pod);
+    let sandbox = SandboxSpec {
+        pod_uid: uid(pod).to_owned(),
+        namespace: namespace(pod).to_owned(),
+        name: name(pod).to_owned(),
+        hostname: if host_network { node_hostname(node) } else { hostname },
+        netns,
+        host_pid: spec(pod).host_pid.unwrap_or(false),
+        host_ipc: spec(pod).host_ipc.unwrap_or(false),
+        share_process_namespace: spec(pod).share_process_namespace.unwrap_or(false),
+        sysctls: sysctls.collect(),
+        log_dir: logs,
+        cgroup: resources::cgroup(pod),
+        cgroup_limits: resources::pod_cgroup_limits(pod),
+    };
+    match node.runtime.run_sandbox(sandbox).await {
+        Ok(id) => check_addresses(node, pod, id, &ips).await.map(|id| (id, ips)),
+        Err(error) => {
+            take_network_back(node, pod).await;
+            Err(error.to_string())
+        }
+    }
+}
+
+/// The name of the machine, which pods in the node's network bear too.
+fn node_hostname(node: &Context) -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| node.config.node_name.clone())
+}
+
+/// What this node cannot do for a pod as a whole.
+async fn refuse_unsupported(node: &Context, pod: &Pod) -> Result<(), String> {
+    if spec(pod).host_users == Some(false) {
+        return Err("hostUsers: false is not supported by this node: it has no user namespaces for pods".to_owned());
+    }
+    if spec(pod).resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
+        return Err("resourceClaims are not supported by this node".to_owned());
+    }
+    let Some(class) = spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
+    let api: kube::Api<k8s_openapi::api::node::v1::RuntimeClass> = kube::Api::all(node.client.clone());
+    match api.get(class).await {
+        Ok(found) if matches!(found.handler.as_str(), "runc" | "skiff") => Ok(()),
+        Ok(found) => Err(format!("no runtime for {:?} is configured", found.handler)),
+        Err(error) => Err(format!("failed to get sandbox runtime: RuntimeClass {class:?}: {error}")),
+    }
+}
+
+/// A pod that neither its network nor its runtime gave an address would run in the node's own network: that is refused.
+async fn check_addresses(node: &Context, pod: &Pod, id: String, ips: &[IpAddr]) -> Result<String, String> {
+    if !ips.is_empty() || is_host_network(pod) {
+        return Ok(id);
+    }
+    let view = node.observer.refresh(names::uid(pod)).await.map_err(|error| error.to_string())?;
+    if !view.ips().is_empty() {
+        return Ok(id);
+    }
+    if let Err(error) = node.runtime.stop_sandbox(&id).await {
+        tracing::warn!(%error, "sandbox without a network not stopped");
+    }
+    if let Err(error) = node.runtime.remove_sandbox(&id).await {
+        tracing::warn!(%error, "sandbox without a network not removed");
+    }
+    Err("this node has no pod network; only pods with hostNetwork can run on it".to_owned())
+}
+
+/// Gives the pod's addresses back.
+pub async fn take_network_back(node: &Context, pod: &Pod) {
+    if let (Some(network), false) = (&node.network, is_host_network(pod)) {
+        if let Err(error) = network.teardown(uid(pod)).await {
+            tracing::warn!(%error, pod = name(pod), "pod network not taken down");
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! One look at a pod that is to run: bring what is there nearer to what is wanted.
+//!
+//! Invariant: level-triggered; it may be cancelled nowhere and repeated anywhere.
+//! Follows `SyncPod` in `pkg/kubelet/kubelet.go` and `pkg/kubelet/kuberuntime/kuberuntime_manager.go`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    actions::{self, Actions},
+    handle::Handle,
+    host_ports, kill, messages,
+    names::{self, is_terminal_phase, spec, uid},
+    publish::publish,
+    sandbox, start,
+    view::{PodView, Sandbox},
+};
+use crate::{
+    agent::context::Context,
+    events::Type,
+    probe::{
+        state::Type as ProbeType,
+        task::{self, Task},
+    },
+    runtime::{self, ContainerPhase},
+    time, volume,
+};
+
+/// What is to happen after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Look again when something happens, at the latest after this.
+    Wait(Duration),
+    /// Look again at once.
+    Again,
+    /// The pod has ended, or is to.
+    Terminate,
+}
+
+/// The probes that run, by container id.
+pub type Probes = HashMap<(String, ProbeType), AbortOnDropHandle<()>>;
+
+/// What belongs to the pod's task alone.
+#[derive(Default)]
+pub struct Own {
+    pub probes: parking_lot::Mutex<Probes>,
+    pub host_ports: tokio::sync::Mutex<host_ports::Open>,
+}
+
+/// Takes in what the runtime has of the pod, and tells the API.
+pub async fn observe(node: &Arc<Context>, handle: &Arc<Handle>) -> Result<PodView, runtime::Error> {
+    let pod = handle.pod();
+    let view = node.observer.refresh(uid(&pod)).await?;
+    note(node, handle, &pod, &view);
+    publish(node, handle);
+    Ok(view)
+}
+
+fn note(node: &Context, handle: &Handle, pod: &Pod, view: &PodView) {
+    let known: HashSet<String> = handle.state.lock().messages.keys().cloned().collect();
+    let fresh: Vec<(String, String)> = view
+        .containers
+        .iter()
+        .filter(|state| state.phase == ContainerPhase::Exited && !known.contains(&state.id))
+        .map(|state| (state.id.clone(), messages::read(state)))
+        .collect();
+    let mut state = handle.state.lock();
+    if state.view.listing > view.listing {
+        return;
+    }
+    state.messages.extend(fresh);
+    let ids: HashSet<&str> = view.containers.iter().map(|state| state.id.as_str()).collect();
+    state.messages.retain(|id, _| ids.contains(id.as_str()));
+    state.probes.retain(|id, _| ids.contains(id.as_str()));
+    if names::is_host_network(pod) {
+        state.ips.clone_from(&node.host_ips);
+    } else if !view.ips().is_empty() {
+        state.ips = view.ips().to_vec();
+    }
+    state.view = view.clone();
+}
+
+/// One look.
+pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next {
+    let probes = &own.probes;
+    let pod = handle.pod();
+    let retry = Next::Wait(node.config.intervals.retry);
+    match find_addresses(node, handle, &pod).await {
+        Ok(()) => {}
+        Err(error) => {
+            tracing::warn!(error, pod = names::name(&pod), "pod network not found again");
+            return retry;
+        }
+    }
+    let view = match observe(node, handle).await {
+        Ok(view) => view,
+        Err(error) => {
+            tracing::warn!(%error, "runtime not listed");
+            return retry;
+        }
+    };
+    if let Some(left) = deadline(&pod, handle) {
+        if left.is_zero() {
+            node.events.record(names::reference(&pod), Type::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
+            handle.state.lock().failed = Some(("DeadlineExceeded".to_owned(), DEADLINE_MESSAGE.to_owned()));
+            return Next::Terminate;
+        }
+    }
+    if handle.state.lock().status.phase.as_deref().is_some_and(is_terminal_phase) {
+        return Next::Terminate;
+    }
+    run_probes(node, handle, &pod, &view, probes);
+    open_host_ports(node, handle, &pod, own).await;
+    if let Err(message) = set_up_volumes(node, handle, &pod).await {
+        node.events.record(names::reference(&pod), Type::Warning, "FailedMount", message);
+        return Next::Wait(Duration::from_secs(2));
+    }
+    let actions = actions::compute(&pod, &view, &handle.state.lock().probes);
+    let next = act(node, handle, &pod, &view, actions, probes).await;
+    open_host_ports(node, handle, &pod, own).await;
+    next
+}
+
+const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+
+/// How long the pod may still be active; `None` when it has no deadline.
+fn deadline(pod: &Pod, handle: &Handle) -> Option<Duration> {
+    let seconds = u64::try_from(spec(pod).active_deadline_seconds?).ok()?;
+    let started = handle.state.lock().status.start_time.clone()?.0;
+    Some(time::until(time::after(started, Duration::from_secs(seconds))))
+}
+
+/// After a restart of the agent, the addresses of a pod that runs are found again.
+async fn find_addresses(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
+    if !handle.state.lock().ips.is_empty() || node.network.is_none() || names::is_host_network(pod) {
+        return Ok(());
+    }
+    let view = node.observer.refresh(uid(pod)).await.map_err(|error| error.to_string())?;
+    if matches!(view.sandbox(), Sandbox::Ready(_)) {
+        handle.state.lock().ips = sandbox::network(node, pod).await?.1;
+    }
+    Ok(())
+}
+
+/// Starts the probes of containers that run and ends those of containers that do not.
+fn run_probes(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &PodView, probes: &parking_lot::Mutex<Probes>) {
+    let mut probes = probes.lock();
+    let running: HashSet<&str> = view.running().map(|state| state.id.as_str()).collect();
+    probes.retain(|(id, _), _| running.contains(id.as_str()));
+    let probed = spec(pod).containers.iter().chain(spec(pod).init_containers.iter().flatten().filter(|container| names::is_restartable_init(container)));
+    for container in probed {
+        let Some(state) = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Running) else { continue };
+        seed(handle, container, state);
+        for type_ in task::types(container) {
+            probes.entry((state.id.clone(), type_)).or_insert_with(|| {
+                let task = Task { node: node.clone(), handle: handle.clone(), container: container.clone(), state: state.clone(), type_ };
+                AbortOnDropHandle::new(tokio::spawn(task.run()))
+            });
+        }
+    }
+}
+
+/// After a restart of the agent, a container that was started and ready is taken to be so until its probes say otherwise.
+fn seed(handle: &Handle, container: &k8s_openapi::api::core::v1::Container, state: &runtime::ContainerState) {
+    let mut remembered = handle.state.lock();
+    if remembered.probes.contains_key(&state.id) {
+        return;
+    }
+    let reported = remembered.in_api.container_statuses.iter().flatten().chain(remembered.in_api.init_container_statuses.iter().flatten());
+    let id = super::containers::container_id(&state.id);
+    let before = reported.into_iter().find(|status| status.container_id.as_deref() == Some(&id));
+    let results = crate::probe::state::Results {
+        startup: before.and_then(|status| status.started).filter(|started| *started && container.startup_probe.is_some()),
+        readiness: before.map(|status| status.ready).filter(|ready| *ready && container.readiness_probe.is_some()),
+        liveness: None,
+    };
+    remembered.probes.insert(state.id.clone(), results);
+}
+
+/// Opens the node's ports that lead to the pod.
+async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
+    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| !node.config.simulated) else { return };
+    let errors = match host_ports::mappings(pod, ip) {
+        Ok(wanted) => own.host_ports.lock().await.bring_to(&wanted).await,
+        Err(error) => vec![error],
+    };
+    for error in errors {
+        node.events.record(names::reference(pod), Type::Warning, "HostPortConflict", error);
+    }
+}
+
+/// Sets all volumes up, or up to date. The error is for the event `FailedMount`.
+async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
+    if node.config.simulated {
+        return Ok(());
+    }
+    node.objects.watch(uid(pod), names::namespace(pod), &volume::references(pod), &handle.wake);
+    let pod_ips = handle.state.lock().ips.clone();
+    for wanted in spec(pod).volumes.iter().flatten() {
+        let present = handle.state.lock().volumes.contains_key(&wanted.name);
+        if present && !volume::changes(wanted) {
+            continue;
+        }
+        let request = volume::Request { node, pod, name: &wanted.name, pod_ips: &pod_ips };
+        match volume::set_up(&request, wanted).await {
+            Ok(mounted) => _ = handle.state.lock().volumes.insert(wanted.name.clone(), mounted),
+            Err(error) if present => tracing::debug!(%error, volume = wanted.name, "volume not brought up to date"),
+            Err(error) => return Err(format!("MountVolume.SetUp failed for volume {:?} : {error}", wanted.name)),
+        }
+    }
+    Ok(())
+}
+
+async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &PodView, actions: Actions, probes: &parking_lot::Mutex<Probes>) -> Next {
+    let retry = Next::Wait(node.config.intervals.retry);
+    if actions.reset {
+        return if reset(node, handle, view).await { Next::Again } else { retry };
+    }
+    if actions.kill_pod {
+        if actions.create_sandbox {
+            node.events.record(names::reference(pod), Type::Normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        }
+        let running: Vec<_> = view.running().cloned().collect();
+        if !stop_all(node, handle, view, &running).await {
+            return retry;
+        }
+        if !actions.create_sandbox {
+            return if running.is_empty() { Next::Wait(node.config.intervals.resync) } else { Next::Again };
+        }
+    }
+    let sandbox = match (view.sandbox(), actions.create_sandbox) {
+        (Sandbox::Ready(id), false) => id,
+        (_, true) => match make_sandbox(node, handle, pod).await {
+            Ok(id) => id,
+            Err(message) => {
+                node.events.record(names::reference(pod), Type::Warning, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {message}"));
+                return retry;
+            }
+        },
+        (_, false) => return retry,
+    };
+    for killed in &actions.kill {
+        let Some(state) = view.by_id(&killed.id) else { continue };
+        let container = names::find_container(pod, &killed.name).map(|(_, container)| container);
+        let seconds = kill::grace_period(pod, container.as_ref(), killed.reason);
+        if let Err(error) = kill::container(node, handle, state, seconds, &killed.message, None).await {
+            tracing::warn!(%error, container = killed.name, "container not stopped");
+            return retry;
+        }
+    }
+    if !actions.kill.is_empty() {
+        match observe(node, handle).await {
+            Ok(view) => run_probes(node, handle, pod, &view, probes),
+            Err(_) => return retry,
+        }
+    }
+    let wanted: Vec<&String> = actions.ephemeral.iter().chain(&actions.init).chain(&actions.regular).collect();
+    let failed = start_all(node, handle, pod, &sandbox, &wanted, probes).await;
+    collect_garbage(node, handle).await;
+    when_next(node, handle, pod, failed)
+}
+
+async fn make_sandbox(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod) -> Result<String, String> {
+    let (id, ips) = sandbox::create(node, pod).await?;
+    if !ips.is_empty() {
+        handle.state.lock().ips = ips;
+    }
+    observe(node, handle).await.map_err(|error| error.to_string())?;
+    // Files that tell of the pod's address could not be right before it had one.
+    set_up_volumes(node, handle, pod).await?;
+    Ok(id)
+}
+
+async fn start_all(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, sandbox: &str, wanted: &[&String], probes: &parking_lot::Mutex<Probes>) -> bool {
+    let mut failed = false;
+    for name in wanted {
+        if handle.ending.is_cancelled() {
+            return false;
+        }
+        let Some((_, container)) = names::find_container(pod, name) else { continue };
+        match start::start(node, handle, sandbox, &container).await {
+            Ok(()) => _ = handle.state.lock().reasons.remove(*name),
+            Err(waiting) => {
+                failed = true;
+                handle.state.lock().reasons.insert((*name).clone(), waiting);
+            }
+        }
+        if let Ok(view) = observe(node, handle).await {
+            run_probes(node, handle, pod, &view, probes);
+        }
+    }
+    failed
+}
+
+/// When the pod has to be looked at even if nothing happens to it.
+fn when_next(node: &Context, handle: &Handle, pod: &Pod, failed: bool) -> Next {
+    let mut wait = if failed { node.config.intervals.retry } else { node.config.intervals.resync };
+    wait = wait.min(deadline(pod, handle).unwrap_or(wait));
+    if failed {
+        let now = time::now();
+        let state = handle.state.lock();
+        let ends = state.view.containers.iter().filter_map(|container| state.backoff.waits_since(&container.name, container.finished_at?, now));
+        if let Some(first) = ends.chain(node.puller.retry_at(pod)).min() {
+            wait = wait.min(time::until(first) + Duration::from_millis(5));
+        }
+    }
+    Next::Wait(wait)
+}
+
+/// Stops what runs, and the sandbox. Whether that worked.
+pub async fn stop_all(node: &Arc<Context>, handle: &Arc<Handle>, view: &PodView, running: &[runtime::ContainerState]) -> bool {
+    let pod = handle.pod();
+    let mut errors = Vec::new();
+    if let Err(error) = kill::all(node, handle, running).await {
+        errors.push(error);
+    }
+    let stopped = errors.is_empty();
+    for sandbox in view.sandboxes.iter().filter(|sandbox| sandbox.ready && stopped) {
+        match node.runtime.stop_sandbox(&sandbox.id).await {
+            Ok(()) | Err(runtime::Error::NotFound(_)) => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    for error in &errors {
+        node.events.record(names::reference(&pod), Type::Warning, "FailedKillPod", format!("error killing pod: {error}"));
+    }
+    errors.is_empty()
+}
+
+/// Stops and removes all containers, so that all run anew.
+async fn reset(node: &Arc<Context>, handle: &Arc<Handle>, view: &PodView) -> bool {
+    let running: Vec<_> = view.running().cloned().collect();
+    if let Err(error) = kill::all(node, handle, &running).await {
+        tracing::warn!(%error, "containers not stopped to be restarted");
+        return false;
+    }
+    for container in &view.containers {
+        match node.runtime.remove_container(&container.id).await {
+            Ok(()) | Err(runtime::Error::NotFound(_)) => {}
+            Err(error) => {
+                tracing::warn!(%error, "container not removed to be restarted");
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Of each container the present one and the one before it are kept, and of the sandboxes the present one.
+async fn collect_garbage(node: &Context, handle: &Handle) {
+    let view = handle.state.lock().view.clone();
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    for container in &view.containers {
+        let count = seen.entry(&container.name).or_default();
+        *count += 1;
+        if *count <= 2 || container.phase == ContainerPhase::Running {
+            continue;
+        }
+        if let Err(error) = node.runtime.remove_container(&container.id).await {
+            tracing::debug!(%error, "dead container not removed");
+            continue;
+        }
+        if let Err(error) = tokio::fs::remove_file(&container.log_path).await {
+            tracing::debug!(%error, path = %container.log_path.display(), "log of a dead container not removed");
+        }
+    }
+    let all_anew = view.sandboxes.len() > 1
+        && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
+        && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
+    if all_anew {
+        for old in &view.sandboxes[1..] {
+            if let Err(error) = node.runtime.remove_sandbox(&old.id).await {
+                tracing::debug!(%error, "old sandbox not removed");
+            }
+        }
+    }
+}

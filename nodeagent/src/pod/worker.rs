@@ -1,0 +1,206 @@
+//! The task of one pod: from the first sight of it until nothing of it is left.
+//!
+//! Invariant: the phases below are passed in order, never back; while a phase waits for something slow, the pod's status stays true.
+//! Follows `pkg/kubelet/pod_workers.go`.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    admit,
+    handle::Handle,
+    names::{self, is_terminal_phase, name, namespace, uid},
+    publish::publish,
+    sandbox,
+    sync::{self, Next, Own},
+};
+use crate::{agent::context::Context, events::Type, probe::state::Type as ProbeType, runtime, time, volume};
+
+/// Where a pod stands in its life on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It is to run.
+    Syncing,
+    /// It is to end: containers are being stopped.
+    Terminating,
+    /// Nothing runs any more: what is left of it is being cleared away.
+    Terminated,
+    /// It is waited for the API to let go of it.
+    Finished,
+}
+
+/// Runs the pod. Returns when it is gone, or when the agent stops (then its containers run on).
+pub async fn run(node: Arc<Context>, handle: Arc<Handle>) {
+    node.observer.register(uid(&handle.pod()), handle.wake.clone());
+    let own = Own::default();
+    let mut phase = begin(&node, &handle);
+    loop {
+        phase = match phase {
+            Phase::Syncing => tokio::select! {
+                next = Box::pin(syncing(&node, &handle, &own)) => next,
+                () = node.stop.cancelled() => return,
+            },
+            Phase::Terminating => tokio::select! {
+                next = Box::pin(terminating(&node, &handle, &own)) => next,
+                () = node.stop.cancelled() => return,
+            },
+            Phase::Terminated => tokio::select! {
+                next = Box::pin(terminated(&node, &handle)) => next,
+                () = node.stop.cancelled() => return,
+            },
+            Phase::Finished => {
+                tokio::select! {
+                    () = finished(&node, &handle) => {}
+                    () = node.stop.cancelled() => return,
+                }
+                break;
+            }
+        };
+    }
+    node.observer.forget(uid(&handle.pod()));
+    node.puller.forget(&handle.pod());
+    handle.done.cancel();
+}
+
+/// The first phase, and for new pods whether the node has room for them.
+fn begin(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
+    let pod = handle.pod();
+    if is_terminal_phase(names::phase(&pod)) || handle.ending.is_cancelled() {
+        return Phase::Terminating;
+    }
+    let known = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
+    if known {
+        return Phase::Syncing;
+    }
+    let others: Vec<_> = node.pods.read().values().filter(|other| !Arc::ptr_eq(other, handle)).map(|other| Arc::new(other.with_status())).collect();
+    let mut labels = node.config.labels.clone();
+    labels.extend(crate::node::register::own_labels(node));
+    match admit::admit(&pod, &others, &node.machine.allocatable(), &labels) {
+        Ok(()) => Phase::Syncing,
+        Err((reason, message)) => {
+            node.events.record(names::reference(&pod), Type::Warning, &reason, message.clone());
+            handle.state.lock().failed = Some((reason, format!("Pod was rejected: {message}")));
+            Phase::Terminating
+        }
+    }
+}
+
+async fn syncing(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
+    loop {
+        if handle.ending.is_cancelled() {
+            return Phase::Terminating;
+        }
+        let next = while_publishing(node, handle, sync::look(node, handle, own)).await;
+        match next {
+            Next::Terminate => return Phase::Terminating,
+            Next::Again => {}
+            Next::Wait(most) => tokio::select! {
+                () = handle.wake.notified() => {}
+                () = time::sleep(most) => {}
+            },
+        }
+    }
+}
+
+/// Does `what`, and meanwhile keeps the status true. A wake-up that came meanwhile is passed on.
+async fn while_publishing<T>(node: &Arc<Context>, handle: &Arc<Handle>, what: impl Future<Output = T>) -> T {
+    let mut what = Box::pin(what);
+    let mut woken = false;
+    let done = loop {
+        tokio::select! {
+            biased;
+            done = &mut what => break done,
+            () = handle.wake.notified() => woken = true,
+        }
+        // Most wake-ups are the doing of `what` itself, and it looks for itself: give it a moment.
+        tokio::select! {
+            biased;
+            done = &mut what => break done,
+            () = time::sleep(Duration::from_millis(5)) => {}
+        }
+        tokio::select! {
+            biased;
+            done = &mut what => break done,
+            seen = sync::observe(node, handle) => if let Err(error) = seen {
+                tracing::warn!(%error, "runtime not listed");
+            },
+        }
+    };
+    if woken {
+        handle.wake.notify_one();
+    }
+    done
+}
+
+async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
+    handle.ending.cancel();
+    own.probes.lock().retain(|(_, type_), _| *type_ == ProbeType::Readiness);
+    loop {
+        let stop = async {
+            let view = sync::observe(node, handle).await?;
+            let running: Vec<_> = view.running().cloned().collect();
+            let stopped = sync::stop_all(node, handle, &view, &running).await;
+            let left = sync::observe(node, handle).await?.running().count();
+            Ok::<bool, runtime::Error>(stopped && left == 0)
+        };
+        match while_publishing(node, handle, stop).await {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, pod = name(&handle.pod()), "pod not stopped"),
+        }
+        time::sleep(Duration::from_secs(1)).await;
+    }
+    own.probes.lock().clear();
+    own.host_ports.lock().await.bring_to(&[]).await;
+    handle.state.lock().terminal = true;
+    publish(node, handle);
+    Phase::Terminated
+}
+
+async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
+    let pod = handle.pod();
+    sandbox::take_network_back(node, &pod).await;
+    node.objects.watch(uid(&pod), namespace(&pod), &Default::default(), &handle.wake);
+    let dir = node.config.pod_dir(uid(&pod));
+    loop {
+        let dir = dir.clone();
+        match tokio::task::spawn_blocking(move || volume::tear_down(&dir)).await {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => tracing::warn!(%error, pod = name(&pod), "volumes not taken down"),
+            Err(error) => tracing::error!(%error, "taking volumes down broke off"),
+        }
+        time::sleep(Duration::from_secs(1)).await;
+    }
+    handle.state.lock().finished = true;
+    publish(node, handle);
+    Phase::Finished
+}
+
+/// Waits for the API to let go of the pod, then removes what was kept for its logs' sake.
+async fn finished(node: &Arc<Context>, handle: &Arc<Handle>) {
+    while !handle.gone.is_cancelled() {
+        tokio::select! {
+            () = handle.wake.notified() => {
+                if handle.pod().metadata.deletion_timestamp.is_some() {
+                    publish(node, handle);
+                }
+            }
+            () = handle.gone.cancelled() => {}
+        }
+    }
+    let pod = handle.pod();
+    match node.observer.refresh(uid(&pod)).await {
+        Ok(view) => {
+            for sandbox in view.sandboxes {
+                if let Err(error) = node.runtime.remove_sandbox(&sandbox.id).await {
+                    tracing::warn!(%error, sandbox = sandbox.id, "sandbox not removed");
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "runtime not listed"),
+    }
+    let logs = sandbox::log_dir(node, &pod);
+    match tokio::fs::remove_dir_all(&logs).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!(%error, path = %logs.display(), "logs not removed"),
+        _ => {}
+    }
+}

@@ -1,0 +1,80 @@
+//! Which capabilities a container's process has.
+//!
+//! Invariant: what is dropped is dropped even when it is in the default set; an unknown name is refused.
+//! Follows containerd's `defaultUnixCaps` and `customopts.WithCapabilities` order: add ALL, drop ALL, then the single ones.
+
+use std::collections::BTreeSet;
+
+use crate::runtime::Security;
+
+/// What a container has when nothing is said.
+const DEFAULTS: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+/// The capabilities, as `CAP_…`; the error is the text for the container's status.
+pub fn of(security: &Security) -> Result<BTreeSet<String>, String> {
+    if security.privileged {
+        return Ok(all());
+    }
+    let canonical = |names: &[String]| names.iter().map(|name| canonical(name)).collect::<Result<Vec<_>, _>>();
+    let (add, drop) = (canonical(&security.add_capabilities)?, canonical(&security.drop_capabilities)?);
+    let is_all = |name: &String| name == "CAP_ALL";
+    let mut set: BTreeSet<String> = DEFAULTS.iter().map(ToString::to_string).collect();
+    if add.iter().any(is_all) {
+        set = all();
+    }
+    if drop.iter().any(is_all) {
+        set.clear();
+    }
+    set.extend(add.into_iter().filter(|name| !is_all(name)));
+    for name in drop {
+        set.remove(&name);
+    }
+    Ok(set)
+}
+
+fn all() -> BTreeSet<String> {
+    caps::runtime::thread_all_supported().iter().map(ToString::to_string).collect()
+}
+
+fn canonical(name: &str) -> Result<String, String> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    if full != "CAP_ALL" && full.parse::<caps::Capability>().is_err() {
+        return Err(format!("unknown capability {full:?}"));
+    }
+    Ok(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets() {
+        let with = |add: &[&str], drop: &[&str]| {
+            let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+            of(&Security { add_capabilities: names(add), drop_capabilities: names(drop), ..Security::default() })
+        };
+        assert_eq!(with(&[], &[]).unwrap().len(), 14);
+        assert_eq!(with(&["NET_ADMIN"], &["ALL"]).unwrap().into_iter().collect::<Vec<_>>(), ["CAP_NET_ADMIN"]);
+        assert!(!with(&[], &["cap_chown"]).unwrap().contains("CAP_CHOWN"));
+        assert!(!with(&["ALL"], &["SYS_ADMIN"]).unwrap().contains("CAP_SYS_ADMIN"));
+        assert!(with(&["ALL"], &["SYS_ADMIN"]).unwrap().contains("CAP_NET_ADMIN"));
+        assert_eq!(with(&["WINGS"], &[]).unwrap_err(), "unknown capability \"CAP_WINGS\"");
+    }
+}

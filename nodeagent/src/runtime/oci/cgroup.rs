@@ -1,0 +1,306 @@
+//! The cgroups of pods and containers: made, limited, measured, emptied, removed; in version 1's hierarchies or in version 2's.
+//!
+//! Invariant: everything lies below the runtime's one parent, and removal leaves nothing, in no hierarchy.
+//! Follows `pkg/kubelet/cm/cgroup_manager_linux.go` and runc's conversions from version 1's units.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::runtime::Limits;
+
+const ROOT: &str = "/sys/fs/cgroup";
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+/// Version 1's hierarchies that libcontainer, too, makes groups in.
+const V1_CONTROLLERS: [&str; 10] = ["cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset", "hugetlb", "perf_event"];
+/// How long removal waits for the last process to be gone.
+const REMOVAL: Duration = Duration::from_secs(2);
+
+/// How this machine's cgroups are mounted. A version-2 hierarchy without controllers beside version 1 counts as version 1.
+#[derive(Clone, Debug)]
+pub enum Cgroups {
+    V1(Vec<PathBuf>),
+    V2(PathBuf),
+}
+
+impl Cgroups {
+    pub fn detect() -> io::Result<Self> {
+        let kind = nix::sys::statfs::statfs(ROOT)?.filesystem_type();
+        if i64::from(kind.0) == CGROUP2_MAGIC {
+            return Ok(Self::V2(PathBuf::from(ROOT)));
+        }
+        let mounts: Vec<PathBuf> = V1_CONTROLLERS.iter().map(|name| Path::new(ROOT).join(name)).filter(|path| path.join("cgroup.procs").exists()).collect();
+        match mounts.is_empty() {
+            false => Ok(Self::V1(mounts)),
+            true => Err(io::Error::other("no cgroup hierarchy is mounted under /sys/fs/cgroup")),
+        }
+    }
+
+    /// Whether this is version 2, where devices are guarded by a program and containers have a cgroup namespace.
+    pub fn is_v2(&self) -> bool {
+        matches!(self, Self::V2(_))
+    }
+
+    /// Folders of one group in all hierarchies.
+    fn folders(&self, group: &str) -> Vec<PathBuf> {
+        let relative = group.trim_start_matches('/');
+        match self {
+            Self::V1(mounts) => mounts.iter().map(|mount| mount.join(relative)).collect(),
+            Self::V2(root) => vec![root.join(relative)],
+        }
+    }
+
+    /// The group's folder where `controller` is.
+    pub fn folder(&self, controller: &str, group: &str) -> PathBuf {
+        let relative = group.trim_start_matches('/');
+        match self {
+            Self::V1(_) => Path::new(ROOT).join(controller).join(relative),
+            Self::V2(root) => root.join(relative),
+        }
+    }
+
+    /// Makes a group with limits, and on version 2 hands the controllers down to it.
+    pub fn create(&self, group: &str, limits: &Limits) -> io::Result<()> {
+        match self {
+            Self::V1(mounts) => {
+                for folder in self.folders(group).iter().filter(|folder| !folder.starts_with(Path::new(ROOT).join("cpuset"))) {
+                    fs::create_dir_all(folder)?;
+                }
+                debug_assert!(!mounts.is_empty());
+            }
+            Self::V2(root) => hand_down(root, group)?,
+        }
+        for (controller, file, value) in self.files(limits) {
+            write(&self.folder(controller, group).join(file), &value)?;
+        }
+        Ok(())
+    }
+
+    /// Which file holds which limit: (controller, file, value).
+    fn files(&self, limits: &Limits) -> Vec<(&'static str, &'static str, String)> {
+        let mut files = Vec::new();
+        let max = |n: i64| if n < 0 { "max".to_owned() } else { n.to_string() };
+        let period = limits.cpu_period_us.unwrap_or(100_000);
+        match self {
+            Self::V1(_) => {
+                files.extend(limits.cpu_shares.map(|n| ("cpu", "cpu.shares", n.to_string())));
+                files.extend(limits.cpu_period_us.map(|n| ("cpu", "cpu.cfs_period_us", n.to_string())));
+                files.extend(limits.cpu_quota_us.map(|n| ("cpu", "cpu.cfs_quota_us", n.to_string())));
+                files.extend(limits.memory_bytes.map(|n| ("memory", "memory.limit_in_bytes", n.to_string())));
+                files.extend(limits.pids.map(|n| ("pids", "pids.max", max(n))));
+            }
+            Self::V2(_) => {
+                files.extend(limits.cpu_shares.map(|n| ("cpu", "cpu.weight", weight(n).to_string())));
+                files.extend(limits.cpu_quota_us.map(|n| ("cpu", "cpu.max", format!("{} {period}", max(n)))));
+                files.extend(limits.memory_bytes.map(|n| ("memory", "memory.max", max(n))));
+                files.extend(limits.pids.map(|n| ("pids", "pids.max", max(n))));
+            }
+        }
+        files
+    }
+
+    /// Moves a process into the group, which is made if need be.
+    pub fn enter(&self, group: &str, pid: u32) -> io::Result<()> {
+        if let Self::V2(root) = self {
+            hand_down(root, group)?;
+        }
+        for folder in self.folders(group).iter().filter(|folder| !folder.starts_with(Path::new(ROOT).join("cpuset"))) {
+            fs::create_dir_all(folder)?;
+            write(&folder.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Process ids in the group itself.
+    pub fn processes(&self, group: &str) -> Vec<i32> {
+        let text = fs::read_to_string(self.folder("memory", group).join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+    }
+
+    /// Kills all that is in the group; new processes that come up meanwhile are for the next call.
+    pub fn kill(&self, group: &str) {
+        if self.is_v2() && write(&self.folder("", group).join("cgroup.kill"), "1").is_ok() {
+            return;
+        }
+        for pid in self.processes(group) {
+            // Gone already is as good.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+
+    /// How often the kernel has killed for lack of memory in the group.
+    pub fn oom_kills(&self, group: &str) -> u64 {
+        let file = if self.is_v2() { "memory.events" } else { "memory.oom_control" };
+        field(&self.folder("memory", group).join(file), "oom_kill").unwrap_or(0)
+    }
+
+    /// When the kernel must kill for lack of memory, it kills the whole container (kubelet's default on version 2).
+    pub fn kill_together(&self, group: &str) -> io::Result<()> {
+        match self {
+            Self::V1(_) => Ok(()),
+            Self::V2(_) => write(&self.folder("memory", group).join("memory.oom.group"), "1"),
+        }
+    }
+
+    /// (cpu nanoseconds, working set bytes): the working set is usage without the inactive file cache, as cadvisor counts it.
+    pub fn usage(&self, group: &str) -> io::Result<(u64, u64)> {
+        let memory = self.folder("memory", group);
+        let (cpu, used, inactive) = match self {
+            Self::V1(_) => {
+                let cpu = number(&self.folder("cpuacct", group).join("cpuacct.usage"))?;
+                (cpu, number(&memory.join("memory.usage_in_bytes"))?, field(&memory.join("memory.stat"), "total_inactive_file"))
+            }
+            Self::V2(_) => {
+                let cpu = field(&self.folder("cpu", group).join("cpu.stat"), "usage_usec").unwrap_or(0) * 1_000;
+                (cpu, number(&memory.join("memory.current"))?, field(&memory.join("memory.stat"), "inactive_file"))
+            }
+        };
+        Ok((cpu, used.saturating_sub(inactive.unwrap_or(0))))
+    }
+
+    /// Removes the group and those below it, killing what is left in them. Blocks for at most two seconds a hierarchy.
+    pub fn remove(&self, group: &str) -> io::Result<()> {
+        let mut first = None;
+        for folder in self.folders(group) {
+            if let Err(err) = remove_tree(&folder) {
+                first.get_or_insert(io::Error::new(err.kind(), format!("{}: {err}", folder.display())));
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+}
+
+impl Cgroups {
+    /// Removes the groups below `group`, and itself, as far as they are empty; then its parents.
+    pub fn prune(&self, group: &str) {
+        for folder in self.folders(group) {
+            prune_tree(&folder);
+            // The parent is ours, too, when its name is (`skiff/<instance>`); one in use refuses.
+            for (above, _) in folder.ancestors().skip(1).zip(group.trim_matches('/').split('/').skip(1)) {
+                let _ = fs::remove_dir(above);
+            }
+        }
+    }
+}
+
+/// Empty folders only: the kernel refuses to remove others.
+fn prune_tree(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            prune_tree(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(folder);
+}
+
+/// cpu.shares 2..=262144 to cpu.weight 1..=10000, by the formula that runc and kubelet use.
+fn weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
+}
+
+/// Makes the groups on the way to `group` and enables all controllers in each for those below.
+fn hand_down(root: &Path, group: &str) -> io::Result<()> {
+    let controllers: Vec<String> = fs::read_to_string(root.join("cgroup.controllers"))?.split_whitespace().map(|c| format!("+{c}")).collect();
+    let enable = |folder: &Path| {
+        let file = folder.join("cgroup.subtree_control");
+        let enabled = fs::read_to_string(&file)?;
+        for controller in controllers.iter().filter(|c| !enabled.split_whitespace().any(|e| e == &c[1..])) {
+            write(&file, controller)?;
+        }
+        Ok(())
+    };
+    let enabled: io::Result<()> = enable(root);
+    if enabled.as_ref().is_err_and(|err| err.kind() == io::ErrorKind::ResourceBusy) {
+        // This is a container's own hierarchy: processes in its root must make way first.
+        evacuate(root)?;
+        enable(root)?;
+    } else {
+        enabled?;
+    }
+    let mut folder = root.to_owned();
+    let parts: Vec<&str> = group.split('/').filter(|part| !part.is_empty()).collect();
+    for (i, part) in parts.iter().enumerate() {
+        folder.push(part);
+        if let Err(err) = fs::create_dir(&folder)
+            && err.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(err);
+        }
+        if i + 1 < parts.len() {
+            enable(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+fn evacuate(root: &Path) -> io::Result<()> {
+    let refuge = root.join("init");
+    fs::create_dir_all(&refuge)?;
+    for pid in fs::read_to_string(root.join("cgroup.procs"))?.lines() {
+        // A process that has just ended is no obstacle.
+        let _ = write(&refuge.join("cgroup.procs"), pid);
+    }
+    Ok(())
+}
+
+fn remove_tree(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    let deadline = Instant::now() + REMOVAL;
+    loop {
+        match fs::remove_dir(folder) {
+            Err(err) if err.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                for pid in fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines().filter_map(|line| line.parse().ok()) {
+                    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => return other,
+        }
+    }
+}
+
+fn write(path: &Path, value: &str) -> io::Result<()> {
+    fs::write(path, value).map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", path.display())))
+}
+
+fn number(path: &Path) -> io::Result<u64> {
+    fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
+}
+
+/// The value behind `name` in a file of `name value` lines.
+fn field(path: &Path, name: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_weights() {
+        for (shares, wanted) in [(2, 1), (1_024, 39), (262_144, 10_000), (0, 1)] {
+            assert_eq!(weight(shares), wanted, "{shares}");
+        }
+    }
+
+    #[test]
+    fn limits_go_into_the_files_of_the_version() {
+        let limits = Limits { cpu_shares: Some(1_024), cpu_quota_us: Some(50_000), memory_bytes: Some(-1), pids: Some(9), ..Limits::default() };
+        let v1: Vec<_> = Cgroups::V1(vec![]).files(&limits).into_iter().map(|(_, file, value)| format!("{file}={value}")).collect();
+        assert_eq!(v1, ["cpu.shares=1024", "cpu.cfs_quota_us=50000", "memory.limit_in_bytes=-1", "pids.max=9"]);
+        let v2: Vec<_> = Cgroups::V2("/".into()).files(&limits).into_iter().map(|(_, file, value)| format!("{file}={value}")).collect();
+        assert_eq!(v2, ["cpu.weight=39", "cpu.max=50000 100000", "memory.max=max", "pids.max=9"]);
+    }
+}

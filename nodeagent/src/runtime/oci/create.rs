@@ -1,0 +1,130 @@
+//! Making sandboxes and containers: folders, records and the OCI document; the shim does the rest.
+//!
+//! Invariant: what fails half way is taken away again before the error is told.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+
+use super::{
+    Inner, capability, failed, propagation, seccomp, signals, spec,
+    state::{self, ContainerRecord, ProcessRights, SandboxDir, SandboxRecord, ShimRecord, now},
+    user::Accounts,
+};
+use crate::runtime::{ContainerSpec, Error, SandboxSpec};
+
+impl Inner {
+    /// Makes the sandbox's folder and starts its shim. Blocks.
+    pub fn make_sandbox(&self, spec: SandboxSpec) -> Result<String, Error> {
+        let id = state::new_id();
+        let dir = self.dir(&id);
+        let group = |name: &str| format!("/{}/{}", self.config.cgroup.trim_matches('/'), name.trim_matches('/'));
+        let record = SandboxRecord { id: id.clone(), created_at: now(), cgroup: group(&spec.cgroup), shim_cgroup: group("shims"), spec };
+        let describe = || {
+            fs::create_dir(&dir.0)?;
+            fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o711))?;
+            state::write(&dir.record(), &record)
+        };
+        let made = describe().map_err(|err| failed("make the sandbox's folder", err)).and_then(|()| self.program.start_shim(&dir.0));
+        if let Err(err) = made {
+            // The first failure is the one to report.
+            let _ = self.remove_sandbox(&id);
+            return Err(err);
+        }
+        Ok(id)
+    }
+
+    /// Fills the folder of a new container and answers its id. Blocks.
+    pub fn prepare_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error> {
+        let record = self.sandbox(sandbox)?;
+        if !self.alive(sandbox) {
+            return Err(failed("create the container", format!("sandbox {sandbox:?} is not ready")));
+        }
+        let id = state::new_id();
+        let dir = self.dir(sandbox);
+        self.describe_container(&record, &dir, &id, spec).inspect_err(|_| {
+            let _ = self.discard_container(&dir, &id);
+        })?;
+        Ok(id)
+    }
+
+    fn describe_container(&self, sandbox: &SandboxRecord, home: &SandboxDir, id: &str, spec: ContainerSpec) -> Result<(), Error> {
+        let image = self.images.rootfs(&spec.image_id).map_err(|err| match err {
+            crate::image::Error::NotFound(_) => Error::NoImage(spec.image_id.clone()),
+            other => failed("use the image", other),
+        })?;
+        let create = |err: String| failed("create the container", err);
+        let identity = Accounts::of(&image.layers).resolve(&image.config.user, &spec.security).map_err(create)?;
+        let capabilities = capability::of(&spec.security).map_err(create)?;
+        let stop_signal = signals::parse(&image.config.stop_signal).map_err(create)?;
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        for mount in &spec.mounts {
+            propagation::check(mount, &mountinfo)?;
+            make_source(&mount.host_path).map_err(|err| create(format!("failed to mkdir {}: {err}", mount.host_path.display())))?;
+        }
+        let dir = home.container(id);
+        let cgroup = format!("{}/{id}", sandbox.cgroup);
+        let shared_pid: Option<ShimRecord> = state::read_if_there(&home.pause()).map_err(|err| create(err.to_string()))?;
+        let shm = if sandbox.spec.host_ipc { "/dev/shm".into() } else { home.shm() };
+        let config = spec::config(&spec::Inputs {
+            spec: &spec,
+            image: &image.config,
+            identity: &identity,
+            capabilities: &capabilities,
+            hostname: &sandbox.spec.hostname,
+            shared_pid: shared_pid.map(|pause| pause.pid),
+            host_pid: sandbox.spec.host_pid,
+            shm: &shm,
+            cgroup: &cgroup,
+            cgroup_v2: self.cgroups.is_v2(),
+            rootfs: &dir.rootfs(),
+        })?;
+        let record = ContainerRecord {
+            id: id.to_owned(),
+            created_at: now(),
+            log_path: sandbox.spec.log_dir.join(&spec.name).join(format!("{}.log", spec.restart_count)),
+            writable: self.config.data_dir.join(id),
+            cgroup,
+            stop_signal,
+            working_dir: spec::working_dir(&spec, &image.config),
+            uid: identity.uid,
+            bidirectional: spec.mounts.iter().any(spec::is_bidirectional),
+            process: ProcessRights { capabilities: capabilities.into_iter().collect(), seccomp: seccomp::wanted(&spec.security) },
+            layers: image.layers,
+            spec,
+        };
+        let write = || {
+            fs::create_dir_all(dir.rootfs())?;
+            if let Some(folder) = record.log_path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            make_writable(&record)?;
+            state::write(&dir.config(), &config)?;
+            state::write(&dir.record(), &record)
+        };
+        write().map_err(|err| failed("make the container's folder", err))
+    }
+}
+
+/// The root folder that the container sees has the rights of the image's.
+fn make_writable(record: &ContainerRecord) -> io::Result<()> {
+    let upper = record.writable.join("upper");
+    fs::create_dir_all(&upper)?;
+    fs::create_dir_all(record.writable.join("work"))?;
+    if let Some(top) = record.layers.first() {
+        let meta = fs::metadata(top)?;
+        std::os::unix::fs::chown(&upper, Some(meta.uid()), Some(meta.gid()))?;
+        fs::set_permissions(&upper, meta.permissions())?;
+    }
+    Ok(())
+}
+
+/// A missing source of a bind mount becomes a folder, as with every CRI runtime.
+fn make_source(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,232 @@
+//! A short-lived copy of the shim that calls libcontainer, and is thrown away with all that libcontainer changes in it.
+//!
+//! Invariant: the copy holds only the descriptors that it was given, works in a mount namespace of its own, and tells its
+//! outcome in one frame. The container's process becomes a child of the shim, not of the copy.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream as StdStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
+use nix::{
+    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    unistd::ForkResult,
+};
+use serde::{Deserialize, Serialize};
+
+use super::executor::Workload;
+use crate::runtime::oci::{
+    protocol,
+    state::{ContainerDir, ContainerRecord, ProcessRights},
+};
+
+/// What the copy answers; the terminal's master, if any, travels beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    Running { pid: i32 },
+    Failed { reason: String },
+}
+
+/// The container's ends of its standard streams; `None` for a terminal.
+pub struct Stdio {
+    pub stdin: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// What the copy is to do.
+pub enum Job<'a> {
+    Create { dir: &'a ContainerDir, record: &'a ContainerRecord },
+    Exec { dir: &'a ContainerDir, id: &'a str, process: &'a Path, rights: ProcessRights },
+}
+
+/// Forks the copy. `stdio` and `errors` are the container's; they are closed here.
+pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result<StdStream> {
+    let (ours, theirs) = StdStream::pair()?;
+    // SAFETY: this process has one thread, so that the copy may go on as any program would.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { .. } => Ok(ours),
+        ForkResult::Child => {
+            let mut keep = vec![0, 1, 2, theirs.as_raw_fd(), errors.as_raw_fd()];
+            if let Some(stdio) = &stdio {
+                keep.extend([stdio.stdin.as_raw_fd(), stdio.stdout.as_raw_fd(), stdio.stderr.as_raw_fd()]);
+            }
+            close_others(keep);
+            let terminal = stdio.is_none();
+            let done = work(job, stdio, errors.as_raw_fd(), terminal);
+            let (outcome, master) = match done {
+                Ok((pid, master)) => (Outcome::Running { pid }, master),
+                Err(reason) => (Outcome::Failed { reason }, None),
+            };
+            let fds: Vec<BorrowedFd<'_>> = master.iter().map(AsFd::as_fd).collect();
+            let told = protocol::send_blocking(&theirs, &outcome, &fds);
+            // SAFETY: ends the copy without running the shim's destructors.
+            unsafe { libc::_exit(i32::from(told.is_err())) }
+        }
+    }
+}
+
+type Done = Result<(i32, Option<OwnedFd>), String>;
+
+fn work(job: &Job<'_>, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
+    match job {
+        Job::Create { dir, record } => create(dir, record, stdio, errors, terminal),
+        Job::Exec { dir, id, process, rights } => exec(dir, id, process, rights, stdio, errors, terminal),
+    }
+}
+
+fn create(dir: &ContainerDir, record: &ContainerRecord, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
+    mount_rootfs(dir, record).map_err(|err| format!("failed to mount the container's root file system: {err}"))?;
+    let console = Console::open(dir, "console.sock", terminal)?;
+    let builder = builder(&record.id, dir, record.process.clone(), errors, stdio)?;
+    let builder = builder.with_console_socket(console.path());
+    let container = builder.as_init(&dir.0).with_systemd(false).as_sibling(true).build().map_err(|err| chain(&err))?;
+    let pid = container.pid().ok_or("libcontainer tells no process id")?;
+    Ok((pid.as_raw(), console.master()?))
+}
+
+fn exec(dir: &ContainerDir, id: &str, process: &Path, rights: &ProcessRights, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
+    let name = process.file_stem().unwrap_or_default().to_string_lossy();
+    let console = Console::open(dir, &format!("{name}.sock"), terminal)?;
+    let builder = builder(id, dir, rights.clone(), errors, stdio)?.with_console_socket(console.path());
+    let pid = builder.as_tenant().with_process(Some(process)).with_detach(true).as_sibling(true).build().map_err(|err| chain(&err))?;
+    Ok((pid.as_raw(), console.master()?))
+}
+
+fn builder(id: &str, dir: &ContainerDir, rights: ProcessRights, errors: RawFd, stdio: Option<Stdio>) -> Result<ContainerBuilder, String> {
+    let root = dir.libcontainer();
+    fs::create_dir_all(&root).map_err(|err| err.to_string())?;
+    let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
+        .with_executor(Workload { rights, errors })
+        .with_root_path(root)
+        .map_err(|err| chain(&err))?;
+    if let Some(stdio) = stdio {
+        builder = builder.with_stdin(stdio.stdin).with_stdout(stdio.stdout).with_stderr(stdio.stderr);
+    }
+    Ok(builder)
+}
+
+/// The container's root file system exists only in this copy's mount namespace and in the container's, which is copied
+/// from it: nothing is left on the host, however the container ends. Only a container whose mounts must reach the host is mounted there.
+fn mount_rootfs(dir: &ContainerDir, record: &ContainerRecord) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    if !record.bidirectional {
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
+    }
+    let (upper, work) = (record.writable.join("upper"), record.writable.join("work"));
+    // The names of layers in one folder are given relative to it: the options must fit one page.
+    let parent = record.layers.first().and_then(|layer| layer.parent()).ok_or_else(|| io::Error::other("an image without layers"))?;
+    let lower: Vec<String> = record.layers.iter().map(|layer| layer.strip_prefix(parent).unwrap_or(layer).to_string_lossy().into_owned()).collect();
+    let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+    nix::unistd::chdir(parent)?;
+    let mounted = mount(Some("overlay"), &dir.rootfs(), Some("overlay"), MsFlags::empty(), Some(options.as_str()));
+    nix::unistd::chdir("/")?;
+    mounted?;
+    make_folder_inside(&dir.rootfs(), Path::new(&record.working_dir), record.uid)
+}
+
+/// The working directory is made when the image lacks it, as runc does; never through a link that leads out.
+fn make_folder_inside(root: &Path, path: &Path, uid: u32) -> io::Result<()> {
+    let root = fs::File::open(root)?;
+    let mut made = PathBuf::new();
+    for component in path.components().filter(|c| matches!(c, std::path::Component::Normal(_))) {
+        let parent = if made.as_os_str().is_empty() { PathBuf::from(".") } else { made.clone() };
+        made.push(component);
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        if openat2(&root, &made, how).is_ok() {
+            continue;
+        }
+        let folder = openat2(&root, &parent, how)?;
+        let name: &Path = component.as_ref();
+        match nix::sys::stat::mkdirat(&folder, name, nix::sys::stat::Mode::from_bits_truncate(0o755)) {
+            Ok(()) => nix::unistd::fchownat(&folder, name, Some(uid.into()), None, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)?,
+            Err(nix::errno::Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The socket over which libcontainer hands out the terminal's master.
+struct Console(Option<(std::os::unix::net::UnixListener, PathBuf)>);
+
+impl Console {
+    fn open(dir: &ContainerDir, name: &str, terminal: bool) -> Result<Self, String> {
+        if !terminal {
+            return Ok(Self(None));
+        }
+        let path = dir.0.join(name);
+        let _ = fs::remove_file(&path);
+        let listener = protocol::bind(&dir.0, name).map_err(|err| format!("cannot open the console's socket: {err}"))?;
+        Ok(Self(Some((listener, path))))
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        self.0.as_ref().map(|(_, path)| path.clone())
+    }
+
+    fn master(self) -> Result<Option<OwnedFd>, String> {
+        let Some((listener, path)) = self.0 else { return Ok(None) };
+        let _ = fs::remove_file(path);
+        let receive = || -> io::Result<OwnedFd> {
+            let (stream, _) = listener.accept()?;
+            let mut space = nix::cmsg_space!([RawFd; 1]);
+            let mut bytes = [0u8; 64];
+            let mut parts = [io::IoSliceMut::new(&mut bytes)];
+            let flags = nix::sys::socket::MsgFlags::MSG_CMSG_CLOEXEC;
+            let message = nix::sys::socket::recvmsg::<nix::sys::socket::UnixAddr>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+            for control in message.cmsgs()? {
+                if let nix::sys::socket::ControlMessageOwned::ScmRights(fds) = control
+                    && let Some(fd) = fds.first()
+                {
+                    // SAFETY: the kernel has just made this descriptor for us.
+                    return Ok(unsafe { OwnedFd::from_raw_fd(*fd) });
+                }
+            }
+            Err(io::Error::other("no terminal arrived"))
+        };
+        receive().map(Some).map_err(|err| format!("cannot receive the terminal: {err}"))
+    }
+}
+
+/// Closes every descriptor but those in `keep`.
+fn close_others(mut keep: Vec<RawFd>) {
+    keep.sort_unstable();
+    let mut from = 0u32;
+    for fd in keep {
+        let fd = fd as u32;
+        if fd > from {
+            close_range(from, fd - 1);
+        }
+        from = fd + 1;
+    }
+    close_range(from, u32::MAX);
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: the copy uses none of these descriptors, and never runs the destructors of what owned them.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+/// An error with its causes, outermost first, without saying anything twice.
+fn chain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! Ending sandboxes and containers, and leaving nothing behind.
+//!
+//! Invariant: a teardown goes on past what fails and reports all that failed; doing it again does what was left.
+
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{
+    Inner, client, failed,
+    protocol::Request,
+    state::{self, ContainerRecord, SandboxDir, SandboxRecord, ShimRecord, StatusRecord},
+};
+use crate::runtime::{ContainerPhase, Error, SandboxState};
+
+/// How long a shim may take to end after it has said that it does.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+impl Inner {
+    /// Ends all processes of the sandbox and its shim; without a shim, what it left running.
+    pub async fn stop(&self, sandbox: &str) -> Result<(), Error> {
+        let record = match self.sandbox(sandbox) {
+            Err(Error::NotFound(_)) => return Ok(()),
+            other => other?,
+        };
+        self.stopping.lock().insert(sandbox.to_owned());
+        if self.alive(sandbox) {
+            let told = client::call(&self.dir(sandbox), &Request::Shutdown).await;
+            let deadline = Instant::now() + LAST_BREATH;
+            while self.alive(sandbox) {
+                if Instant::now() > deadline {
+                    told?;
+                    return Err(failed("stop the sandbox", "its shim does not end"));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        self.settle(&record)
+    }
+
+    /// Whether the sandbox's shim is dead; then its containers have been settled.
+    pub async fn sandbox_is_dead(&self, dir: &SandboxDir) -> bool {
+        let Some(id) = dir.0.file_name().map(|name| name.to_string_lossy().into_owned()) else { return true };
+        let deadline = Instant::now() + Duration::from_millis(200);
+        while self.alive(&id) {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.sandbox(&id).is_ok_and(|record| self.settle(&record).is_ok())
+    }
+
+    /// After the shim's end: kills what it kept, and writes down the end of containers that nobody saw.
+    pub fn settle(&self, record: &SandboxRecord) -> Result<(), Error> {
+        let dir = self.dir(&record.id);
+        let io = |err: io::Error| failed("settle the sandbox", err);
+        if let Some(pause) = state::read_if_there::<ShimRecord>(&dir.pause()).map_err(io)?
+            && pause.alive()
+        {
+            // Gone meanwhile is as good.
+            let _ = kill(Pid::from_raw(pause.pid), Signal::SIGKILL);
+        }
+        for id in dir.container_ids().map_err(io)? {
+            let container = dir.container(&id);
+            let status: Option<StatusRecord> = state::read_if_there(&container.status()).map_err(io)?;
+            if status.as_ref().is_none_or(|status| status.phase != ContainerPhase::Exited) {
+                self.cgroups.kill(&format!("{}/{id}", record.cgroup));
+                state::write(&container.status(), &StatusRecord::lost(status)).map_err(io)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away all that belongs to a container which does not run. Blocks.
+    pub fn discard_container(&self, home: &SandboxDir, id: &str) -> Result<(), Error> {
+        let dir = home.container(id);
+        let mut failures = Failures::default();
+        if let Ok(Some(record)) = state::read_if_there::<ContainerRecord>(&dir.record()) {
+            failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
+        }
+        failures.note("its root file system", unmount(&dir.rootfs()));
+        failures.note("its writable layer", remove_all(&self.config.data_dir.join(id)));
+        failures.note("its folder", remove_all(&dir.0));
+        self.homes.lock().remove(id);
+        failures.into_result(&format!("remove the container {id}"))
+    }
+
+    /// Takes away all that belongs to a sandbox which does not run. Blocks.
+    pub fn remove_sandbox(&self, sandbox: &str) -> Result<(), Error> {
+        let dir = self.dir(sandbox);
+        let mut failures = Failures::default();
+        for id in dir.container_ids().unwrap_or_default() {
+            failures.note("a container", self.discard_container(&dir, &id).map_err(io::Error::other));
+        }
+        failures.note("its /dev/shm", unmount(&dir.shm()));
+        if let Ok(record) = self.sandbox(sandbox) {
+            if !self.cgroup_is_shared(&record) {
+                failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
+            }
+        }
+        failures.note("its folder", remove_all(&dir.0));
+        self.stopping.lock().remove(sandbox);
+        self.cgroups.prune(&format!("/{}", self.config.cgroup.trim_matches('/')));
+        failures.into_result(&format!("remove the sandbox {sandbox}"))
+    }
+
+    /// A pod that got a new sandbox has the same cgroup for both.
+    fn cgroup_is_shared(&self, record: &SandboxRecord) -> bool {
+        let others = state::names(&self.config.run_dir).unwrap_or_default();
+        others.iter().filter(|id| **id != record.id).any(|id| self.sandbox(id).is_ok_and(|other| other.cgroup == record.cgroup))
+    }
+
+    /// All sandboxes with their containers, as the disk tells. Blocks.
+    pub fn list_now(&self) -> Result<Vec<SandboxState>, Error> {
+        let io = |err: io::Error| failed("list sandboxes", err);
+        let mut sandboxes = Vec::new();
+        for id in state::names(&self.config.run_dir).map_err(io)? {
+            let record = match self.sandbox(&id) {
+                Err(Error::NotFound(_)) => continue, // being made or removed
+                other => other?,
+            };
+            let dir = self.dir(&id);
+            let ready = self.alive(&id);
+            if !ready && dir.shim().exists() {
+                self.settle(&record)?;
+            }
+            let mut containers = Vec::new();
+            for container in dir.container_ids().map_err(io)? {
+                match dir.container(&container).state() {
+                    Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                    state => containers.push(state.map_err(io)?),
+                }
+            }
+            containers.sort_by_key(|container| container.created_at);
+            sandboxes.push(SandboxState { id, spec: record.spec, ready, created_at: record.created_at, containers, ips: vec![] });
+        }
+        Ok(sandboxes)
+    }
+}
+
+/// What went wrong during a teardown.
+#[derive(Default)]
+struct Failures(Vec<String>);
+
+impl Failures {
+    fn note(&mut self, what: &str, outcome: io::Result<()>) {
+        if let Err(err) = outcome {
+            self.0.push(format!("{what}: {err}"));
+        }
+    }
+
+    fn into_result(self, what: &str) -> Result<(), Error> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(failed(what, self.0.join("; "))),
+        }
+    }
+}
+
+fn unmount(path: &Path) -> io::Result<()> {
+    match umount2(path, MntFlags::MNT_DETACH) {
+        // Not there, or nothing mounted on it.
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn remove_all(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,421 @@
+//! A runtime without containers: what runs is only said to run. For clusters of thousands of nodes in one process.
+//!
+//! Invariant: a simulated container goes through the same phases in the same order as a real one, and what it does is set
+//! by annotations alone; what only a real container could do (exec, attach) is refused with an error that says so.
+//! Comparable to upstream's hollow nodes (`pkg/kubelet/cri/remote/fake`, `cmd/kubemark`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io::Write,
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::{broadcast, watch};
+
+use super::{ContainerPhase, ContainerSpec, ContainerState, Error, ExecSpec, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams};
+
+/// Exit code of the container; 0 when absent. Only with `run-for`, or when it is stopped.
+pub const EXIT_CODE: &str = "skiff.dev/exit-code";
+/// How long the container runs (`10s`, `1m30s`, or seconds); for ever when absent.
+pub const RUN_FOR: &str = "skiff.dev/run-for";
+/// How long starting it takes; no time when absent.
+pub const START_DELAY: &str = "skiff.dev/start-delay";
+
+const EVENTS: usize = 4096;
+/// 128 + SIGTERM: how a container ends that is stopped and says nothing else.
+const TERMINATED: i32 = 143;
+
+/// The runtime; clones share it.
+#[derive(Clone)]
+pub struct SimulatedRuntime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    events: broadcast::Sender<RuntimeEvent>,
+}
+
+struct State {
+    sandboxes: BTreeMap<String, SandboxState>,
+    /// container → (sandbox, its end).
+    containers: HashMap<String, (String, Behaviour)>,
+    pool: Pool,
+}
+
+/// What the annotations say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Behaviour {
+    exit_code: Option<i32>,
+    run_for: Option<Duration>,
+    start_delay: Duration,
+    /// Closed when the container is removed or has ended, so that its timer ends.
+    gone: GoneSwitch,
+}
+
+/// A switch that compares as equal, so that behaviours can be compared.
+#[derive(Clone, Debug)]
+struct GoneSwitch(Arc<watch::Sender<bool>>);
+
+impl PartialEq for GoneSwitch {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+impl Eq for GoneSwitch {}
+
+/// The addresses of the node's pods.
+struct Pool {
+    range: IpNet,
+    next: u128,
+    used: BTreeSet<IpAddr>,
+}
+
+impl Pool {
+    /// The lowest address after the last one given that is free; network address, gateway and broadcast are never given.
+    fn take(&mut self) -> Option<IpAddr> {
+        let bits = u32::from(self.range.max_prefix_len() - self.range.prefix_len());
+        let size = 1u128.checked_shl(bits).unwrap_or(u128::MAX);
+        let usable = size.saturating_sub(3);
+        for _ in 0..usable.min(self.used.len() as u128 + 1) {
+            let offset = 2 + self.next % usable;
+            self.next += 1;
+            let ip = match self.range.network() {
+                IpAddr::V4(base) => IpAddr::V4((u32::from(base) + offset as u32).into()),
+                IpAddr::V6(base) => IpAddr::V6((u128::from(base) + offset).into()),
+            };
+            if self.used.insert(ip) {
+                return Some(ip);
+            }
+        }
+        None
+    }
+}
+
+impl SimulatedRuntime {
+    /// A runtime whose pods get addresses from `range` (the node's podCIDR).
+    pub fn new(range: IpNet) -> Self {
+        let pool = Pool { range, next: 0, used: BTreeSet::new() };
+        let state = State { sandboxes: BTreeMap::new(), containers: HashMap::new(), pool };
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), events: broadcast::channel(EVENTS).0 }) }
+    }
+}
+
+impl Inner {
+    fn tell(&self, event: RuntimeEvent) {
+        // Nobody listening is fine.
+        let _ = self.events.send(event);
+    }
+
+    /// Ends a container that runs or waits; others stay as they are.
+    fn end(&self, container: &str, exit_code: i32) {
+        let sandbox = {
+            let mut state = self.state.lock();
+            let Some((sandbox, behaviour)) = state.containers.get(container).cloned() else { return };
+            let Some(found) = state.container_mut(&sandbox, container).filter(|c| c.phase != ContainerPhase::Exited) else { return };
+            found.phase = ContainerPhase::Exited;
+            found.finished_at = Some(Timestamp::now());
+            found.exit_code = Some(exit_code);
+            found.signal = (exit_code > 128).then_some(exit_code - 128);
+            behaviour.gone.0.send_replace(true);
+            sandbox
+        };
+        self.tell(RuntimeEvent::ContainerExited { sandbox, container: container.to_owned() });
+    }
+}
+
+impl State {
+    fn container_mut(&mut self, sandbox: &str, id: &str) -> Option<&mut ContainerState> {
+        self.sandboxes.get_mut(sandbox)?.containers.iter_mut().find(|container| container.id == id)
+    }
+}
+
+fn behaviour(annotations: &BTreeMap<String, String>) -> Result<Behaviour, Error> {
+    let bad = |key: &str, value: &str| Error::Failed { what: "simulate the container".into(), reason: format!("annotation {key} has the value {value:?}") };
+    let duration = |key: &str| annotations.get(key).map(|value| parse_duration(value).ok_or_else(|| bad(key, value))).transpose();
+    let exit_code = annotations.get(EXIT_CODE).map(|value| value.parse().map_err(|_| bad(EXIT_CODE, value))).transpose()?;
+    Ok(Behaviour {
+        exit_code,
+        run_for: duration(RUN_FOR)?,
+        start_delay: duration(START_DELAY)?.unwrap_or_default(),
+        gone: GoneSwitch(Arc::new(watch::channel(false).0)),
+    })
+}
+
+/// Go's notation (`1h2m3s`, `1.5s`, `200ms`), or plain seconds.
+fn parse_duration(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        seconds += number
+            * match &rest[digits..unit_end] {
+                "h" => 3_600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[unit_end..];
+    }
+    if text.is_empty() { None } else { Duration::try_from_secs_f64(seconds).ok() }
+}
+
+fn simulated(what: &str) -> Error {
+    Error::Unsupported { what: format!("{what} here"), hint: "the node is simulated: its containers do not really run".into() }
+}
+
+#[async_trait]
+impl Runtime for SimulatedRuntime {
+    fn version(&self) -> String {
+        format!("skiff-simulated://{}", env!("CARGO_PKG_VERSION"))
+    }
+
+    async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, Error> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let mut state = self.inner.state.lock();
+        let full = || Error::Failed { what: "give the pod an address".into(), reason: "no addresses are free in the node's range".into() };
+        // Pods in the host's network have the node's own address, which the agent knows.
+        let ips = if spec.netns.is_some() { vec![state.pool.take().ok_or_else(full)?] } else { vec![] };
+        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips };
+        state.sandboxes.insert(id.clone(), sandbox);
+        Ok(id)
+    }
+
+    async fn stop_sandbox(&self, sandbox: &str) -> Result<(), Error> {
+        let running: Vec<String> = {
+            let mut state = self.inner.state.lock();
+            let Some(found) = state.sandboxes.get_mut(sandbox) else { return Ok(()) };
+            found.ready = false;
+            found.containers.iter().map(|container| container.id.clone()).collect()
+        };
+        running.iter().for_each(|container| self.inner.end(container, 128 + libc::SIGKILL));
+        Ok(())
+    }
+
+    async fn remove_sandbox(&self, sandbox: &str) -> Result<(), Error> {
+        self.stop_sandbox(sandbox).await?;
+        let mut state = self.inner.state.lock();
+        if let Some(gone) = state.sandboxes.remove(sandbox) {
+            for ip in gone.ips {
+                state.pool.used.remove(&ip);
+            }
+            for container in gone.containers {
+                state.containers.remove(&container.id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn create_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error> {
+        let behaviour = behaviour(&spec.annotations)?;
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let mut state = self.inner.state.lock();
+        let home = state.sandboxes.get_mut(sandbox).ok_or_else(|| Error::NotFound(sandbox.to_owned()))?;
+        let log_path = home.spec.log_dir.join(&spec.name).join(format!("{}.log", spec.restart_count));
+        home.containers.push(ContainerState {
+            id: id.clone(),
+            name: spec.name,
+            restart_count: spec.restart_count,
+            image_id: spec.image_id,
+            phase: ContainerPhase::Created,
+            pid: None,
+            created_at: Timestamp::now(),
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            signal: None,
+            oom_killed: false,
+            annotations: spec.annotations,
+            log_path,
+        });
+        state.containers.insert(id.clone(), (sandbox.to_owned(), behaviour));
+        Ok(id)
+    }
+
+    async fn start_container(&self, container: &str) -> Result<(), Error> {
+        let missing = || Error::NotFound(container.to_owned());
+        let delay = self.inner.state.lock().containers.get(container).ok_or_else(missing)?.1.start_delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        let (sandbox, behaviour, log_path) = {
+            let mut state = self.inner.state.lock();
+            let (sandbox, behaviour) = state.containers.get(container).cloned().ok_or_else(missing)?;
+            let found = state.container_mut(&sandbox, container).ok_or_else(missing)?;
+            match found.phase {
+                ContainerPhase::Running => return Ok(()),
+                ContainerPhase::Exited => return Err(Error::Failed { what: "start the container".into(), reason: "it has ended".into() }),
+                ContainerPhase::Created => {}
+            }
+            found.phase = ContainerPhase::Running;
+            found.started_at = Some(Timestamp::now());
+            (sandbox, behaviour, found.log_path.clone())
+        };
+        if let Err(err) = write_log(&log_path) {
+            tracing::debug!(container, %err, "a simulated container has no log");
+        }
+        self.inner.tell(RuntimeEvent::ContainerStarted { sandbox, container: container.to_owned() });
+        if let Some(run_for) = behaviour.run_for {
+            let (inner, id, mut gone) = (Arc::clone(&self.inner), container.to_owned(), behaviour.gone.0.subscribe());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(run_for) => inner.end(&id, behaviour.exit_code.unwrap_or(0)),
+                    _ = gone.wait_for(|gone| *gone) => {}
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn stop_container(&self, container: &str, _grace: Duration) -> Result<(), Error> {
+        let code = self.inner.state.lock().containers.get(container).map(|(_, behaviour)| behaviour.exit_code.unwrap_or(TERMINATED));
+        if let Some(code) = code {
+            self.inner.end(container, code);
+        }
+        Ok(())
+    }
+
+    async fn remove_container(&self, container: &str) -> Result<(), Error> {
+        self.inner.end(container, 128 + libc::SIGKILL);
+        let mut state = self.inner.state.lock();
+        if let Some((sandbox, _)) = state.containers.remove(container)
+            && let Some(home) = state.sandboxes.get_mut(&sandbox)
+        {
+            home.containers.retain(|c| c.id != container);
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<SandboxState>, Error> {
+        Ok(self.inner.state.lock().sandboxes.values().cloned().collect())
+    }
+
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.inner.events.subscribe()
+    }
+
+    async fn exec(&self, _container: &str, _spec: ExecSpec) -> Result<Streams, Error> {
+        Err(simulated("exec"))
+    }
+
+    async fn attach(&self, _container: &str, _spec: ExecSpec) -> Result<Streams, Error> {
+        Err(simulated("attach"))
+    }
+
+    async fn reopen_log(&self, _container: &str) -> Result<(), Error> {
+        Ok(()) // its one line was written when it started
+    }
+
+    async fn usage(&self, container: &str) -> Result<(u64, u64), Error> {
+        match self.inner.state.lock().containers.contains_key(container) {
+            true => Ok((0, 0)),
+            false => Err(Error::NotFound(container.to_owned())),
+        }
+    }
+}
+
+fn write_log(path: &std::path::Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+    writeln!(file, "{:.9} stdout F this container is simulated", Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox(folder: &std::path::Path) -> SandboxSpec {
+        SandboxSpec {
+            pod_uid: "u".into(),
+            namespace: "n".into(),
+            name: "p".into(),
+            hostname: "p".into(),
+            netns: Some("/simulated".into()),
+            host_pid: false,
+            host_ipc: false,
+            share_process_namespace: false,
+            sysctls: BTreeMap::new(),
+            log_dir: folder.to_owned(),
+            cgroup: String::new(),
+            cgroup_limits: Default::default(),
+        }
+    }
+
+    fn container(annotations: &[(&str, &str)]) -> ContainerSpec {
+        ContainerSpec {
+            name: "c".into(),
+            restart_count: 0,
+            image_id: "i".into(),
+            command: vec![],
+            args: vec![],
+            working_dir: None,
+            env: vec![],
+            mounts: vec![],
+            stdin: false,
+            stdin_once: false,
+            tty: false,
+            limits: Default::default(),
+            security: Default::default(),
+            annotations: annotations.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, wanted) in [("10", 10_000), ("1m30s", 90_000), ("200ms", 200), ("1.5s", 1_500), ("1h", 3_600_000)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(wanted)), "{text}");
+        }
+        for text in ["", "s", "1x", "-3", "1m3"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_given_once() {
+        let mut pool = Pool { range: "10.0.0.0/29".parse().unwrap(), next: 0, used: BTreeSet::new() };
+        let given: Vec<String> = std::iter::from_fn(|| pool.take()).map(|ip| ip.to_string()).collect();
+        assert_eq!(given, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
+        pool.used.remove(&"10.0.0.4".parse().unwrap());
+        assert_eq!(pool.take().unwrap().to_string(), "10.0.0.4");
+    }
+
+    #[tokio::test]
+    async fn a_container_lives_as_annotated() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = SimulatedRuntime::new("10.0.0.0/24".parse().unwrap());
+        let mut events = runtime.events();
+        let pod = runtime.run_sandbox(sandbox(folder.path())).await.unwrap();
+        let job = runtime.create_container(&pod, container(&[(EXIT_CODE, "3"), (RUN_FOR, "1ms"), (START_DELAY, "1ms")])).await.unwrap();
+        runtime.start_container(&job).await.unwrap();
+        assert!(matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerStarted { .. }));
+        assert!(matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerExited { container, .. } if container == job));
+        let server = runtime.create_container(&pod, container(&[])).await.unwrap();
+        runtime.start_container(&server).await.unwrap();
+        runtime.stop_container(&server, Duration::ZERO).await.unwrap();
+        let state = runtime.list().await.unwrap().remove(0);
+        assert_eq!(state.containers.iter().map(|c| c.exit_code).collect::<Vec<_>>(), [Some(3), Some(143)]);
+        assert_eq!(state.ips, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+        assert!(std::fs::read_to_string(folder.path().join("c/0.log")).unwrap().contains("stdout F this container is simulated"));
+        let refused = runtime.exec(&server, ExecSpec::default()).await.err().unwrap().to_string();
+        assert!(refused.contains("the node is simulated"), "{refused}");
+        runtime.remove_sandbox(&pod).await.unwrap();
+        assert!(runtime.list().await.unwrap().is_empty());
+        assert!(runtime.create_container("gone", container(&[(EXIT_CODE, "x")])).await.is_err());
+    }
+}

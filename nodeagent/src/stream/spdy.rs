@@ -1,0 +1,441 @@
+//! SPDY/3.1, the server's side of it, as far as kubectl and its kin speak it: many streams in one connection, with compressed headers.
+//!
+//! Invariant: one task reads and one writes; a stream that nobody reads any more is reset, not waited for.
+//! Follows the SPDY protocol, draft 3.1. Flow control is left out in both directions, as `moby/spdystream` on the other side does.
+
+use std::{collections::HashMap, io};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use super::Io;
+
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("headers cannot be unpacked: {0}")]
+    Headers(String),
+    #[error("frame of {0} bytes is too large")]
+    TooLarge(usize),
+    #[error("the other side speaks version {0} of SPDY")]
+    Version(u16),
+}
+
+const SYN_STREAM: u16 = 1;
+const SYN_REPLY: u16 = 2;
+const RST_STREAM: u16 = 3;
+const PING: u16 = 6;
+const GOAWAY: u16 = 7;
+const FIN: u8 = 1;
+const MAX_CONTROL: usize = 1 << 20;
+/// `CANCEL`: whoever opened the stream is not to go on.
+const CANCEL: u32 = 5;
+
+/// Headers of a stream; names are in lower case.
+pub type Headers = Vec<(String, String)>;
+
+/// A stream that the other side opened.
+pub struct Stream {
+    pub id: u32,
+    pub headers: Headers,
+    /// What comes in; ends when the other side closes its half.
+    pub inbound: mpsc::Receiver<Bytes>,
+    pub out: Outlet,
+}
+
+impl Stream {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Where bytes of one stream are given in.
+#[derive(Clone)]
+pub struct Outlet {
+    id: u32,
+    frames: mpsc::Sender<Frame>,
+}
+
+impl Outlet {
+    /// Sends; an error when the connection is gone.
+    pub async fn send(&self, data: Bytes) -> io::Result<()> {
+        self.frame(Frame::Data { id: self.id, fin: false, data }).await
+    }
+
+    /// Closes this side's half.
+    pub async fn close(&self) -> io::Result<()> {
+        self.frame(Frame::Data { id: self.id, fin: true, data: Bytes::new() }).await
+    }
+
+    /// Ends the stream in both directions.
+    pub async fn reset(&self) -> io::Result<()> {
+        self.frame(Frame::Reset { id: self.id, code: CANCEL }).await
+    }
+
+    async fn frame(&self, frame: Frame) -> io::Result<()> {
+        self.frames.send(frame).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[derive(Debug)]
+enum Frame {
+    Reply { id: u32 },
+    Data { id: u32, fin: bool, data: Bytes },
+    Reset { id: u32, code: u32 },
+    Ping { id: u32 },
+}
+
+/// Serves the connection; answers the streams that the other side opens, until it closes. The tasks end when the connection does.
+pub fn serve(io: impl Io) -> mpsc::Receiver<Stream> {
+    let (read, write) = tokio::io::split(io);
+    let (frames, outgoing) = mpsc::channel(64);
+    let (streams, opened) = mpsc::channel(16);
+    tokio::spawn(async move {
+        if let Err(error) = write_frames(write, outgoing).await {
+            tracing::debug!(%error, "spdy connection not written any more");
+        }
+    });
+    tokio::spawn(async move {
+        if let Err(error) = read_frames(read, frames, streams).await {
+            tracing::debug!(%error, "spdy connection not read any more");
+        }
+    });
+    opened
+}
+
+async fn write_frames(mut io: impl tokio::io::AsyncWrite + Unpin, mut frames: mpsc::Receiver<Frame>) -> Result<(), Error> {
+    let mut packer = Packer::new()?;
+    while let Some(frame) = frames.recv().await {
+        let mut out = BytesMut::new();
+        encode(frame, &mut packer, &mut out)?;
+        while let Ok(frame) = frames.try_recv() {
+            encode(frame, &mut packer, &mut out)?;
+            if out.len() > 64 * 1024 {
+                break;
+            }
+        }
+        io.write_all(&out).await?;
+        io.flush().await?;
+    }
+    io.shutdown().await?;
+    Ok(())
+}
+
+fn control(out: &mut BytesMut, kind: u16, flags: u8, body: &[u8]) {
+    out.put_u16(0x8003);
+    out.put_u16(kind);
+    out.put_u32((u32::from(flags) << 24) | body.len() as u32);
+    out.put_slice(body);
+}
+
+fn encode(frame: Frame, packer: &mut Packer, out: &mut BytesMut) -> Result<(), Error> {
+    match frame {
+        Frame::Reply { id } => {
+            let mut body = BytesMut::new();
+            body.put_u32(id);
+            body.put_slice(&packer.pack(&Vec::new())?);
+            control(out, SYN_REPLY, 0, &body);
+        }
+        Frame::Data { id, fin, data } => {
+            out.put_u32(id);
+            out.put_u32((u32::from(if fin { FIN } else { 0 }) << 24) | data.len() as u32);
+            out.put_slice(&data);
+        }
+        Frame::Reset { id, code } => {
+            let mut body = BytesMut::new();
+            body.put_u32(id);
+            body.put_u32(code);
+            control(out, RST_STREAM, 0, &body);
+        }
+        Frame::Ping { id } => control(out, PING, 0, &id.to_be_bytes()),
+    }
+    Ok(())
+}
+
+async fn read_frames(mut io: impl tokio::io::AsyncRead + Unpin, frames: mpsc::Sender<Frame>, streams: mpsc::Sender<Stream>) -> Result<(), Error> {
+    let mut unpacker = Unpacker::new();
+    let mut open: HashMap<u32, mpsc::Sender<Bytes>> = HashMap::new();
+    loop {
+        let mut head = [0u8; 8];
+        match io.read_exact(&mut head).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        };
+        let word = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        let (flags, length) = (head[4], u32::from_be_bytes([0, head[5], head[6], head[7]]) as usize);
+        let is_control = word >> 31 == 1;
+        if is_control && length > MAX_CONTROL {
+            return Err(Error::TooLarge(length));
+        }
+        let mut body = vec![0; length];
+        io.read_exact(&mut body).await?;
+        if is_control {
+            let version = (word >> 16) as u16 & 0x7fff;
+            if version != 3 {
+                return Err(Error::Version(version));
+            }
+            match (word & 0xffff) as u16 {
+                SYN_STREAM => opened(&mut unpacker, flags, Bytes::from(body), &frames, &streams, &mut open).await?,
+                RST_STREAM if body.len() >= 4 => _ = open.remove(&id(&body)),
+                PING if body.len() >= 4 => _ = frames.send(Frame::Ping { id: id(&body) }).await,
+                GOAWAY => return Ok(()),
+                _ => {}
+            }
+            continue;
+        }
+        data(word, flags, body, &frames, &mut open).await;
+    }
+}
+
+fn id(body: &[u8]) -> u32 {
+    u32::from_be_bytes([body[0], body[1], body[2], body[3]]) & 0x7fff_ffff
+}
+
+async fn data(id: u32, flags: u8, body: Vec<u8>, frames: &mpsc::Sender<Frame>, open: &mut HashMap<u32, mpsc::Sender<Bytes>>) {
+    if !body.is_empty() {
+        let refused = match open.get(&id) {
+            Some(stream) => stream.send(body.into()).await.is_err(),
+            None => false,
+        };
+        if refused {
+            open.remove(&id);
+            // When the connection is gone there is nobody to tell.
+            let _ = frames.send(Frame::Reset { id, code: CANCEL }).await;
+        }
+    }
+    if flags & FIN != 0 {
+        open.remove(&id);
+    }
+}
+
+async fn opened(
+    unpacker: &mut Unpacker,
+    flags: u8,
+    mut body: Bytes,
+    frames: &mpsc::Sender<Frame>,
+    streams: &mpsc::Sender<Stream>,
+    open: &mut HashMap<u32, mpsc::Sender<Bytes>>,
+) -> Result<(), Error> {
+    if body.len() < 10 {
+        return Err(Error::Headers("frame too short".to_owned()));
+    }
+    let id = body.get_u32() & 0x7fff_ffff;
+    body.advance(6);
+    let headers = unpacker.unpack(&body)?;
+    let (sender, inbound) = mpsc::channel(256);
+    if flags & FIN == 0 {
+        open.insert(id, sender);
+    }
+    let stream = Stream { id, headers, inbound, out: Outlet { id, frames: frames.clone() } };
+    let reply = if streams.send(stream).await.is_ok() { Frame::Reply { id } } else { Frame::Reset { id, code: CANCEL } };
+    frames.send(reply).await.map_err(|_| Error::Io(io::ErrorKind::BrokenPipe.into()))
+}
+
+/// Compresses header blocks; the state goes on from block to block.
+pub struct Packer(Compress);
+
+impl Packer {
+    pub fn new() -> Result<Self, Error> {
+        let mut compress = Compress::new(Compression::best(), true);
+        compress.set_dictionary(&DICTIONARY).map_err(|error| Error::Headers(error.to_string()))?;
+        Ok(Self(compress))
+    }
+
+    pub fn pack(&mut self, headers: &Headers) -> Result<Vec<u8>, Error> {
+        let mut plain = BytesMut::new();
+        plain.put_u32(headers.len() as u32);
+        for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+            plain.put_u32(text.len() as u32);
+            plain.put_slice(text.as_bytes());
+        }
+        let mut packed = Vec::with_capacity(plain.len() + 256);
+        let begin = self.0.total_in();
+        loop {
+            let done = (self.0.total_in() - begin) as usize;
+            let room = packed.capacity() - packed.len();
+            let status = self.0.compress_vec(&plain[done..], &mut packed, FlushCompress::Sync).map_err(|error| Error::Headers(error.to_string()))?;
+            let all_in = (self.0.total_in() - begin) as usize == plain.len();
+            if all_in && (packed.len() < packed.capacity() || room == 0 && status == Status::BufError) {
+                return Ok(packed);
+            }
+            packed.reserve(256);
+        }
+    }
+}
+
+/// Decompresses header blocks.
+pub struct Unpacker(Decompress);
+
+impl Default for Unpacker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Unpacker {
+    pub fn new() -> Self {
+        Self(Decompress::new(true))
+    }
+
+    pub fn unpack(&mut self, packed: &[u8]) -> Result<Headers, Error> {
+        let failed = |error: flate2::DecompressError| Error::Headers(error.to_string());
+        let mut plain = Vec::with_capacity(1024);
+        let begin = self.0.total_in();
+        loop {
+            let done = (self.0.total_in() - begin) as usize;
+            if plain.len() > MAX_CONTROL {
+                return Err(Error::TooLarge(plain.len()));
+            }
+            match self.0.decompress_vec(&packed[done..], &mut plain, FlushDecompress::Sync) {
+                Err(error) if error.needs_dictionary().is_some() => {
+                    self.0.set_dictionary(&DICTIONARY).map_err(failed)?;
+                    continue;
+                }
+                Err(error) => return Err(failed(error)),
+                Ok(_) => {}
+            }
+            if (self.0.total_in() - begin) as usize == packed.len() && plain.len() < plain.capacity() {
+                return parse(Bytes::from(plain));
+            }
+            plain.reserve(1024);
+        }
+    }
+}
+
+fn parse(mut plain: Bytes) -> Result<Headers, Error> {
+    let short = || Error::Headers("block too short".to_owned());
+    let count = plain.try_get_u32().map_err(|_| short())?;
+    let mut text = || -> Result<String, Error> {
+        let length = plain.try_get_u32().map_err(|_| short())? as usize;
+        if plain.len() < length {
+            return Err(short());
+        }
+        Ok(String::from_utf8_lossy(&plain.split_to(length)).into_owned())
+    };
+    (0..count).map(|_| Ok((text()?.to_ascii_lowercase(), text()?))).collect()
+}
+
+/// The words that SPDY/3 fills its compressors with beforehand. Words with their length before them, then plain text.
+static DICTIONARY: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+    const WORDS: &str = "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow authorization \
+        cache-control connection content-base content-encoding content-language content-length content-location content-md5 content-range content-type \
+        date etag expect expires from host if-match if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards \
+        pragma proxy-authenticate proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade user-agent vary via warning \
+        www-authenticate method get status 200~OK version HTTP/1.1 url public set-cookie keep-alive origin";
+    const REST: &str = "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505203 Non-Authoritative \
+        Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized403 Forbidden404 Not Found500 Internal Server Error501 Not \
+        Implemented503 Service UnavailableJan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, \
+        GMTchunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,text/javascript,publicprivatemax-age=gzip,\
+        deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.";
+    let mut all = Vec::with_capacity(1423);
+    for word in WORDS.split_whitespace().map(|word| word.replace('~', " ")) {
+        all.put_u32(word.len() as u32);
+        all.put_slice(word.as_bytes());
+    }
+    all.put_slice(REST.as_bytes());
+    all
+});
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dictionary_is_the_standards() {
+        let mut adler = (1u32, 0u32);
+        for byte in DICTIONARY.iter() {
+            adler.0 = (adler.0 + u32::from(*byte)) % 65521;
+            adler.1 = (adler.1 + adler.0) % 65521;
+        }
+        // What every SPDY/3 zlib stream names as its dictionary.
+        assert_eq!((DICTIONARY.len(), (adler.1 << 16) | adler.0), (1423, 0xe3c6_a7c2));
+    }
+
+    #[test]
+    fn headers_survive_packing_one_block_after_the_other() {
+        let (mut packer, mut unpacker) = (Packer::new().unwrap(), Unpacker::new());
+        for round in 0..3 {
+            let headers = vec![("streamtype".to_owned(), "stdin".to_owned()), ("x".to_owned(), "y".repeat(round * 4000))];
+            assert_eq!(unpacker.unpack(&packer.pack(&headers).unwrap()).unwrap(), headers);
+        }
+    }
+
+    /// The other side of a connection, for tests: opens streams and reads frames.
+    pub struct Client<I> {
+        pub io: I,
+        packer: Packer,
+    }
+
+    /// A frame as the client sees it.
+    #[derive(Debug, PartialEq, Eq)]
+    pub enum Seen {
+        Reply(u32),
+        Data(u32, bool, Vec<u8>),
+        Other(u16),
+    }
+
+    impl<I: Io> Client<I> {
+        pub fn new(io: I) -> Self {
+            Self { io, packer: Packer::new().unwrap() }
+        }
+
+        pub async fn open(&mut self, id: u32, headers: &[(&str, &str)]) {
+            let mut body = BytesMut::new();
+            body.put_u32(id);
+            body.put_u32(0);
+            body.put_u16(0);
+            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            body.put_slice(&self.packer.pack(&headers).unwrap());
+            let mut out = BytesMut::new();
+            control(&mut out, SYN_STREAM, 0, &body);
+            self.io.write_all(&out).await.unwrap();
+        }
+
+        pub async fn send(&mut self, id: u32, data: &[u8], fin: bool) {
+            let mut out = BytesMut::new();
+            encode(Frame::Data { id, fin, data: Bytes::copy_from_slice(data) }, &mut self.packer, &mut out).unwrap();
+            self.io.write_all(&out).await.unwrap();
+        }
+
+        pub async fn next(&mut self) -> Option<Seen> {
+            let mut head = [0u8; 8];
+            self.io.read_exact(&mut head).await.ok()?;
+            let word = u32::from_be_bytes(head[..4].try_into().unwrap());
+            let mut body = vec![0; u32::from_be_bytes([0, head[5], head[6], head[7]]) as usize];
+            self.io.read_exact(&mut body).await.ok()?;
+            Some(match word >> 31 {
+                0 => Seen::Data(word, head[4] & FIN != 0, body),
+                _ if word as u16 == SYN_REPLY => Seen::Reply(id(&body)),
+                _ => Seen::Other(word as u16),
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_open_carry_and_close() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let mut streams = serve(far);
+        let mut client = Client::new(near);
+        client.open(1, &[("streamtype", "data"), ("port", "80")]).await;
+        client.open(3, &[("streamtype", "error"), ("port", "80")]).await;
+        let mut first = streams.recv().await.unwrap();
+        let second = streams.recv().await.unwrap();
+        assert_eq!((first.header("streamtype"), second.header("streamtype")), (Some("data"), Some("error")));
+        assert_eq!([client.next().await, client.next().await], [Some(Seen::Reply(1)), Some(Seen::Reply(3))]);
+        client.send(1, b"hello", false).await;
+        client.send(1, b"", true).await;
+        assert_eq!(first.inbound.recv().await.unwrap(), "hello");
+        assert!(first.inbound.recv().await.is_none());
+        first.out.send(Bytes::from_static(b"back")).await.unwrap();
+        first.out.close().await.unwrap();
+        assert_eq!(client.next().await, Some(Seen::Data(1, false, b"back".to_vec())));
+        assert_eq!(client.next().await, Some(Seen::Data(1, true, Vec::new())));
+        drop(client);
+        assert!(streams.recv().await.is_none());
+    }
+}

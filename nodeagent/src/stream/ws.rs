@@ -1,0 +1,169 @@
+//! Channels through a WebSocket: the first byte of a message names the channel.
+//!
+//! Invariant: messages of the client that make no sense are passed over; the connection ends when one side closes it.
+//! Follows `staging/src/k8s.io/apimachinery/pkg/util/httpstream/wsstream`.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{SinkExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+use super::Io;
+
+/// How channels are framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// `v5.channel.k8s.io`: binary, and a channel can be closed by itself.
+    BinaryWithClose,
+    Binary,
+    /// The channel is a digit, the content is base64.
+    Base64,
+}
+
+/// What came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    Data(u8, Bytes),
+    /// The client will send no more on this channel.
+    Close(u8),
+}
+
+const CLOSE: u8 = 255;
+
+/// The two ends of a connection.
+pub struct Channels {
+    pub inbound: mpsc::Receiver<Inbound>,
+    /// Dropping all of them closes the connection.
+    pub outbound: mpsc::Sender<(u8, Bytes)>,
+}
+
+/// Serves the connection in a task of its own.
+pub async fn serve(io: impl Io, framing: Framing) -> Channels {
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+    let (sender, inbound) = mpsc::channel(64);
+    let (outbound, outgoing) = mpsc::channel(64);
+    tokio::spawn(run(socket, framing, sender, outgoing));
+    Channels { inbound, outbound }
+}
+
+async fn run(mut socket: WebSocketStream<impl Io>, framing: Framing, sender: mpsc::Sender<Inbound>, mut outgoing: mpsc::Receiver<(u8, Bytes)>) {
+    let mut sender = Some(sender);
+    loop {
+        tokio::select! {
+            message = socket.next() => match message {
+                Some(Ok(message)) => {
+                    if let (Some(received), Some(to)) = (decode(framing, &message), &sender) {
+                        if to.send(received).await.is_err() {
+                            sender = None;
+                        }
+                    }
+                }
+                Some(Err(_)) | None => return,
+            },
+            frame = outgoing.recv() => match frame {
+                Some((channel, data)) => {
+                    if socket.send(encode(framing, channel, &data)).await.is_err() {
+                        return;
+                    }
+                }
+                None => break,
+            },
+        }
+    }
+    // Whatever goes wrong while closing, the connection is over.
+    let _ = socket.close(None).await;
+    let _ = crate::time::timeout(std::time::Duration::from_secs(1), async { while let Some(Ok(_)) = socket.next().await {} }).await;
+}
+
+fn decode(framing: Framing, message: &Message) -> Option<Inbound> {
+    let data = match message {
+        Message::Binary(data) => data.clone(),
+        Message::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        _ => return None,
+    };
+    let (channel, content) = (*data.first()?, data.slice(1..));
+    match framing {
+        Framing::BinaryWithClose if channel == CLOSE => content.first().map(|closed| Inbound::Close(*closed)),
+        Framing::BinaryWithClose | Framing::Binary => Some(Inbound::Data(channel, content)),
+        Framing::Base64 => Some(Inbound::Data(channel.checked_sub(b'0')?, BASE64_STANDARD.decode(&content).ok()?.into())),
+    }
+}
+
+fn encode(framing: Framing, channel: u8, data: &[u8]) -> Message {
+    match framing {
+        Framing::BinaryWithClose | Framing::Binary => {
+            let mut message = BytesMut::with_capacity(data.len() + 1);
+            message.put_u8(channel);
+            message.put_slice(data);
+            Message::Binary(message.freeze())
+        }
+        Framing::Base64 => Message::Text(format!("{}{}", char::from(b'0' + channel), BASE64_STANDARD.encode(data)).into()),
+    }
+}
+
+/// A WebSocket whose binary messages are but pieces of one byte stream, as SPDY through a WebSocket is.
+pub async fn tunnel(io: impl Io) -> tokio::io::DuplexStream {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+    let (near, far) = tokio::io::duplex(256 * 1024);
+    tokio::spawn(async move {
+        let (mut read, mut write) = tokio::io::split(far);
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            tokio::select! {
+                message = socket.next() => match message {
+                    Some(Ok(Message::Binary(data))) => {
+                        if write.write_all(&data).await.is_err() {
+                            break;
+                        }
+                    }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                    Some(Ok(_)) => {}
+                },
+                count = read.read(&mut buffer) => match count {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => {
+                        if socket.send(Message::Binary(Bytes::copy_from_slice(&buffer[..count]))).await.is_err() {
+                            break;
+                        }
+                    }
+                },
+            }
+        }
+        // Whatever goes wrong while closing, the connection is over.
+        let _ = socket.close(None).await;
+    });
+    near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames() {
+        let message = encode(Framing::Base64, 1, b"hi");
+        assert_eq!(message, Message::Text("1aGk=".into()));
+        assert_eq!(decode(Framing::Base64, &Message::Text("0aGk=".into())), Some(Inbound::Data(0, Bytes::from_static(b"hi"))));
+        assert_eq!(decode(Framing::BinaryWithClose, &Message::Binary(Bytes::from_static(&[255, 0]))), Some(Inbound::Close(0)));
+        assert_eq!(decode(Framing::Binary, &Message::Binary(Bytes::from_static(&[4, b'{']))), Some(Inbound::Data(4, Bytes::from_static(b"{"))));
+        assert_eq!(decode(Framing::Binary, &Message::Binary(Bytes::new())), None);
+    }
+
+    #[tokio::test]
+    async fn both_directions() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        let mut server = serve(far, Framing::BinaryWithClose).await;
+        client.send(Message::Binary(Bytes::from_static(b"\0in"))).await.unwrap();
+        assert_eq!(server.inbound.recv().await, Some(Inbound::Data(0, Bytes::from_static(b"in"))));
+        server.outbound.send((1, Bytes::from_static(b"out"))).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(Bytes::from_static(b"\x01out")));
+        drop(server);
+        assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
+    }
+}

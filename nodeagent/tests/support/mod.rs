@@ -1,0 +1,489 @@
+//! A small API server, a runtime and an image store in memory, for tests of the whole agent.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use skiff_nodeagent::{
+    image::{self, Credentials, Image, ImageStore},
+    runtime::{self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams},
+};
+use tokio::{io::AsyncWriteExt, sync::broadcast};
+
+/// The store behind the API: objects by path, and everything that happens to them.
+pub struct Store {
+    objects: Mutex<BTreeMap<String, Value>>,
+    revision: AtomicU64,
+    changes: broadcast::Sender<(String, Value)>,
+}
+
+pub type Api = Arc<Store>;
+
+pub fn api() -> Api {
+    Arc::new(Store { objects: Mutex::default(), revision: AtomicU64::new(1), changes: broadcast::channel(4096).0 })
+}
+
+impl Store {
+    pub fn client(self: &Arc<Self>) -> kube::Client {
+        kube::Client::new(Router::new().fallback(handle).with_state(self.clone()), "default")
+    }
+
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.objects.lock().get(path).cloned()
+    }
+
+    pub fn list(&self, prefix: &str) -> Vec<Value> {
+        self.objects.lock().iter().filter(|(path, _)| path.starts_with(prefix)).map(|(_, object)| object.clone()).collect()
+    }
+
+    pub fn put(&self, path: &str, mut object: Value) -> Value {
+        let known = self.objects.lock().get(path).cloned();
+        object["metadata"]["resourceVersion"] = self.revision.fetch_add(1, Ordering::SeqCst).to_string().into();
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
+            object["metadata"]["creationTimestamp"] = json!(Timestamp::now().to_string());
+        }
+        self.objects.lock().insert(path.to_owned(), object.clone());
+        let type_ = if known.is_some() { "MODIFIED" } else { "ADDED" };
+        let _ = self.changes.send((path.to_owned(), json!({"type": type_, "object": object})));
+        object
+    }
+
+    pub fn remove(&self, path: &str) {
+        if let Some(mut object) = self.objects.lock().remove(path) {
+            object["metadata"]["resourceVersion"] = self.revision.fetch_add(1, Ordering::SeqCst).to_string().into();
+            let _ = self.changes.send((path.to_owned(), json!({"type": "DELETED", "object": object})));
+        }
+    }
+
+    /// A pod bound to `node`.
+    pub fn create_pod(&self, node: &str, name: &str, mut spec: Value) -> Value {
+        spec["nodeName"] = node.into();
+        for (field, default) in [
+            ("restartPolicy", json!("Always")),
+            ("enableServiceLinks", json!(false)),
+            ("terminationGracePeriodSeconds", json!(5)),
+            ("dnsPolicy", json!("Default")),
+        ] {
+            if spec[field].is_null() {
+                spec[field] = default;
+            }
+        }
+        let status = json!({"phase": "Pending", "qosClass": "BestEffort", "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z"}]});
+        let pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "generation": 1}, "spec": spec, "status": status});
+        self.put(&pod_path(name), pod)
+    }
+
+    pub fn pod(&self, name: &str) -> Option<Value> {
+        self.get(&pod_path(name))
+    }
+
+    /// Deletes as the API server does for a pod on a node: with a grace period.
+    pub fn delete_pod(&self, name: &str, seconds: i64) {
+        if let Some(mut pod) = self.pod(name) {
+            pod["metadata"]["deletionTimestamp"] = Timestamp::now().to_string().into();
+            pod["metadata"]["deletionGracePeriodSeconds"] = seconds.into();
+            self.put(&pod_path(name), pod);
+        }
+    }
+
+    /// `reason: message` of all events.
+    pub fn events(&self) -> Vec<String> {
+        self.list("/api/v1/namespaces/default/events/")
+            .iter()
+            .map(|event| format!("{}: {}", event["reason"].as_str().unwrap(), event["message"].as_str().unwrap()))
+            .collect()
+    }
+}
+
+pub fn pod_path(name: &str) -> String {
+    format!("/api/v1/namespaces/default/pods/{name}")
+}
+
+fn failure(code: StatusCode, reason: &str, message: String) -> Response {
+    (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code.as_u16()}).to_string())
+        .into_response()
+}
+
+fn ok(object: &Value) -> Response {
+    object.to_string().into_response()
+}
+
+async fn handle(State(store): State<Api>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let path = parts.uri.path().to_owned();
+    let query: HashMap<String, String> = parts
+        .uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|part| part.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.replace("%3D", "=")))
+        .collect();
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let skip = if segments[0] == "api" { 2 } else { 3 };
+    let rest = &segments[skip..];
+    let rest = if rest[0] == "namespaces" && rest.len() > 2 { &rest[2..] } else { rest };
+    let value = || serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    match (parts.method, rest) {
+        (Method::GET, [_]) if query.get("watch").is_some_and(|watch| watch == "true") => watch(&store, &path, &query),
+        (Method::GET, [_]) => {
+            let items: Vec<Value> = matching(&store, &path, &query);
+            ok(&json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": store.revision.load(Ordering::SeqCst).to_string()}, "items": items}))
+        }
+        (Method::GET, [kind, name]) => match store.get(&path) {
+            Some(object) => ok(&object),
+            None => failure(StatusCode::NOT_FOUND, "NotFound", format!("{kind} {name:?} not found")),
+        },
+        (Method::POST, ["subjectaccessreviews"]) => {
+            let mut review = value();
+            review["status"] = json!({"allowed": review["spec"]["user"] == "admin"});
+            let number = store.revision.load(Ordering::SeqCst);
+            ok(&store.put(&format!("{path}/{number}"), review))
+        }
+        (Method::POST, [_]) => {
+            let object = value();
+            let place = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
+            if store.get(&place).is_some() {
+                return failure(StatusCode::CONFLICT, "AlreadyExists", "exists".to_owned());
+            }
+            ok(&store.put(&place, object))
+        }
+        (Method::POST, ["serviceaccounts", _, "token"]) => {
+            let expires = Timestamp::now().checked_add(Duration::from_secs(3600)).unwrap();
+            ok(
+                &json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": []}, "status": {"token": "the-token", "expirationTimestamp": expires.to_string()}}),
+            )
+        }
+        (Method::PATCH, [kind, name, ..]) => {
+            let place = path.trim_end_matches("/status").to_owned();
+            let Some(mut object) = store.get(&place) else { return failure(StatusCode::NOT_FOUND, "NotFound", format!("{kind} {name:?} not found")) };
+            let patch = value();
+            if patch["metadata"]["uid"].as_str().is_some_and(|uid| uid != object["metadata"]["uid"]) {
+                return failure(StatusCode::CONFLICT, "Conflict", "uid".to_owned());
+            }
+            merge(&mut object, &patch);
+            ok(&store.put(&place, object))
+        }
+        (Method::DELETE, [kind, name]) => {
+            let Some(object) = store.get(&path) else { return failure(StatusCode::NOT_FOUND, "NotFound", format!("{kind} {name:?} not found")) };
+            let options = value();
+            assert_eq!(options["gracePeriodSeconds"], 0);
+            assert_eq!(options["preconditions"]["uid"], object["metadata"]["uid"]);
+            store.remove(&path);
+            ok(&object)
+        }
+        (method, _) => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", format!("{method} {path}")),
+    }
+}
+
+/// A strategic merge, as far as statuses need it.
+fn merge(into: &mut Value, patch: &Value) {
+    let (Some(object), Some(patch)) = (into.as_object_mut(), patch.as_object()) else {
+        *into = patch.clone();
+        return;
+    };
+    for (key, value) in patch {
+        match value {
+            _ if key.starts_with('$') => {}
+            Value::Null => _ = object.remove(key),
+            Value::Object(_) => merge(object.entry(key.clone()).or_insert_with(|| Value::Object(Map::new())), value),
+            Value::Array(list) if key == "conditions" => {
+                let slot = object.entry(key.clone()).or_insert_with(|| json!([]));
+                for element in list {
+                    match slot.as_array_mut().unwrap().iter_mut().find(|old| old["type"] == element["type"]) {
+                        Some(old) => merge(old, element),
+                        None => slot.as_array_mut().unwrap().push(element.clone()),
+                    }
+                }
+            }
+            other => _ = object.insert(key.clone(), other.clone()),
+        }
+    }
+}
+
+fn selects(path: &str, object_path: &str, object: &Value, query: &HashMap<String, String>) -> bool {
+    let all_namespaces = path.strip_prefix("/api/v1/").filter(|rest| !rest.contains('/')).is_some_and(|kind| object_path.contains(&format!("/{kind}/")));
+    if !(object_path.starts_with(&format!("{path}/")) || all_namespaces) {
+        return false;
+    }
+    match query.get("fieldSelector").and_then(|selector| selector.split_once('=')) {
+        Some(("spec.nodeName", node)) => object["spec"]["nodeName"] == node,
+        Some(("metadata.name", name)) => object["metadata"]["name"] == name,
+        _ => true,
+    }
+}
+
+fn matching(store: &Store, path: &str, query: &HashMap<String, String>) -> Vec<Value> {
+    store.objects.lock().iter().filter(|(place, object)| selects(path, place, object, query)).map(|(_, object)| object.clone()).collect()
+}
+
+fn watch(store: &Api, path: &str, query: &HashMap<String, String>) -> Response {
+    let mut changes = store.changes.subscribe();
+    let from: u64 = query.get("resourceVersion").and_then(|revision| revision.parse().ok()).unwrap_or(0);
+    let (path, query) = (path.to_owned(), query.clone());
+    // What happened between the list and the watch.
+    let missed: Vec<String> = matching(store, &path, &query)
+        .into_iter()
+        .filter(|object| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap() >= from)
+        .map(|object| format!("{}\n", json!({"type": "MODIFIED", "object": object})))
+        .collect();
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(64);
+    tokio::spawn(async move {
+        for line in missed {
+            let _ = sender.send(Ok(line.into())).await;
+        }
+        while let Ok((place, event)) = changes.recv().await {
+            if selects(&path, &place, &event["object"], &query) && sender.send(Ok(format!("{event}\n").into())).await.is_err() {
+                return;
+            }
+        }
+    });
+    Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)).into_response()
+}
+
+/// Waits until `what` answers something.
+pub async fn eventually<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = what() {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {name}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A runtime whose containers do what their commands say: `["exit", "3"]` ends at once, anything else runs on.
+pub struct FakeRuntime {
+    pub sandboxes: Mutex<BTreeMap<String, SandboxState>>,
+    pub specs: Mutex<HashMap<String, ContainerSpec>>,
+    events: broadcast::Sender<RuntimeEvent>,
+    next: AtomicU64,
+}
+
+impl FakeRuntime {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { sandboxes: Mutex::default(), specs: Mutex::default(), events: broadcast::channel(256).0, next: AtomicU64::new(1) })
+    }
+
+    fn id(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.next.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn change(&self, container: &str, change: impl FnOnce(&mut ContainerState)) -> Result<(), runtime::Error> {
+        let mut sandboxes = self.sandboxes.lock();
+        let found = sandboxes.values_mut().find_map(|sandbox| {
+            let id = sandbox.id.clone();
+            sandbox.containers.iter_mut().find(|state| state.id == container).map(|state| (id, state))
+        });
+        let (sandbox, state) = found.ok_or_else(|| runtime::Error::NotFound(container.to_owned()))?;
+        let before = state.phase;
+        change(state);
+        let (container, after) = (container.to_owned(), state.phase);
+        if before != after {
+            let _ = self.events.send(match after {
+                ContainerPhase::Exited => RuntimeEvent::ContainerExited { sandbox, container },
+                _ => RuntimeEvent::ContainerStarted { sandbox, container },
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the running container of that name.
+    pub fn finish(&self, name: &str, code: i32) {
+        let id = self
+            .sandboxes
+            .lock()
+            .values()
+            .flat_map(|sandbox| &sandbox.containers)
+            .find(|state| state.name == name && state.phase == ContainerPhase::Running)
+            .unwrap()
+            .id
+            .clone();
+        self.change(&id, |state| end(state, code)).unwrap();
+    }
+
+    pub fn running(&self) -> Vec<String> {
+        self.sandboxes
+            .lock()
+            .values()
+            .flat_map(|sandbox| &sandbox.containers)
+            .filter(|state| state.phase == ContainerPhase::Running)
+            .map(|state| state.id.clone())
+            .collect()
+    }
+}
+
+fn end(state: &mut ContainerState, code: i32) {
+    if state.phase != ContainerPhase::Exited {
+        state.phase = ContainerPhase::Exited;
+        state.exit_code = Some(code);
+        state.finished_at = Some(Timestamp::now());
+    }
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn version(&self) -> String {
+        "fake://1".to_owned()
+    }
+
+    async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, runtime::Error> {
+        let id = self.id("s");
+        let ip = format!("10.0.0.{}", self.next.load(Ordering::SeqCst) % 250 + 1).parse().unwrap();
+        let state = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: Vec::new(), ips: vec![ip] };
+        self.sandboxes.lock().insert(id.clone(), state);
+        Ok(id)
+    }
+
+    async fn stop_sandbox(&self, sandbox: &str) -> Result<(), runtime::Error> {
+        if let Some(state) = self.sandboxes.lock().get_mut(sandbox) {
+            state.ready = false;
+            state.containers.iter_mut().for_each(|container| end(container, 137));
+        }
+        Ok(())
+    }
+
+    async fn remove_sandbox(&self, sandbox: &str) -> Result<(), runtime::Error> {
+        self.sandboxes.lock().remove(sandbox);
+        Ok(())
+    }
+
+    async fn create_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, runtime::Error> {
+        let id = self.id("c");
+        let mut sandboxes = self.sandboxes.lock();
+        let state = sandboxes.get_mut(sandbox).ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?;
+        let log_path = state.spec.log_dir.join(&spec.name).join(format!("{}.log", spec.restart_count));
+        state.containers.push(ContainerState {
+            id: id.clone(),
+            name: spec.name.clone(),
+            restart_count: spec.restart_count,
+            image_id: spec.image_id.clone(),
+            phase: ContainerPhase::Created,
+            pid: None,
+            created_at: Timestamp::now(),
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            signal: None,
+            oom_killed: false,
+            annotations: spec.annotations.clone(),
+            log_path,
+        });
+        self.specs.lock().insert(id.clone(), spec);
+        Ok(id)
+    }
+
+    async fn start_container(&self, container: &str) -> Result<(), runtime::Error> {
+        let spec = self.specs.lock()[container].clone();
+        if spec.command.first().is_some_and(|word| word == "missing") {
+            return Err(runtime::Error::Start("exec: \"missing\": executable file not found in $PATH".to_owned()));
+        }
+        self.change(container, |state| {
+            std::fs::write(&state.log_path, format!("{} stdout F hello from {}\n", Timestamp::now(), state.name)).unwrap();
+            state.phase = ContainerPhase::Running;
+            state.started_at = Some(Timestamp::now());
+        })?;
+        if let [word, code] = &spec.command[..] {
+            if word == "exit" {
+                self.change(container, |state| end(state, code.parse().unwrap()))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop_container(&self, container: &str, _: Duration) -> Result<(), runtime::Error> {
+        self.change(container, |state| end(state, 143))
+    }
+
+    async fn remove_container(&self, container: &str) -> Result<(), runtime::Error> {
+        self.sandboxes.lock().values_mut().for_each(|sandbox| sandbox.containers.retain(|state| state.id != container));
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<SandboxState>, runtime::Error> {
+        Ok(self.sandboxes.lock().values().cloned().collect())
+    }
+
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.events.subscribe()
+    }
+
+    async fn exec(&self, _: &str, spec: ExecSpec) -> Result<Streams, runtime::Error> {
+        let (mut stdout, ours) = tokio::io::duplex(1024);
+        let text = spec.command.join(" ");
+        stdout.write_all(text.as_bytes()).await.unwrap();
+        drop(stdout);
+        let code = i32::from(spec.command.first().is_some_and(|word| word == "fail"));
+        Ok(Streams { stdin: None, stdout: Some(Box::pin(ours)), stderr: None, resize: None, exit: Box::pin(async move { Ok(code) }) })
+    }
+
+    async fn attach(&self, container: &str, spec: ExecSpec) -> Result<Streams, runtime::Error> {
+        self.exec(container, spec).await
+    }
+
+    async fn usage(&self, _: &str) -> Result<(u64, u64), runtime::Error> {
+        Ok((1_000_000, 4096))
+    }
+}
+
+/// Images that are there, and `missing…`, which cannot be pulled.
+pub struct FakeImages;
+
+fn image(reference: &str) -> Image {
+    Image {
+        id: format!("sha256:{reference}"),
+        tags: vec![format!("docker.io/library/{reference}")],
+        digests: vec![format!("docker.io/library/{reference}@sha256:0")],
+        size: 7,
+        user: String::new(),
+    }
+}
+
+#[async_trait]
+impl ImageStore for FakeImages {
+    async fn find(&self, reference: &str) -> Result<Option<Image>, image::Error> {
+        Ok(reference.starts_with("here").then(|| image(reference)))
+    }
+
+    async fn pull(&self, reference: &str, _: &[Credentials]) -> Result<Image, image::Error> {
+        if reference.starts_with("missing") {
+            return Err(image::Error::Pull { reference: reference.to_owned(), reason: "no such manifest".to_owned() });
+        }
+        Ok(image(reference))
+    }
+
+    async fn load(&self, _: &Path) -> Result<Vec<Image>, image::Error> {
+        Ok(Vec::new())
+    }
+
+    async fn list(&self) -> Result<Vec<Image>, image::Error> {
+        Ok(vec![image("here:1")])
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), image::Error> {
+        Ok(())
+    }
+}
