@@ -54,6 +54,6 @@ async fn run(ctx: Ctx) -> Result<()> {
     if f.bool("stdin") && wanted && has_tty && !f.bool("quiet") {
         eprintln!("If you don't see a command prompt, try pressing enter.");
     }
-    let request = session::Request { container, stdin: f.bool("stdin"), tty: has_tty && wanted && tty(&ctx), command: None, quiet: f.bool("quiet") };
+    let request = session::Request { container, stdin: f.bool("stdin"), tty: has_tty && wanted && tty(&ctx), command: None };
     session::run(&ctx, &text("namespace"), &text("name"), &request).await
 }

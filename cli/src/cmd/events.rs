@@ -7,7 +7,7 @@ use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
-use crate::print::age::{human, since, time};
+use crate::print::age::{since, time};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer};
 use crate::resource::CHUNKS;
@@ -164,9 +164,4 @@ async fn watch(ctx: &Ctx, path: &str, field: &str, revision: &str, events: Vec<V
         }
     }
     Ok(())
-}
-
-/// Seconds since an event was last seen, as an age.
-pub fn age(e: &Value) -> String {
-    human(print::age::now().as_second() - last_seen(e))
 }

@@ -74,7 +74,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::msg(format!("cannot exec into a container in a completed pod; current phase is {}", pod["status"]["phase"].as_str().unwrap_or(""))));
     }
     let container = pods::container(&pod, f.str("container"), f.bool("quiet"))?;
-    let request = session::Request { container, stdin: f.bool("stdin"), tty: tty(&ctx), command: Some(command), quiet: f.bool("quiet") };
+    let request = session::Request { container, stdin: f.bool("stdin"), tty: tty(&ctx), command: Some(command) };
     session::run(&ctx, &text("namespace"), &text("name"), &request).await
 }
 

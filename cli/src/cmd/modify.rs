@@ -41,17 +41,11 @@ pub async fn send(ctx: &Ctx, info: &Info, after: &Value) -> Result<Value> {
     helper::Write::by(manager, ctx.dry_run()?).patch(ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await
 }
 
-/// What a `set` verb does to one object.
-pub enum Outcome {
-    Changed,
-    Unchanged,
-}
-
 /// Runs a `set` verb: finds the objects, changes each, sends the patches, tells `what` was done.
 ///
 /// # Errors
 /// All that failed.
-pub async fn set(ctx: &Ctx, builder: Builder, what: &str, mut change: impl FnMut(&mut Info) -> Result<Outcome>) -> Result<()> {
+pub async fn set(ctx: &Ctx, builder: Builder, what: &str, mut change: impl FnMut(&mut Info) -> Result<()>) -> Result<()> {
     let f = ctx.flags();
     let local = is_local(ctx)?;
     let mut printer = Printer::new(f, format!("{what}{}", ctx.dry_run()?.suffix()))?;
@@ -68,7 +62,7 @@ pub async fn set(ctx: &Ctx, builder: Builder, what: &str, mut change: impl FnMut
                 errors.push(e);
                 continue;
             }
-            Ok(_) => {}
+            Ok(()) => {}
         }
         if local {
             printer = printer.ordered(TYPED);

@@ -210,7 +210,7 @@ async fn attached(ctx: &Ctx, info: &Info) -> Result<()> {
     if ended {
         super::logs::print_pod(ctx, &info.namespace, &info.name, "").await?;
     } else {
-        let request = session::Request { container: info.name.clone(), stdin: f.bool("stdin"), tty: f.bool("tty"), command: None, quiet: f.bool("quiet") };
+        let request = session::Request { container: info.name.clone(), stdin: f.bool("stdin"), tty: f.bool("tty"), command: None };
         if let Err(e) = session::run(ctx, &info.namespace, &info.name, &request).await {
             match e {
                 Error::Exit(_) | Error::Plain(..) => {}

@@ -20,7 +20,6 @@ pub struct Request {
     pub tty: bool,
     /// The command to start; none attaches to what runs.
     pub command: Option<Vec<String>>,
-    pub quiet: bool,
 }
 
 const STDIN: u8 = 0;

@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_image.go`.
 
 use super::{COMMON, builder};
-use crate::cmd::modify::{self, Outcome};
+use crate::cmd::modify;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
@@ -69,7 +69,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             containers.iter_mut().for_each(|c| c["image"] = json!(image));
         }
         Error::collect(errors)?;
-        Ok(Outcome::Changed)
+        Ok(())
     })
     .await
 }

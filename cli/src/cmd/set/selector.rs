@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_selector.go`.
 
 use super::{COMMON, builder};
-use crate::cmd::modify::{self, Outcome};
+use crate::cmd::modify;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         if !version.is_empty() {
             info.object["metadata"]["resourceVersion"] = json!(version);
         }
-        Ok(Outcome::Changed)
+        Ok(())
     })
     .await
 }

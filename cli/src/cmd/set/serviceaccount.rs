@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_serviceaccount.go`.
 
 use super::{COMMON, builder};
-use crate::cmd::modify::{self, Outcome};
+use crate::cmd::modify;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     modify::set(&ctx, builder(&ctx, resources)?, "serviceaccount updated", |info| {
         let spec = podspec::spec_mut(&mut info.object)?;
         spec["serviceAccountName"] = json!(account);
-        Ok(Outcome::Changed)
+        Ok(())
     })
     .await
 }

@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_subject.go`.
 
 use super::{COMMON, builder};
-use crate::cmd::modify::{self, Outcome};
+use crate::cmd::modify;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             }
         }
         info.object["subjects"] = Value::Array(list);
-        Ok(Outcome::Changed)
+        Ok(())
     })
     .await
 }
