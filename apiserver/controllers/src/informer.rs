@@ -364,7 +364,11 @@ struct Registry {
     by_path: HashMap<String, MetaSource>,
     waiting: Vec<Starter>,
     started: bool,
+    deletions: Vec<DeletionHandler>,
 }
+
+/// A subscriber to deletions of whatever kind: it hears the namespace.
+pub type DeletionHandler = Box<dyn Fn(&str) + Send + Sync>;
 
 /// A subscriber to metadata: the change's new state and whether the object is gone.
 pub type MetaHandler = Box<dyn Fn(&ObjectMeta, bool) + Send + Sync>;
@@ -382,7 +386,7 @@ pub struct Informers {
 impl Informers {
     /// None yet.
     pub fn new(api: Api, clock: Clock, stop: CancellationToken) -> Self {
-        let registry = Registry { informers: HashMap::new(), by_path: HashMap::new(), waiting: Vec::new(), started: false };
+        let registry = Registry { informers: HashMap::new(), by_path: HashMap::new(), waiting: Vec::new(), started: false, deletions: Vec::new() };
         Self { api, clock, stop, registry: Arc::new(Mutex::new(registry)) }
     }
 
@@ -422,6 +426,18 @@ impl Informers {
         };
         for start in waiting {
             start();
+        }
+    }
+
+    /// Calls `handler` for every deletion that someone who watches metadata tells of.
+    pub fn on_deletion(&self, handler: DeletionHandler) {
+        lock(&self.registry).deletions.push(handler);
+    }
+
+    /// Something in this namespace was deleted.
+    pub fn tell_deletion(&self, namespace: &str) {
+        for handler in &lock(&self.registry).deletions {
+            handler(namespace);
         }
     }
 

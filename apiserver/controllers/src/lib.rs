@@ -17,16 +17,19 @@ pub mod options;
 pub mod owners;
 pub mod pods;
 pub mod queue;
+pub mod quota;
 pub mod reflect;
 pub mod runner;
 
 mod affinity;
+mod clusterrole_aggregation;
 mod cronjob;
 mod daemonset;
 mod deployment;
 mod disruption;
 mod endpoints;
 mod endpointslice;
+mod endpointslice_mirroring;
 mod fraction;
 mod gc;
 mod history;
@@ -44,6 +47,7 @@ mod statefulset;
 mod taint_eviction;
 mod tolerations;
 mod ttl_after_finished;
+mod volume;
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    cronjob, daemonset, deployment, disruption, endpoints, endpointslice, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc,
-    replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished,
+    clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota,
+    replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished, volume,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
@@ -37,12 +37,19 @@ pub const CONTROLLERS: &[Controller] = &[
     on("daemonset-controller", "daemonset", daemonset::start),
     on("endpoints-controller", "endpoint", endpoints::start),
     on("endpointslice-controller", "endpointslice", endpointslice::start),
+    on("endpointslice-mirroring-controller", "endpointslicemirroring", endpointslice_mirroring::start),
+    on("persistentvolume-binder-controller", "persistentvolume-binder", volume::binder::start),
+    on("persistentvolumeclaim-protection-controller", "pvc-protection", volume::protection::start_claims),
+    on("persistentvolume-protection-controller", "pv-protection", volume::protection::start_volumes),
+    on("ephemeral-volume-controller", "ephemeral-volume", volume::ephemeral::start),
     on("garbage-collector-controller", "garbagecollector", gc::start),
     on("statefulset-controller", "statefulset", statefulset::start),
     on("job-controller", "job", job::start),
     on("cronjob-controller", "cronjob", cronjob::start),
     on("ttl-after-finished-controller", "ttl-after-finished", ttl_after_finished::start),
     on("disruption-controller", "disruption", disruption::start),
+    on("resourcequota-controller", "resourcequota", quota::start),
+    on("clusterrole-aggregation-controller", "clusterrole-aggregation", clusterrole_aggregation::start),
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),

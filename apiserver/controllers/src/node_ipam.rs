@@ -15,8 +15,10 @@ use serde_json::json;
 
 use crate::{
     api::{Api, PatchType, item},
+    clock::Clock,
     error::{Error, unless_gone},
     events::{EventType, Recorder},
+    expectations::Wrote,
     informer::{Change, Informer},
     key::Key,
     list::Work,
@@ -92,8 +94,10 @@ impl Pool {
 
 struct Controller {
     api: Api,
+    clock: Clock,
     recorder: Recorder,
     nodes: Informer<Node>,
+    wrote: Wrote,
     pools: Arc<Mutex<Vec<Pool>>>,
 }
 
@@ -111,7 +115,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let pools = Arc::new(Mutex::new(pools));
     let queue = context.queue::<Key>();
     let controller =
-        Arc::new(Controller { api: context.api.clone(), recorder: context.recorder("cidrAllocator"), nodes: context.informer(), pools: pools.clone() });
+        Arc::new(Controller { api: context.api.clone(), clock: context.clock.clone(), recorder: context.recorder("cidrAllocator"), nodes: context.informer(), wrote: Wrote::default(), pools: pools.clone() });
     let q = queue.clone();
     controller.nodes.subscribe(move |change| {
         let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,6 +178,9 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "node-ipam-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        if let Some(version) = self.wrote.take(key) {
+            self.nodes.reach(version, &self.clock).await;
+        }
         let Some(node) = self.nodes.get(key).filter(|node| networks(node).is_empty()) else { return Ok(Next::DONE) };
         let Some(taken) = self.take() else {
             self.say(&node, "CIDRNotAvailable");
@@ -183,8 +190,11 @@ impl Reconcile<Key> for Controller {
         };
         let text: Vec<_> = taken.iter().map(ToString::to_string).collect();
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": text[0], "podCIDRs": text}});
-        match unless_gone(self.api.patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch).await) {
-            Ok(Some(_)) => Ok(Next::DONE),
+        match unless_gone(self.api.patch(&item::<Node>("", key.name()), PatchType::Merge, &patch).await) {
+            Ok(Some(written)) => {
+                self.wrote.note(key, written.resource_version.as_deref());
+                Ok(Next::DONE)
+            }
             Ok(None) => {
                 self.give_back(&taken);
                 Ok(Next::DONE)

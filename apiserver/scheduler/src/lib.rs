@@ -1,1 +1,89 @@
-//! skiff-scheduler
+//! The scheduler: gives every pod that waits a node. A queue, a cycle, plugins at upstream's extension points, all over a `kube::Client`.
+//!
+//! Invariant: one task owns cache and queue; a pod that was given a node counts there at once, before the API has it (assumed), and is taken
+//! back when the binding fails. Follows `pkg/scheduler/{scheduler,schedule_one}.go`.
+
+mod cache;
+mod cycle;
+mod events;
+mod framework;
+mod plugins;
+mod pod;
+mod queue;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt, watcher},
+};
+use skiff_api::machinery::clock::SharedClock;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How a scheduler is to run.
+#[derive(Clone)]
+pub struct Options {
+    /// Pods with this `spec.schedulerName` are its own.
+    pub scheduler_name: String,
+    /// Bindings under way at once.
+    pub parallelism: usize,
+    pub clock: SharedClock,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { scheduler_name: "default-scheduler".into(), parallelism: 64, clock: skiff_api::machinery::clock::system() }
+    }
+}
+
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("the watch of {0} ended")]
+    WatchEnded(&'static str),
+}
+
+/// What the owner of the state hears of.
+pub(crate) enum Heard {
+    Pod(watcher::Event<Pod>),
+    Node(watcher::Event<Node>),
+    /// A binding came back.
+    Bound {
+        uid: Arc<str>,
+        done: Result<(), String>,
+    },
+}
+
+/// Runs until `stop`.
+pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let mut all = futures::stream::select(pods.map(|event| event.map(Heard::Pod)).boxed(), nodes.map(|event| event.map(Heard::Node)).boxed());
+    let mut state = cycle::Scheduler::new(client, options, tell);
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            event = all.next() => match event {
+                Some(Ok(event)) => state.hear(event),
+                Some(Err(error)) => tracing::debug!(%error, "a watch is begun again"),
+                None => return Err(Error::WatchEnded("pods and nodes")),
+            },
+            Some(event) = hear.recv() => state.hear(event),
+            _ = tick.tick(), if state.has_waiting() => state.wake(),
+        }
+        state.schedule_some();
+        while state.has_active() {
+            // between two rounds others may speak
+            tokio::task::yield_now().await;
+            while let Ok(event) = hear.try_recv() {
+                state.hear(event);
+            }
+            state.schedule_some();
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, atomic::AtomicU16},
+    time::Duration,
 };
 
 use kube::Client;
@@ -52,6 +53,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// How long a pod to which nothing happens is left alone: simulated ones have no volumes to bring up to date.
+    pub fn resync(&self) -> Duration {
+        self.config.intervals.resync * if self.config.simulated { 20 } else { 1 }
+    }
+
     /// The pod of that name, the newest when an older one is still ending.
     pub fn pod_named(&self, namespace: &str, name: &str) -> Option<Arc<Handle>> {
         let pods = self.pods.read();

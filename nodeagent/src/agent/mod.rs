@@ -5,6 +5,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -52,9 +54,7 @@ pub enum Error {
 
 /// Runs a node until `stop` is cancelled.
 pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
-    for dir in [&config.data_dir, &config.log_dir] {
-        tokio::fs::create_dir_all(dir).await.map_err(|source| Error::Io { what: format!("make {}", dir.display()), source })?;
-    }
+    make_folders(&config).map_err(|(dir, source)| Error::Io { what: format!("make {}", dir.display()), source })?;
     let node = Arc::new(context(config, parts, stop.child_token()));
     let mut tasks = JoinSet::new();
     if let Some(api) = node.config.api.clone() {
@@ -69,12 +69,24 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
     tasks.spawn(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default()));
     tasks.spawn(register::keep_status(node.clone(), registered.status.unwrap_or_default()));
-    tasks.spawn(rotate::keep(node.clone()));
+    if !node.config.simulated {
+        tasks.spawn(rotate::keep(node.clone()));
+    }
     dispatch(&node).await;
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a task of the node agent broke off");
         }
+    }
+    Ok(())
+}
+
+/// The agent's folders. That of the pods holds secrets: it is the agent's alone.
+fn make_folders(config: &Config) -> Result<(), (PathBuf, std::io::Error)> {
+    let pods = config.data_dir.join("pods");
+    for (dir, mode) in [(&config.data_dir, None), (&config.log_dir, None), (&pods, Some(0o700))] {
+        let made = std::fs::create_dir_all(dir).and_then(|()| mode.map_or(Ok(()), |mode| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))));
+        made.map_err(|error| (dir.clone(), error))?;
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ fn remote_command(shared: &Shared, container: Result<String, Response>, spec: Ex
         Ok(protocol) => protocol,
         Err(refusal) => return *refusal,
     };
-    upgrade::upgrade(kind, protocol, request, move |io| async move {
+    upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
         let session = match kind {
             Kind::Spdy => {
                 let Some((_, version)) = remote::SPDY.iter().find(|(name, _)| *name == protocol) else { return };
@@ -164,7 +164,7 @@ pub async fn port_forward(State(shared): State<Shared>, Path((namespace, pod)): 
     if kind == Kind::WebSocket && old.is_some() && ports.is_empty() {
         return refuse(StatusCode::BAD_REQUEST, "query parameter \"port\" is required");
     }
-    upgrade::upgrade(kind, protocol, request, move |io| async move {
+    upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
         match (kind, old) {
             (Kind::Spdy, _) => forward::limited(forward::spdy(io, target)).await,
             (Kind::WebSocket, None) => forward::limited(forward::tunnelled(io, target)).await,

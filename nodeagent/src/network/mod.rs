@@ -1,11 +1,13 @@
 //! The pod network of one node: a bridge, veth pairs with addresses from the node's podCIDR, services in nftables, cluster DNS.
 //!
-//! Invariant: everything it makes bears the prefix `skiff` and is gone after `Network::clear`.
+//! Invariant: everything it makes bears the prefix `skiff` and is gone after `node::clear` or `cluster::clear`.
 
 pub mod cluster;
 pub mod dns;
+mod hostports;
 pub mod link;
 pub mod nft;
+pub mod node;
 pub mod ns;
 mod outside;
 pub mod pods;
@@ -37,11 +39,28 @@ pub struct PodNetwork {
     pub ips: Vec<IpAddr>,
 }
 
+/// A port of the node that leads to one of a pod (`ports[].hostPort`).
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HostPort {
+    pub protocol: services::Protocol,
+    /// `hostIP`; `None` means all addresses of the node but loopback.
+    pub host_ip: Option<std::net::Ipv4Addr>,
+    pub host_port: u16,
+    pub container_port: u16,
+}
+
 #[async_trait]
 pub trait PodNetworks: Send + Sync + 'static {
     /// Makes (or finds again, after an agent's restart) the network namespace and addresses of a pod.
     async fn setup(&self, pod_uid: &str) -> Result<PodNetwork, Error>;
     async fn teardown(&self, pod_uid: &str) -> Result<(), Error>;
+    /// Leads ports of the node to the pod, in place of those it had; an empty list takes them away, as `teardown` does. The pod must be set up.
+    async fn set_host_ports(&self, pod_uid: &str, ports: &[HostPort]) -> Result<(), Error> {
+        if ports.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Unsupported { what: "host ports".into(), hint: format!("the network of pod {pod_uid} has none") })
+    }
     /// What is there, by pod uid: for clearing away pods that are gone.
     async fn list(&self) -> Result<Vec<String>, Error>;
 }

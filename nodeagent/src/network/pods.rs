@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::{Error, PodNetwork, PodNetworks, failed, link::Links, ns::Namespace};
+use super::{Error, HostPort, PodNetwork, PodNetworks, failed, hostports, link::Links, nft::Nft, ns::Namespace};
 
 pub const BRIDGE: &str = "skiffbr0";
 const POD_LINK: &str = "eth0";
@@ -36,6 +36,7 @@ pub struct PodNetworkConfig {
 
 /// [`PodNetworks`] by bridge and veth pairs.
 pub struct BridgeNetworks {
+    node: Namespace,
     links: Links,
     bridge: u32,
     gateway: Ipv4Addr,
@@ -48,6 +49,8 @@ pub struct BridgeNetworks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     ip: Ipv4Addr,
+    #[serde(default)]
+    host_ports: Vec<HostPort>,
 }
 
 impl BridgeNetworks {
@@ -72,11 +75,15 @@ impl BridgeNetworks {
         // Without the redirects' being off, a pod would be told to send to its neighbours directly, past the translation of services.
         let router = ["ip_forward:1", "conf/all/send_redirects:0", "conf/skiffbr0/send_redirects:0", "conf/skiffbr0/rp_filter:0"];
         node.sysctl(ipv4(&router)).await?;
-        Ok(BridgeNetworks { links, bridge, gateway, mtu, dir, pool: Mutex::new(pool) })
+        Ok(BridgeNetworks { node, links, bridge, gateway, mtu, dir, pool: Mutex::new(pool) })
     }
 
     fn netns(&self, uid: &str) -> PathBuf {
         self.dir.join("netns").join(uid)
+    }
+
+    async fn write_host_ports(&self, pool: &Pool) -> Result<(), Error> {
+        Nft::find(&self.node).await?.apply(&self.node, hostports::table(&pool.host_ports())).await
     }
 
     async fn plug(&self, uid: &str, pod: &Namespace, ip: Ipv4Addr) -> Result<(), Error> {
@@ -118,7 +125,23 @@ impl PodNetworks for BridgeNetworks {
         let unplugged = self.links.delete(&host_link(pod_uid)).await;
         let deleted = Namespace::delete(&self.netns(pod_uid));
         unplugged.and(deleted)?;
-        self.pool.lock().await.give_back(pod_uid)
+        let mut pool = self.pool.lock().await;
+        let had_ports = pool.records.get(pod_uid).is_some_and(|r| !r.host_ports.is_empty());
+        pool.give_back(pod_uid)?;
+        if had_ports { self.write_host_ports(&pool).await } else { Ok(()) }
+    }
+
+    async fn set_host_ports(&self, pod_uid: &str, ports: &[HostPort]) -> Result<(), Error> {
+        let mut pool = self.pool.lock().await;
+        if pool.records.get(pod_uid).is_some_and(|r| r.host_ports == ports) {
+            // After the agent's restart the kernel still has them; after the machine's it does not.
+            if ports.is_empty() {
+                return Ok(());
+            }
+        } else {
+            pool.set_host_ports(pod_uid, ports)?;
+        }
+        self.write_host_ports(&pool).await
     }
 
     async fn list(&self) -> Result<Vec<String>, Error> {
@@ -134,6 +157,11 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
         Namespace::delete(&dir.join("netns").join(uid))?;
     }
     links.delete(BRIDGE).await?;
+    match Nft::find(node).await {
+        Ok(nft) => nft.apply(node, hostports::table(&BTreeMap::new())).await?,
+        Err(Error::Unsupported { .. }) => {}
+        Err(e) => return Err(e),
+    }
     match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(format!("remove {}", dir.display()), e)),
         _ => Ok(()),
@@ -207,13 +235,29 @@ impl Pool {
         }
         let taken = self.records.values().map(|r| r.ip).collect();
         let ip = next_free(self.cidr, self.last, &taken).ok_or_else(|| Error::Exhausted(self.cidr.to_string()))?;
-        let record = Record { ip };
-        let json = serde_json::to_vec(&record).map_err(|e| failed("write an address record", e))?;
-        write_whole(&self.record_path(uid), &json)?;
+        let record = Record { ip, host_ports: Vec::new() };
+        self.write(uid, &record)?;
         write_whole(&self.dir.join("last"), ip.to_string().as_bytes())?;
         self.last = Some(ip);
         self.records.insert(uid.to_owned(), record);
         Ok(ip)
+    }
+
+    fn write(&self, uid: &str, record: &Record) -> Result<(), Error> {
+        let json = serde_json::to_vec(record).map_err(|e| failed("write an address record", e))?;
+        write_whole(&self.record_path(uid), &json)
+    }
+
+    fn set_host_ports(&mut self, uid: &str, ports: &[HostPort]) -> Result<(), Error> {
+        let record = self.records.get(uid).ok_or_else(|| failed(format!("set the host ports of pod {uid}"), "it has no network"))?;
+        let record = Record { host_ports: ports.to_vec(), ..record.clone() };
+        self.write(uid, &record)?;
+        self.records.insert(uid.to_owned(), record);
+        Ok(())
+    }
+
+    fn host_ports(&self) -> BTreeMap<Ipv4Addr, Vec<HostPort>> {
+        self.records.values().map(|r| (r.ip, r.host_ports.clone())).collect()
     }
 
     fn give_back(&mut self, uid: &str) -> Result<(), Error> {

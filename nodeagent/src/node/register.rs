@@ -115,8 +115,8 @@ async fn compute(node: &Context, old: &NodeStatus) -> NodeStatus {
         api_port: node.api_port.load(Ordering::Relaxed),
         images: &images,
         trouble: trouble.as_deref(),
-        low_memory: low_memory(),
-        low_disk: low_disk(node),
+        low_memory: !node.config.simulated && low_memory(),
+        low_disk: !node.config.simulated && low_disk(node),
         low_pids: false,
         now: time::api_now(),
     };

@@ -231,7 +231,7 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
             return retry;
         }
         if !actions.create_sandbox {
-            return if running.is_empty() { Next::Wait(node.config.intervals.resync) } else { Next::Again };
+            return if running.is_empty() { Next::Wait(node.resync()) } else { Next::Again };
         }
     }
     let sandbox = match (view.sandbox(), actions.create_sandbox) {
@@ -300,7 +300,7 @@ async fn start_all(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, sa
 
 /// When the pod has to be looked at even if nothing happens to it.
 fn when_next(node: &Context, handle: &Handle, pod: &Pod, failed: bool) -> Next {
-    let mut wait = if failed { node.config.intervals.retry } else { node.config.intervals.resync };
+    let mut wait = if failed { node.config.intervals.retry } else { node.resync() };
     wait = wait.min(deadline(pod, handle).unwrap_or(wait));
     if failed {
         let now = time::now();

@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Io, spdy,
@@ -88,6 +89,8 @@ pub struct Session {
     outlets: Outlets,
     /// Ends when the client is gone.
     gone: mpsc::Receiver<()>,
+    /// What reads from the client; ends with the session.
+    _reader: AbortOnDropHandle<()>,
 }
 
 /// Takes a WebSocket client.
@@ -96,7 +99,7 @@ pub async fn websocket(io: impl Io, version: Version, framing: Framing, spec: &E
     let (stdin_sender, stdin) = mpsc::channel(64);
     let (resize_sender, resize) = mpsc::channel(8);
     let (alive, gone) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let reader = tokio::spawn(async move {
         let mut stdin = Some(stdin_sender);
         while let Some(message) = inbound.recv().await {
             match message {
@@ -126,7 +129,7 @@ pub async fn websocket(io: impl Io, version: Version, framing: Framing, spec: &E
     if outlets.write(first, Bytes::new()).await.is_err() {
         tracing::debug!("client left before its command began");
     }
-    Session { version, stdin, resize, outlets, gone }
+    Session { version, stdin, resize, outlets, gone, _reader: AbortOnDropHandle::new(reader) }
 }
 
 async fn forward_size(data: &[u8], sizes: &mpsc::Sender<(u16, u16)>) {
@@ -164,11 +167,11 @@ pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Sess
     };
     time::timeout(Duration::from_secs(30), collect).await.ok_or("timed out waiting for client to create streams")??;
     let (alive, gone) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let reader = tokio::spawn(async move {
         while streams.recv().await.is_some() {}
         drop(alive);
     });
-    Ok(Session { version, stdin, resize, outlets: Outlets::Spdy(outlets), gone })
+    Ok(Session { version, stdin, resize, outlets: Outlets::Spdy(outlets), gone, _reader: AbortOnDropHandle::new(reader) })
 }
 
 async fn forward_sizes(mut inbound: mpsc::Receiver<Bytes>, sizes: mpsc::Sender<(u16, u16)>) {
@@ -188,7 +191,7 @@ pub type Exit = Result<i32, runtime::Error>;
 impl Session {
     /// Joins the client to the process until the process ends or the client leaves. `command`: for the message about an exit code.
     pub async fn join(self, started: Result<Streams, runtime::Error>, command: &[String]) {
-        let Session { version, stdin, resize, outlets, mut gone } = self;
+        let Session { version, stdin, resize, outlets, mut gone, _reader } = self;
         let exit = match started {
             Ok(streams) => tokio::select! {
                 exit = copy(streams, stdin, resize, &outlets) => exit,
@@ -201,6 +204,10 @@ impl Session {
             let _ = outlets.write(ERROR, Bytes::from(text)).await;
         }
         outlets.close().await;
+        if matches!(outlets, Outlets::Spdy(_)) {
+            // The client closes when it has read all; one that does not is closed.
+            let _ = time::timeout(Duration::from_secs(5), gone.recv()).await;
+        }
     }
 }
 

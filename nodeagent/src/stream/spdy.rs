@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Io;
 
@@ -90,8 +91,21 @@ enum Frame {
     Ping { id: u32 },
 }
 
-/// Serves the connection; answers the streams that the other side opens, until it closes. The tasks end when the connection does.
-pub fn serve(io: impl Io) -> mpsc::Receiver<Stream> {
+/// A connection that is being served; dropping it (and all outlets of its streams) closes it.
+pub struct Connection {
+    opened: mpsc::Receiver<Stream>,
+    _reader: AbortOnDropHandle<()>,
+}
+
+impl Connection {
+    /// The next stream that the other side opens; `None` when it has closed the connection.
+    pub async fn recv(&mut self) -> Option<Stream> {
+        self.opened.recv().await
+    }
+}
+
+/// Serves the connection.
+pub fn serve(io: impl Io) -> Connection {
     let (read, write) = tokio::io::split(io);
     let (frames, outgoing) = mpsc::channel(64);
     let (streams, opened) = mpsc::channel(16);
@@ -100,12 +114,12 @@ pub fn serve(io: impl Io) -> mpsc::Receiver<Stream> {
             tracing::debug!(%error, "spdy connection not written any more");
         }
     });
-    tokio::spawn(async move {
+    let reader = tokio::spawn(async move {
         if let Err(error) = read_frames(read, frames, streams).await {
             tracing::debug!(%error, "spdy connection not read any more");
         }
     });
-    opened
+    Connection { opened, _reader: AbortOnDropHandle::new(reader) }
 }
 
 async fn write_frames(mut io: impl tokio::io::AsyncWrite + Unpin, mut frames: mpsc::Receiver<Frame>) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use axum::{
 };
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
 
 /// The upgraded connection.
 pub type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
@@ -73,8 +74,8 @@ pub fn choose<'a>(kind: Kind, headers: &HeaderMap, spoken: &[&'a str]) -> Result
     }
 }
 
-/// Answers 101 and hands the connection to `serve` once it is upgraded.
-pub fn upgrade<F>(kind: Kind, protocol: &str, mut request: Request<Body>, serve: impl FnOnce(Upgraded) -> F + Send + 'static) -> Response<Body>
+/// Answers 101 and hands the connection to `serve` once it is upgraded, until `stop`.
+pub fn upgrade<F>(kind: Kind, protocol: &str, mut request: Request<Body>, stop: CancellationToken, serve: impl FnOnce(Upgraded) -> F + Send + 'static) -> Response<Body>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -90,7 +91,10 @@ where
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(connection) => serve(TokioIo::new(connection)).await,
+            Ok(connection) => tokio::select! {
+                () = serve(TokioIo::new(connection)) => {}
+                () = stop.cancelled() => {}
+            },
             Err(error) => tracing::debug!(%error, "connection not upgraded"),
         }
     });

@@ -60,6 +60,7 @@ struct Into {
     listed: bool,
     waiting: watch::Sender<Option<usize>>,
     definitions: Option<Arc<Notify>>,
+    informers: Informers,
 }
 
 impl Into {
@@ -91,6 +92,7 @@ impl Sink<Seen> for Into {
     }
     fn delete(&mut self, object: Seen) {
         self.shared.removed(&object.metadata.uid);
+        self.informers.tell_deletion(&object.metadata.namespace);
         self.notice();
     }
     fn reached(&mut self, _resource_version: &str) {}
@@ -184,14 +186,17 @@ impl Monitors {
             listed,
             waiting: self.waiting.clone(),
             definitions,
+            informers: self.informers.clone(),
         };
         let (shared, api_version, kind, ended) = (self.shared.clone(), sink.api_version.clone(), sink.kind.clone(), stop.clone());
+        let informers = self.informers.clone();
         let handler = move |meta: &ObjectMeta, gone: bool| {
             if ended.is_cancelled() {
                 return;
             }
             if gone {
                 shared.removed(meta.uid.as_deref().unwrap_or(""));
+                informers.tell_deletion(meta.namespace.as_deref().unwrap_or(""));
             } else {
                 let todo = shared.graph().observe(&api_version, &kind, &Meta::from(meta));
                 shared.enqueue(todo);

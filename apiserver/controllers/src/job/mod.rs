@@ -216,6 +216,9 @@ impl Reconcile<Key> for Controller {
             self.recorder.warning(&*job, "UnknownCompletionMode", "Skipped Job sync because completion mode is unknown");
             return Ok(Next::DONE);
         }
+        if spec(&job).selector.is_none() {
+            return Err(Error::Failed(format!("Job {key} has no selector: its pods could not be told from others")));
+        }
         let selector = selector_of(&job)?;
         let mut candidates = self.pods.owned_by(job.metadata.uid.as_deref().unwrap_or(""));
         candidates.extend(self.pods.orphans(key.namespace()));

@@ -21,7 +21,8 @@ const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 /// `spec.sessionAffinityConfig.clientIP.timeoutSeconds` when it is not given.
 const DEFAULT_AFFINITY_SECONDS: u32 = 10800;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The protocols that ports can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Protocol {
     Tcp,
     Udp,
@@ -29,6 +30,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// From the API's spelling; `None` there means TCP.
     pub fn parse(text: Option<&str>) -> Option<Self> {
         match text.unwrap_or("TCP") {
             "TCP" => Some(Protocol::Tcp),

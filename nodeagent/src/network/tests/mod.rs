@@ -3,4 +3,5 @@
 mod cluster;
 mod dns;
 mod lab;
+mod node;
 mod services;

@@ -158,7 +158,7 @@ struct Terminal(AsyncFd<OwnedFd>);
 
 impl Terminal {
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self(AsyncFd::register(fd)?))
+        Ok(Self(AsyncFd::new(fd)?))
     }
 }
 

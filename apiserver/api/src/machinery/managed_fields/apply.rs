@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::compare::compare;
 use super::element::equal;
 use super::fieldset::{field_set, with_named_fields};
-use super::managers::{Manager, Operation, cap, decode, encode};
+use super::managers::{Entry, Header, Manager, Operation, Source, cap, decode, encode};
 use super::merge::merge;
 use super::remove::remove;
 use super::set::Set;
@@ -41,7 +41,7 @@ pub fn apply(live: Option<&Value>, config: &Value, apply: &Apply<'_>) -> Result<
         Failure::Error(error) => error,
         Failure::Conflicts(found) => ManagedFieldsError::Conflicts(Conflicts::new(&found)),
     })?;
-    let fields = encode(managers);
+    let fields = encode(managers.into_iter().map(Entry::from).collect(), Source::Borrowed(&[]));
     let mut object = object.unwrap_or_else(|| live.clone());
     if object.get("metadata").is_none_or(|m| !m.is_object()) {
         object["metadata"] = Value::Object(Map::new());
@@ -84,12 +84,13 @@ fn before_first_apply<'a>(nothing: &'a Value, live: &'a Value, managers: Vec<Man
         reset: apply.reset,
         versions: apply.versions,
     };
-    Ok(cap(note(nothing, live, managers, &update)?))
+    let noted = cap(note(nothing, live, Vec::new(), &update)?)?;
+    noted.into_iter().map(|entry| Ok(Manager { header: entry.header.clone(), set: entry.into_set()? })).collect()
 }
 
 enum Failure<'a> {
     /// The managers whose fields are at odds.
-    Conflicts(Vec<(Manager<'a>, Set<'a>)>),
+    Conflicts(Vec<(Header<'a>, Set<'a>)>),
     Error(ManagedFieldsError),
 }
 
@@ -104,29 +105,28 @@ type Outcome<'a> = (Option<Value>, Vec<Manager<'a>>);
 
 fn merged<'a>(live: &Value, config: &'a Value, managers: Vec<Manager<'a>>, apply: &Apply<'a>, force: bool) -> Result<Outcome<'a>, Failure<'a>> {
     let ty = Ty::Node(apply.schema);
-    let mut managers = reconcile(managers, apply.schema);
+    let mut managers: Vec<Manager<'a>> = managers.into_iter().map(|m| Manager { set: reconcile(m.set, apply.schema), ..m }).collect();
     let whole = merge(live, config, ty).map_err(|e| ManagedFieldsError::Merge(format!("failed to merge config: {e}")))?;
-    let mut own = Manager {
+    let header = Header {
         name: name_of(apply.manager),
         operation: Operation::Apply,
         subresource: apply.subresource.into(),
         api_version: apply.api_version.into(),
         time: None,
-        set: apply.reset.of(field_set(config, ty)),
     };
-    let last = managers.iter().position(|m| m.is(&own)).map(|at| managers.remove(at));
-    own.time = last.as_ref().and_then(|l| l.time.clone());
+    let mut own = Manager { header, set: apply.reset.of(field_set(config, ty)) };
+    let last = managers.iter().position(|m| m.header.is(&own.header)).map(|at| managers.remove(at));
+    own.header.time = last.as_ref().and_then(|l| l.header.time.clone());
     let new = match &last {
         Some(last) if !last.set.is_empty() => pruned(&whole, last, &managers, &own, apply),
         _ => whole,
     };
-    let managers = settle(live, &new, managers, apply, force)?;
-    own.set = stripped(&own.set);
+    let mut managers = settle(live, &new, managers, apply, force)?;
+    own.set = stripped(own.set);
     let unchanged = equal(live, &new);
     if !unchanged {
-        own.time = Some(apply.now.into());
+        own.header.time = Some(apply.now.into());
     }
-    let mut managers = managers;
     if !own.set.is_empty() {
         managers.push(own);
     }
@@ -141,12 +141,12 @@ fn settle<'a>(live: &Value, new: &Value, managers: Vec<Manager<'a>>, apply: &App
     let mut left = Vec::with_capacity(managers.len() + 1);
     let mut conflicts = Vec::new();
     for manager in managers {
-        let found = comparison.at_version(&manager.api_version, apply.api_version, |changed, removed| {
+        let found = comparison.at_version(&manager.header.api_version, apply.api_version, |changed, removed| {
             (manager.set.intersection(changed), manager.set.difference(changed).difference(removed))
         })?;
         let Some((conflict, rest)) = found else { continue };
         if !conflict.is_empty() {
-            conflicts.push((manager.clone(), conflict));
+            conflicts.push((manager.header.clone(), conflict));
         }
         if !rest.is_empty() {
             left.push(Manager { set: rest, ..manager });
@@ -160,23 +160,23 @@ fn settle<'a>(live: &Value, new: &Value, managers: Vec<Manager<'a>>, apply: &App
 
 /// The merged object without what the manager applied last time, applies no more, and nobody else owns.
 fn pruned(merged: &Value, last: &Manager<'_>, others: &[Manager<'_>], own: &Manager<'_>, apply: &Apply<'_>) -> Value {
-    let Some((at_last, schema)) = converted(merged, apply.schema, &last.api_version, apply.api_version, apply.versions) else { return merged.clone() };
+    let Some((at_last, schema)) = converted(merged, apply.schema, &last.header.api_version, apply.api_version, apply.versions) else { return merged.clone() };
     let ty = Ty::Node(schema);
     let last_named = with_named_fields(&last.set, Some(ty));
     let mut left = remove(&at_last, &last_named, ty);
     // Versions other than the last one's only differ where an object was applied to at several.
-    let mut versions: Vec<&str> = others.iter().chain([own]).map(|m| &*m.api_version).collect();
-    versions.sort_by_key(|v| (*v != last.api_version, *v));
+    let mut versions: Vec<&str> = others.iter().chain([own]).map(|m| &*m.header.api_version).collect();
+    versions.sort_by_key(|v| (*v != last.header.api_version, *v));
     versions.dedup();
     for version in versions {
-        let owned = others.iter().chain([own]).filter(|m| m.api_version == version).fold(Set::default(), |set, m| set.union(&m.set));
-        left = with_owned(&at_last, left, &owned, version, &last.api_version, schema, apply);
+        let owned = others.iter().chain([own]).filter(|m| m.header.api_version == version).fold(Set::default(), |set, m| set.union(&m.set));
+        left = with_owned(&at_last, left, &owned, version, &last.header.api_version, schema, apply);
     }
     let before = with_named_fields(&field_set(&at_last, ty), Some(ty));
     let after = with_named_fields(&field_set(&left, ty), Some(ty));
     let dangling = before.difference(&after).intersection(&last_named);
     let left = remove(&at_last, &dangling, ty);
-    match converted(&left, schema, apply.api_version, &last.api_version, apply.versions) {
+    match converted(&left, schema, apply.api_version, &last.header.api_version, apply.versions) {
         Some((object, _)) => object.into_owned(),
         None => left,
     }

@@ -1,7 +1,10 @@
 //! What changed from one object to another, as sets of paths.
 //!
 //! Invariant: a path is never both changed and removed. Nothing is copied: the sets borrow from the two objects.
+//! This runs at every write: what is equal on both sides is passed over without asking the schema.
 //! Follows `sigs.k8s.io/structured-merge-diff/v6/typed/compare.go`.
+
+use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
@@ -11,107 +14,129 @@ use super::types::{Atom, List, MapType, Ty};
 
 /// What changed at a path and below it.
 #[derive(Debug, Default)]
-pub(super) struct Delta<'a> {
+struct Delta<'a> {
     /// Added or modified.
-    pub changed: SetNode<'a>,
-    pub removed: SetNode<'a>,
+    changed: SetNode<'a>,
+    removed: SetNode<'a>,
 }
 
-/// Compares two objects of one type. Fails when an element of a list cannot be told from the others.
+/// Compares two objects of one type: what was added or modified, and what was removed. Fails when an element of a list cannot be told from the others.
 pub(super) fn compare<'a>(left: &'a Value, right: &'a Value, ty: Ty<'a>) -> Result<(Set<'a>, Set<'a>), String> {
-    let delta = values(Some(left), Some(right), ty)?;
+    let mut delta = Delta::default();
+    both(left, right, ty, &mut delta)?;
     Ok((delta.changed.below, delta.removed.below))
 }
 
-type Side<'a> = Option<&'a Value>;
-
-fn values<'a>(left: Side<'a>, right: Side<'a>, ty: Ty<'a>) -> Result<Delta<'a>, String> {
-    let mut delta = Delta::default();
-    let leaf = if ty.is_deduced() && kinds_differ(left, right) {
-        // Both ways of reading the place are walked; what each finds counts.
-        atoms(left, right, ty.atom(left), &mut delta)?;
-        atoms(left, right, ty.atom(right), &mut delta)?
-    } else {
-        atoms(left, right, ty.atom(right.or(left)), &mut delta)?
+/// All of a value that stands on one side only: every path in it.
+fn whole<'a>(value: &'a Value, ty: Ty<'a>) -> Result<SetNode<'a>, String> {
+    let below = match (value, ty.atom(Some(value))) {
+        (Value::Object(fields), Atom::Map(map)) if !map.atomic => {
+            let mut below = Set::with_capacity(fields.len());
+            for (key, child) in fields {
+                // Whatever its type is, a scalar is a leaf.
+                let scalar = !child.is_object() && !child.is_array();
+                let node = if scalar { SetNode::leaf() } else { whole(child, map.child(key).unwrap_or(Ty::Deduced))? };
+                below.push_last(PathElement::field(key), node);
+            }
+            below
+        }
+        (Value::Array(items), Atom::List(list)) if !list.atomic => {
+            let steps = indexed(items, &list)?;
+            let mut below = Set::with_capacity(steps.len());
+            for group in steps.chunk_by(|a, b| a.0 == b.0) {
+                // An element that stands twice is one leaf.
+                let node = if let [(_, item)] = group { whole(item, list.element)? } else { SetNode::leaf() };
+                below.push_last(group[0].0.clone(), node);
+            }
+            below
+        }
+        _ => Set::default(),
     };
-    if !leaf {
-        delta.changed.member |= left.is_none();
-        delta.removed.member |= left.is_some() && right.is_none();
-    }
-    Ok(delta)
+    Ok(SetNode { member: true, below })
 }
 
-fn kinds_differ(left: Side<'_>, right: Side<'_>) -> bool {
-    let kind = |v: &Value| match v {
+fn both<'a>(left: &'a Value, right: &'a Value, ty: Ty<'a>, delta: &mut Delta<'a>) -> Result<(), String> {
+    let atom = ty.atom(Some(right));
+    if ty.is_deduced() && kind(left) != kind(right) {
+        // Both ways of reading the place are walked; what each finds counts.
+        as_atom(left, right, ty.atom(Some(left)), delta)?;
+    }
+    as_atom(left, right, atom, delta)
+}
+
+fn kind(value: &Value) -> u8 {
+    match value {
         Value::Null => 0,
         Value::Object(_) => 1,
         Value::Array(_) => 2,
         _ => 3,
-    };
-    left.zip(right).is_some_and(|(l, r)| kind(l) != kind(r))
+    }
 }
 
-/// Compares as one kind of value; tells whether the place is a leaf.
-fn atoms<'a>(left: Side<'a>, right: Side<'a>, atom: Atom<'a>, delta: &mut Delta<'a>) -> Result<bool, String> {
+fn as_atom<'a>(left: &'a Value, right: &'a Value, atom: Atom<'a>, delta: &mut Delta<'a>) -> Result<(), String> {
     match atom {
-        Atom::Map(map) => {
-            let (l, r) = (left.and_then(Value::as_object), right.and_then(Value::as_object));
-            if !map.atomic && !(l.is_none_or(Map::is_empty) && r.is_none_or(Map::is_empty)) {
-                maps(l, r, &map, delta)?;
-                return Ok(false);
+        Atom::Map(map) if !map.atomic => {
+            let (l, r) = (left.as_object(), right.as_object());
+            if !(l.is_none_or(Map::is_empty) && r.is_none_or(Map::is_empty)) {
+                return maps(l, r, &map, delta);
             }
         }
-        Atom::List(list) => {
-            let (l, r) = (left.and_then(Value::as_array), right.and_then(Value::as_array));
-            if !list.atomic && !(l.is_none_or(Vec::is_empty) && r.is_none_or(Vec::is_empty)) {
-                lists(l.map_or(&[], |l| l), r.map_or(&[], |r| r), &list, delta)?;
-                return Ok(false);
+        Atom::List(list) if !list.atomic => {
+            let (l, r) = (left.as_array().map_or(&[][..], |l| l), right.as_array().map_or(&[][..], |r| r));
+            if !(l.is_empty() && r.is_empty()) {
+                return if l == r { Ok(()) } else { lists(l, r, &list, delta) };
             }
         }
-        Atom::Scalar(_) => {}
+        _ => {}
     }
-    match (left, right) {
-        (None, _) => delta.changed.member = true,
-        (_, None) => delta.removed.member = true,
-        (Some(l), Some(r)) => delta.changed.member |= !equal(l, r),
-    }
-    Ok(true)
-}
-
-fn put<'a>(delta: &mut Delta<'a>, step: PathElement<'a>, found: Delta<'a>) {
-    match (found.changed.is_empty(), found.removed.is_empty()) {
-        (false, false) => {
-            delta.changed.below.push(step.clone(), found.changed);
-            delta.removed.below.push(step, found.removed);
-        }
-        (false, true) => delta.changed.below.push(step, found.changed),
-        _ => delta.removed.below.push(step, found.removed),
-    }
+    delta.changed.member |= !equal(left, right);
+    Ok(())
 }
 
 fn maps<'a>(left: Option<&'a Map<String, Value>>, right: Option<&'a Map<String, Value>>, ty: &MapType<'a>, delta: &mut Delta<'a>) -> Result<(), String> {
     let (mut l, mut r) = (left.into_iter().flatten().peekable(), right.into_iter().flatten().peekable());
+    // What no schema declares was refused before; it is compared as it stands.
+    let child = |key: &str| ty.child(key).unwrap_or(Ty::Deduced);
     loop {
         let order = match (l.peek(), r.peek()) {
             (None, None) => return Ok(()),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
             (Some((lk, _)), Some((rk, _))) => lk.cmp(rk),
         };
-        let from_left = if order.is_le() { l.next() } else { None };
-        let from_right = if order.is_ge() { r.next() } else { None };
-        let Some((key, _)) = from_left.or(from_right) else { return Ok(()) };
-        // What no schema declares was refused before; it is compared as it stands.
-        let child = ty.child(key).unwrap_or(Ty::Deduced);
-        let found = values(from_left.map(|(_, v)| v), from_right.map(|(_, v)| v), child)?;
-        if !found.changed.is_empty() || !found.removed.is_empty() {
-            put(delta, PathElement::field(key), found);
+        match (if order.is_le() { l.next() } else { None }, if order.is_ge() { r.next() } else { None }) {
+            (Some((key, lv)), Some((_, rv))) => {
+                let same_scalar = !lv.is_object() && !lv.is_array() && lv == rv;
+                if !same_scalar {
+                    let mut found = Delta::default();
+                    both(lv, rv, child(key), &mut found)?;
+                    put(delta, PathElement::field(key), found);
+                }
+            }
+            (Some((key, lv)), None) => delta.removed.below.push_last(PathElement::field(key), whole(lv, child(key))?),
+            (_, Some((key, rv))) => {
+                let scalar = !rv.is_object() && !rv.is_array();
+                let node = if scalar { SetNode::leaf() } else { whole(rv, child(key))? };
+                delta.changed.below.push_last(PathElement::field(key), node);
+            }
+            (None, None) => return Ok(()),
         }
     }
 }
 
+fn put<'a>(delta: &mut Delta<'a>, step: PathElement<'a>, found: Delta<'a>) {
+    if !found.removed.is_empty() {
+        delta.removed.below.push_last(step.clone(), found.removed);
+    }
+    if !found.changed.is_empty() {
+        delta.changed.below.push_last(step, found.changed);
+    }
+}
+
+type Step<'a> = (PathElement<'a>, &'a Value);
+
 /// Elements by their step, sorted; equal steps in the order of the list.
-fn indexed<'a>(items: &'a [Value], ty: &List<'a>) -> Result<Vec<(PathElement<'a>, &'a Value)>, String> {
+fn indexed<'a>(items: &'a [Value], ty: &List<'a>) -> Result<Vec<Step<'a>>, String> {
     let mut found = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         found.push((ty.step(item).map_err(|e| format!("element {at}: {e}"))?, item));
@@ -129,7 +154,7 @@ fn lists<'a>(left: &'a [Value], right: &'a [Value], ty: &List<'a>, delta: &mut D
         (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
         (a, b) => a.or(b),
     } {
-        let same = |list: &[(PathElement<'a>, &'a Value)]| list.iter().take_while(|(s, _)| s == step).count();
+        let same = |list: &[Step<'a>]| list.iter().take_while(|(s, _)| s == step).count();
         let (ln, rn) = (same(l), same(r));
         let found = elements(&l[..ln], &r[..rn], ty.element)?;
         put(delta, step.clone(), found);
@@ -139,23 +164,25 @@ fn lists<'a>(left: &'a [Value], right: &'a [Value], ty: &List<'a>, delta: &mut D
 }
 
 /// Compares the elements of one step. Where it stands twice, all of them are one leaf.
-fn elements<'a>(left: &[(PathElement<'a>, &'a Value)], right: &[(PathElement<'a>, &'a Value)], ty: Ty<'a>) -> Result<Delta<'a>, String> {
-    let first = |list: &[(PathElement<'a>, &'a Value)]| list.first().map(|(_, v)| *v);
-    match (left.len(), right.len()) {
-        (0..=1, 0..=1) => values(first(left), first(right), ty),
-        (2.., 2..) => {
-            let same = left.len() == right.len() && left.iter().zip(right).all(|(l, r)| equal(l.1, r.1));
-            Ok(Delta { changed: SetNode { member: !same, ..SetNode::default() }, ..Delta::default() })
-        }
-        (2.., _) => {
-            let mut found = if right.is_empty() { Delta::default() } else { values(None, first(right), ty)? };
+fn elements<'a>(left: &[Step<'a>], right: &[Step<'a>], ty: Ty<'a>) -> Result<Delta<'a>, String> {
+    let mut found = Delta::default();
+    match (left, right) {
+        ([(_, l)], [(_, r)]) => both(l, r, ty, &mut found)?,
+        ([], [(_, r)]) => found.changed = whole(r, ty)?,
+        ([(_, l)], []) => found.removed = whole(l, ty)?,
+        ([_, _, ..], [_, _, ..]) => found.changed.member = left.len() != right.len() || left.iter().zip(right).any(|(l, r)| !equal(l.1, r.1)),
+        ([_, _, ..], _) => {
             found.removed.member = true;
-            Ok(found)
+            if let Some((_, r)) = right.first() {
+                found.changed = whole(r, ty)?;
+            }
         }
         (_, _) => {
-            let mut found = if left.is_empty() { Delta::default() } else { values(first(left), None, ty)? };
             found.changed.member = true;
-            Ok(found)
+            if let Some((_, l)) = left.first() {
+                found.removed = whole(l, ty)?;
+            }
         }
     }
+    Ok(found)
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::managers::{Manager, Operation};
+use super::managers::{Header, Operation};
 use super::set::Set;
 use crate::machinery::field::go_quoted;
 use crate::machinery::status::{Cause, Details, Status};
@@ -26,7 +26,7 @@ pub struct Conflicts {
 }
 
 /// A manager as messages name it.
-fn printed(manager: &Manager<'_>) -> String {
+fn printed(manager: &Header<'_>) -> String {
     let mut out = go_quoted(&manager.name);
     if !manager.subresource.is_empty() {
         out.push_str(&format!(" with subresource {}", go_quoted(&manager.subresource)));
@@ -39,7 +39,7 @@ fn printed(manager: &Manager<'_>) -> String {
 
 impl Conflicts {
     /// Of managers with the paths that are at odds.
-    pub(super) fn new(found: &[(Manager<'_>, Set<'_>)]) -> Conflicts {
+    pub(super) fn new(found: &[(Header<'_>, Set<'_>)]) -> Conflicts {
         let mut found: Vec<_> = found.iter().map(|(manager, set)| (manager.identifier(), manager, set)).collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let path = |steps: Vec<super::PathElement<'_>>| steps.iter().map(ToString::to_string).collect();

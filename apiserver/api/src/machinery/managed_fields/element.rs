@@ -191,7 +191,7 @@ fn json(out: &mut String, value: &Value) {
 }
 
 fn json_text(out: &mut String, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b < 0x7f && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&')) {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b) && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&')) {
         out.push('"');
         out.push_str(text);
         out.push('"');

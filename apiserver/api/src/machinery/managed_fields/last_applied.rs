@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::Apply;
 use super::compare::compare;
 use super::fieldset::field_set;
-use super::managers::Manager;
+use super::managers::Header;
 use super::set::Set;
 use super::types::Ty;
 use super::validate::validate;
@@ -22,7 +22,7 @@ fn annotation(object: &Value) -> Option<&str> {
 }
 
 /// The conflicts that are left when fields that client-side apply set to what they are now are nobody else's.
-pub(super) fn remaining<'a>(live: &Value, found: Vec<(Manager<'a>, Set<'a>)>, apply: &Apply<'_>) -> Vec<(Manager<'a>, Set<'a>)> {
+pub(super) fn remaining<'a>(live: &Value, found: Vec<(Header<'a>, Set<'a>)>, apply: &Apply<'_>) -> Vec<(Header<'a>, Set<'a>)> {
     let Some(last) = annotation(live).and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return found };
     let ty = Ty::Node(apply.schema);
     if last.get("apiVersion").and_then(Value::as_str) != Some(apply.api_version) || validate(&last, ty).is_err() {

@@ -19,13 +19,15 @@ fn values(left: Side<'_>, right: Side<'_>, ty: Ty<'_>) -> Result<Option<Value>, 
     match ty.atom(right.or(left)) {
         Atom::Map(map) => {
             let (l, r) = (left.and_then(Value::as_object), right.and_then(Value::as_object));
-            if !map.atomic && !(l.is_none_or(Map::is_empty) && r.is_none_or(Map::is_empty)) {
+            let empty = l.is_none_or(Map::is_empty) && r.is_none_or(Map::is_empty);
+            if !map.atomic && !empty {
                 return maps(l, r, &map);
             }
         }
         Atom::List(list) => {
             let (l, r) = (left.and_then(Value::as_array), right.and_then(Value::as_array));
-            if !list.atomic && !(l.is_none_or(Vec::is_empty) && r.is_none_or(Vec::is_empty)) {
+            let empty = l.is_none_or(Vec::is_empty) && r.is_none_or(Vec::is_empty);
+            if !list.atomic && !empty {
                 return lists(l.map_or(&[], |l| l), r.map_or(&[], |r| r), &list);
             }
         }

@@ -51,7 +51,7 @@ impl ResetFields {
     }
 
     fn of<'a>(&self, set: Set<'a>) -> Set<'a> {
-        if self.set.is_empty() { set } else { set.recursive_difference(&self.set) }
+        if self.set.is_empty() { set } else { set.recursively_without(&self.set) }
     }
 }
 

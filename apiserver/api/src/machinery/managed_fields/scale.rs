@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::managers::{DecodeError, Manager, decode, encode};
+use super::managers::{DecodeError, Entry, Header, Manager, Source, decode, encode};
 use super::set::Set;
 use super::{PathElement, of, put};
 
@@ -24,6 +24,10 @@ fn replicas_in_scale() -> Vec<PathElement<'static>> {
     vec![PathElement::field("spec"), PathElement::field("replicas")]
 }
 
+fn written(managers: Vec<Manager<'_>>) -> Option<Value> {
+    encode(managers.into_iter().map(Entry::from).collect(), Source::Borrowed(&[]))
+}
+
 fn only<'a>(path: &[PathElement<'a>]) -> Set<'a> {
     let mut set = Set::default();
     set.insert(path);
@@ -39,9 +43,9 @@ impl<'a> ScaleHandler<'a> {
 
     /// Gives a scale the managers that own the replicas of the `parent`.
     pub fn to_subresource(&self, parent: &Value, scale: &mut Value) -> Result<(), DecodeError> {
-        let managers = decode(of(parent))?.into_iter().filter(|m| m.api_version == self.api_version && m.set.has(&self.replicas));
-        let owners = managers.map(|m| Manager { api_version: SCALE_VERSION.into(), set: only(&replicas_in_scale()), ..m });
-        put(scale, encode(owners.collect()));
+        let managers = decode(of(parent))?.into_iter().filter(|m| m.header.api_version == self.api_version && m.set.has(&self.replicas));
+        let owners = managers.map(|m| Manager { header: Header { api_version: SCALE_VERSION.into(), ..m.header }, set: only(&replicas_in_scale()) });
+        put(scale, written(owners.collect()));
         Ok(())
     }
 
@@ -51,8 +55,8 @@ impl<'a> ScaleHandler<'a> {
         let mut of_scale = decode(of(scale))?;
         let mut managers = Vec::new();
         for mut manager in decode(entries.as_ref())? {
-            if manager.api_version == self.api_version && manager.set.has(&self.replicas) {
-                match of_scale.iter().position(|m| self.same(m, &manager)) {
+            if manager.header.api_version == self.api_version && manager.set.has(&self.replicas) {
+                match of_scale.iter().position(|m| same(&m.header, &manager.header)) {
                     Some(at) => drop(of_scale.remove(at)),
                     None => manager.set = manager.set.difference(&only(&self.replicas)),
                 }
@@ -63,16 +67,16 @@ impl<'a> ScaleHandler<'a> {
         }
         for new in of_scale.into_iter().filter(|m| m.set.has(&replicas_in_scale())) {
             let set = only(&self.replicas);
-            managers.push(Manager { api_version: self.api_version.into(), set, ..new });
+            managers.push(Manager { header: Header { api_version: self.api_version.into(), ..new.header }, set });
         }
-        put(parent, encode(managers));
+        put(parent, written(managers));
         Ok(())
     }
+}
 
-    /// Whether an entry of the scale is the same as one of the parent, but for the version.
-    fn same(&self, scale: &Manager<'_>, parent: &Manager<'_>) -> bool {
-        scale.name == parent.name && scale.operation == parent.operation && scale.subresource == parent.subresource
-    }
+/// Whether an entry of the scale is the same as one of the parent, but for the version.
+fn same(scale: &Header<'_>, parent: &Header<'_>) -> bool {
+    scale.name == parent.name && scale.operation == parent.operation && scale.subresource == parent.subresource
 }
 
 #[cfg(test)]

@@ -63,6 +63,11 @@ fn order(left: &PathElement<'_>, right: &PathElement<'_>) -> Ordering {
 }
 
 impl<'a> Set<'a> {
+    /// An empty set with room for entries.
+    pub fn with_capacity(entries: usize) -> Set<'a> {
+        Set { entries: Vec::with_capacity(entries) }
+    }
+
     /// Whether no path is in it.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -89,6 +94,12 @@ impl<'a> Set<'a> {
             },
             _ => self.entries.push(Entry { element, node }),
         }
+    }
+
+    /// Adds an entry behind all others; it must say something.
+    pub fn push_last(&mut self, element: PathElement<'a>, node: SetNode<'a>) {
+        debug_assert!(self.entries.last().is_none_or(|last| last.element < element) && !node.is_empty());
+        self.entries.push(Entry { element, node });
     }
 
     /// Adds a path.
@@ -164,16 +175,35 @@ impl<'a> Set<'a> {
 
     /// The paths of this one that the other has not. Taking a path leaves those below it.
     pub fn difference(&self, other: &Set<'_>) -> Set<'a> {
-        self.filter(other, |l, r| r.map_or_else(|| l.clone(), |r| SetNode { member: l.member && !r.member, below: l.below.difference(&r.below) }))
+        self.clone().without(other)
+    }
+
+    /// As [`Set::difference`], in place.
+    pub fn without(mut self, other: &Set<'_>) -> Set<'a> {
+        self.subtract(other, false);
+        self
     }
 
     /// The paths of this one that the other has not. Taking a path takes those below it, too.
-    pub fn recursive_difference(&self, other: &Set<'_>) -> Set<'a> {
-        self.filter(other, |l, r| match r {
-            None => l.clone(),
-            Some(r) if r.member => SetNode::default(),
-            Some(r) => SetNode { member: l.member, below: l.below.recursive_difference(&r.below) },
-        })
+    pub fn recursively_without(mut self, other: &Set<'_>) -> Set<'a> {
+        self.subtract(other, true);
+        self
+    }
+
+    fn subtract(&mut self, other: &Set<'_>, recursive: bool) {
+        let mut theirs = other.entries.iter().peekable();
+        self.entries.retain_mut(|entry| {
+            while theirs.next_if(|t| order(&t.element, &entry.element).is_lt()).is_some() {}
+            let Some(other) = theirs.next_if(|t| order(&t.element, &entry.element).is_eq()) else { return true };
+            if other.node.member {
+                entry.node.member = false;
+                if recursive {
+                    return false;
+                }
+            }
+            entry.node.below.subtract(&other.node.below, recursive);
+            !entry.node.is_empty()
+        });
     }
 
     /// Every path: those that end here first, then those further below.
@@ -205,15 +235,19 @@ impl<'a> Set<'a> {
     }
 
     fn write(&self, member: bool) -> Map<String, Value> {
-        let mut map = Map::new();
-        if member {
-            map.insert(".".into(), Value::Object(Map::new()));
-        }
-        for Entry { element, node } in &self.entries {
+        let own = member.then(|| (".".to_string(), Value::Object(Map::new())));
+        let below = self.entries.iter().map(|Entry { element, node }| {
             let below = if node.below.is_empty() { Map::new() } else { node.below.write(node.member) };
-            map.insert(element.serialize(), Value::Object(below));
-        }
-        map
+            (element.serialize(), Value::Object(below))
+        });
+        // A map made of all its entries at once is cheaper than one they are put into.
+        own.into_iter().chain(below).collect()
+    }
+
+    /// Whether `fieldsV1` has a path of this set, or paths below one. Reads only what it must.
+    pub fn touches(&self, fields: &Value) -> bool {
+        let Some(map) = fields.as_object() else { return false };
+        self.entries.iter().any(|entry| map.get(&entry.element.serialize()).is_some_and(|there| entry.node.member || entry.node.below.touches(there)))
     }
 }
 
@@ -272,7 +306,9 @@ mod tests {
         assert!(a.intersects(&b) && !b.difference(&a).intersects(&a));
         let parent = json!({"f:a": {}});
         assert_eq!(a.difference(&set(&parent)).to_fields(), json!({"f:a": {"f:x": {}, "f:y": {}}, "f:b": {}}));
-        assert_eq!(a.recursive_difference(&set(&parent)).to_fields(), json!({"f:b": {}}));
+        assert_eq!(a.clone().recursively_without(&set(&parent)).to_fields(), json!({"f:b": {}}));
+        let fields = a.to_fields();
+        assert!(b.touches(&fields) && set(&parent).touches(&fields) && !a.difference(&b).difference(&a).touches(&fields));
         let paths: Vec<String> = a.paths().iter().map(|p| p.iter().map(ToString::to_string).collect()).collect();
         assert_eq!(paths, [".a", ".b", ".a.x", ".a.y"]);
         assert!(a.has(&[PathElement::field("a"), PathElement::field("x")]) && !b.has(&[PathElement::field("a")]));

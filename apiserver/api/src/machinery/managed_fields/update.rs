@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::compare::compare;
 use super::fieldset::reconciled;
-use super::managers::{Manager, Operation, cap, decode, encode};
+use super::managers::{DecodeError, Entry, Fields, Header, Operation, Source, cap, decode, encode, entries};
 use super::set::Set;
 use super::types::Ty;
 use super::{ManagedFieldsError, PathElement, ResetFields, Update, Versions, of, put};
@@ -40,8 +40,8 @@ static STRIPPED: LazyLock<Set<'static>> = LazyLock::new(|| {
 });
 
 /// The set without what nobody owns.
-pub(super) fn stripped<'a>(set: &Set<'a>) -> Set<'a> {
-    set.difference(&STRIPPED)
+pub(super) fn stripped(set: Set<'_>) -> Set<'_> {
+    set.without(&STRIPPED)
 }
 
 /// A new object of the type, as Go's zero of it is written: what a creation is compared with.
@@ -53,7 +53,7 @@ pub(super) fn zero(schema: Node<'_>) -> Value {
 }
 
 /// The name of a manager, who may have none.
-pub(super) fn name_of(manager: &str) -> String {
+pub(super) fn name_of(manager: &str) -> Cow<'_, str> {
     if manager.is_empty() { "unknown" } else { manager }.into()
 }
 
@@ -62,26 +62,37 @@ pub(super) fn name_of(manager: &str) -> String {
 /// Both are in canonical form. After an error `new` has no managed fields; upstream stores it so.
 pub fn track_update(live: &Value, new: &mut Value, update: &Update<'_>) -> Result<(), ManagedFieldsError> {
     let given = new.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.remove("managedFields"));
-    let mut managers = current(live, given.as_ref(), !update.subresource.is_empty());
+    let unchanged = given.as_ref() == of(live);
+    let (sent, mut given) = if unchanged { (None, given) } else { (given, None) };
+    let before = current(live, sent.as_ref(), !update.subresource.is_empty());
     let creating = live.get("metadata").and_then(|m| m.get("uid")).and_then(Value::as_str).unwrap_or_default().is_empty();
-    if managers.is_empty() && !creating {
+    if before.is_empty() && !creating {
         return Ok(());
     }
     let empty = live.as_object().is_none_or(Map::is_empty).then(|| zero(update.schema));
-    let live = empty.as_ref().unwrap_or(live);
-    managers = note(live, new, managers, update)?;
-    let fields = encode(cap(managers));
+    let compared = empty.as_ref().unwrap_or(live);
+    let noted = match note(compared, new, before, update).and_then(|entries| Ok(cap(entries)?)) {
+        // What cannot be read is forgotten.
+        Err(ManagedFieldsError::Decode(_)) => note(compared, new, Vec::new(), update)?,
+        other => other?,
+    };
+    let stored = of(live).and_then(Value::as_array).map_or(&[][..], |l| l);
+    let source = match given.take() {
+        Some(Value::Array(list)) => Source::Owned(list),
+        _ => Source::Borrowed(stored),
+    };
+    let fields = encode(noted, source);
     put(new, fields);
     Ok(())
 }
 
 /// Who owns what before the update: as the request says, when it says something sensible, else as the live object does.
-fn current<'a>(live: &'a Value, given: Option<&'a Value>, subresource: bool) -> Vec<Manager<'a>> {
-    let of_live = || decode(of(live)).unwrap_or_default();
-    match given.and_then(Value::as_array) {
-        _ if subresource => of_live(),
-        Some(entries) if is_reset(entries) => Vec::new(),
-        _ => decode(given).ok().filter(|m| !m.is_empty()).unwrap_or_else(of_live),
+fn current<'a>(live: &'a Value, sent: Option<&'a Value>, subresource: bool) -> Vec<Entry<'a>> {
+    let of_live = || entries(of(live)).unwrap_or_default();
+    match sent.and_then(Value::as_array) {
+        Some(list) if !subresource && is_reset(list) => Vec::new(),
+        Some(_) if !subresource => decode(sent).ok().filter(|m| !m.is_empty()).map_or_else(of_live, |managers| managers.into_iter().map(Entry::from).collect()),
+        _ => of_live(),
     }
 }
 
@@ -94,43 +105,38 @@ fn is_reset(entries: &[Value]) -> bool {
     }
 }
 
-/// The managers after an update by one of them.
-pub(super) fn note<'a>(live: &'a Value, new: &'a Value, managers: Vec<Manager<'a>>, update: &Update<'a>) -> Result<Vec<Manager<'a>>, ManagedFieldsError> {
+/// The entries after an update by one of the managers.
+pub(super) fn note<'a>(live: &'a Value, new: &'a Value, before: Vec<Entry<'a>>, update: &Update<'a>) -> Result<Vec<Entry<'a>>, ManagedFieldsError> {
     let (changed, removed) = compare(live, new, Ty::Node(update.schema)).map_err(|e| failed_to_compare(&e))?;
     let (changed, removed) = (update.reset.of(changed), update.reset.of(removed));
     let comparison = Comparison { changed: &changed, removed: &removed, live, new, reset: update.reset, versions: update.versions };
-    let mut managers = comparison.taken_from(reconcile(managers, update.schema), update.api_version)?;
-    let gained = stripped(&changed);
+    let mut after = comparison.taken_from(before, update)?;
+    let gained = stripped(changed);
     if gained.is_empty() {
-        return Ok(managers);
+        return Ok(after);
     }
-    let own = Manager {
+    let header = Header {
         name: name_of(update.manager),
         operation: Operation::Update,
         subresource: update.subresource.into(),
         api_version: update.api_version.into(),
         time: Some(update.now.into()),
-        set: gained,
     };
-    match managers.iter_mut().find(|m| m.is(&own)) {
-        Some(there) => *there = Manager { set: own.set.union(&there.set), ..own },
-        None => managers.push(own),
-    }
-    Ok(managers)
+    let set = match after.iter().position(|e| e.header.is(&header)) {
+        Some(at) => gained.union(&after.swap_remove(at).into_set()?),
+        None => gained,
+    };
+    after.push(Entry { header, fields: Fields::Set(set) });
+    Ok(after)
 }
 
 pub(super) fn failed_to_compare(said: &str) -> ManagedFieldsError {
     ManagedFieldsError::Merge(format!("failed to compare objects: {said}"))
 }
 
-/// The managers' sets as the schema has them now.
-pub(super) fn reconcile<'a>(mut managers: Vec<Manager<'a>>, schema: Node<'a>) -> Vec<Manager<'a>> {
-    for manager in &mut managers {
-        if let Some(set) = reconciled(&manager.set, Ty::Node(schema)) {
-            manager.set = set;
-        }
-    }
-    managers
+/// A set as the schema has it now.
+pub(super) fn reconcile<'a>(set: Set<'a>, schema: Node<'a>) -> Set<'a> {
+    reconciled(&set, Ty::Node(schema)).unwrap_or(set)
 }
 
 /// What changed between two objects.
@@ -144,23 +150,13 @@ pub(super) struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    /// The managers without what changed or went; who then owns nothing is gone, and so is who wrote at a version that is no more.
-    pub fn taken_from<'a>(&self, managers: Vec<Manager<'a>>, api_version: &str) -> Result<Vec<Manager<'a>>, ManagedFieldsError> {
-        let mut left = Vec::with_capacity(managers.len() + 1);
-        for mut manager in managers {
-            let Some(set) = self.at_version(&manager.api_version, api_version, |changed, removed| {
-                let touched = manager.set.intersects(changed) || manager.set.intersects(removed);
-                touched.then(|| manager.set.difference(changed).difference(removed))
-            })?
-            else {
-                continue;
-            };
-            if let Some(set) = set {
-                manager.set = set;
-            }
-            if !manager.set.is_empty() {
-                left.push(manager);
-            }
+    /// The entries without what changed or went; who then owns nothing is gone, and so is who wrote at a version that is no more.
+    fn taken_from<'a>(&self, before: Vec<Entry<'a>>, update: &Update<'a>) -> Result<Vec<Entry<'a>>, ManagedFieldsError> {
+        let mut left = Vec::with_capacity(before.len() + 1);
+        for entry in before {
+            let taken =
+                self.at_version(&entry.header.api_version.clone(), update.api_version, |changed, removed| take(entry, changed, removed, update.schema))?;
+            left.extend(taken.transpose()?.flatten());
         }
         Ok(left)
     }
@@ -172,6 +168,19 @@ impl Comparison<'_> {
         let (changed, removed) = compare(&live, &new, Ty::Node(schema)).map_err(|e| failed_to_compare(&e))?;
         Ok(Some(f(&self.reset.of(changed), &self.reset.of(removed))))
     }
+}
+
+/// An entry without what changed or went; nothing when its manager then owns nothing.
+fn take<'a>(entry: Entry<'a>, changed: &Set<'_>, removed: &Set<'_>, schema: Node<'a>) -> Result<Option<Entry<'a>>, DecodeError> {
+    if let Fields::Stored(_, fields) = &entry.fields
+        && !changed.touches(fields)
+        && !removed.touches(fields)
+    {
+        return Ok(Some(entry));
+    }
+    let header = entry.header.clone();
+    let set = reconcile(entry.into_set()?, schema).without(changed).without(removed);
+    Ok((!set.is_empty()).then_some(Entry { header, fields: Fields::Set(set) }))
 }
 
 /// An object at the version `wanted`; borrowed when that is what it is at.

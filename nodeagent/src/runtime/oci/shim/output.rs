@@ -58,7 +58,7 @@ impl Output {
 
     /// Reads a terminal until nobody has it open any more, in the background.
     pub fn pump_terminal(self: &Rc<Self>, master: OwnedFd) -> io::Result<()> {
-        let terminal = AsyncFd::register(master)?;
+        let terminal = AsyncFd::new(master)?;
         let output = Rc::clone(self);
         self.open.set(self.open.get() + 1);
         spawn_local(async move {

@@ -1,0 +1,250 @@
+//! The EndpointSlice mirroring controller: Endpoints that were made by hand, for services without a selector, as slices.
+//!
+//! Invariant: one slice for each set of ports and family of addresses. Follows pkg/controller/endpointslicemirroring.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{EndpointAddress, EndpointPort as OldPort, Endpoints, Service},
+        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use crate::{
+    api::{Api, Delete},
+    clock::Clock,
+    endpointslice::{MANAGED_BY_LABEL, SERVICE_LABEL, is_managed_by, service_of},
+    error::{Error, unless_gone},
+    events::Recorder,
+    expectations::Wrote,
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    owners::controller_ref,
+    pods::name,
+    runner::{Context, Next, Reconcile},
+    service_pods::TRIGGER_TIME,
+};
+
+const MANAGED_BY: &str = "endpointslicemirroring-controller.k8s.io";
+const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// How many addresses of a subset are mirrored.
+const MOST: usize = 1000;
+
+struct Controller {
+    api: Api,
+    clock: Clock,
+    recorder: Recorder,
+    endpoints: Informer<Endpoints>,
+    services: Informer<Service>,
+    slices: Informer<EndpointSlice>,
+    wrote: Wrote,
+}
+
+/// `endpointslice-mirroring-controller`.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        recorder: context.recorder("endpoint-slice-mirroring-controller"),
+        endpoints: context.informer(),
+        services: context.informer(),
+        slices: context.informer(),
+        wrote: Wrote::default(),
+    });
+    let q = queue.clone();
+    controller.endpoints.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    let (q, endpoints) = (queue.clone(), controller.endpoints.clone());
+    controller.services.subscribe(move |change| {
+        let key = Key::of(&change.object().metadata);
+        if endpoints.get(&key).is_some() {
+            q.add(key);
+        }
+    });
+    let q = queue.clone();
+    controller.slices.subscribe(move |change| {
+        if let Change::Deleted(slice) | Change::Updated { new: slice, .. } = change
+            && is_managed_by(slice, MANAGED_BY)
+            && let Some(key) = service_of(slice)
+        {
+            q.add(key);
+        }
+    });
+    Ok(Some(context.workers(controller, queue)))
+}
+
+fn should_mirror(endpoints: &Endpoints) -> bool {
+    let labelled = endpoints.metadata.labels.as_ref().and_then(|l| l.get(SKIP)).is_some_and(|v| v == "true");
+    !labelled && !endpoints.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER))
+}
+
+/// Family, and ports in a fixed order.
+type SliceKey = (String, Vec<(Option<String>, Option<i32>, Option<String>, Option<String>)>);
+
+fn key_of(family: &str, ports: &[EndpointPort]) -> SliceKey {
+    let mut ports: Vec<_> = ports.iter().map(|p| (Some(p.name.clone().unwrap_or_default()), p.port, p.protocol.clone(), p.app_protocol.clone())).collect();
+    ports.sort();
+    (family.to_string(), ports)
+}
+
+fn mirrored_port(port: &OldPort) -> EndpointPort {
+    EndpointPort {
+        name: Some(port.name.clone().unwrap_or_default()),
+        port: Some(port.port),
+        protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".into())),
+        app_protocol: port.app_protocol.clone(),
+    }
+}
+
+fn mirrored(address: &EndpointAddress, ready: bool) -> Option<(&'static str, Endpoint)> {
+    let ip: IpAddr = address.ip.parse().ok()?;
+    let endpoint = Endpoint {
+        addresses: vec![ip.to_string()],
+        conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
+        target_ref: address.target_ref.clone(),
+        node_name: address.node_name.clone(),
+        hostname: address.hostname.clone().filter(|h| !h.is_empty()),
+        ..Default::default()
+    };
+    Some((if ip.is_ipv4() { "IPv4" } else { "IPv6" }, endpoint))
+}
+
+type Desired = BTreeMap<SliceKey, (Vec<EndpointPort>, Vec<Endpoint>)>;
+
+/// The endpoints by slice, and how many addresses were no addresses, and how many in all were left out.
+fn desired(endpoints: &Endpoints) -> (Desired, usize, usize) {
+    let (mut desired, mut invalid, mut skipped) = (Desired::new(), 0, 0);
+    for subset in endpoints.subsets.iter().flatten() {
+        let ports: Vec<_> = subset.ports.iter().flatten().map(mirrored_port).collect();
+        let ready = subset.addresses.iter().flatten().map(|a| (a, true));
+        let (mut taken, mut seen) = (0, 0);
+        for (address, ready) in ready.chain(subset.not_ready_addresses.iter().flatten().map(|a| (a, false))) {
+            seen += 1;
+            if taken >= MOST {
+                continue;
+            }
+            match mirrored(address, ready) {
+                None => invalid += 1,
+                Some((family, endpoint)) => {
+                    taken += 1;
+                    desired.entry(key_of(family, &ports)).or_insert_with(|| (ports.clone(), Vec::new())).1.push(endpoint);
+                }
+            }
+        }
+        skipped += seen - taken;
+    }
+    (desired, invalid, skipped)
+}
+
+fn slice(endpoints: &Endpoints, family: String, ports: Vec<EndpointPort>, list: Vec<Endpoint>) -> EndpointSlice {
+    let mut labels = endpoints.metadata.labels.clone().unwrap_or_default();
+    labels.insert(SERVICE_LABEL.into(), name(&endpoints.metadata).into());
+    labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
+    let mut annotations = endpoints.metadata.annotations.clone().unwrap_or_default();
+    annotations.retain(|key, _| key != TRIGGER_TIME && key != LAST_APPLIED);
+    EndpointSlice {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", name(&endpoints.metadata))),
+            namespace: endpoints.metadata.namespace.clone(),
+            owner_references: Some(vec![controller_ref(endpoints)]),
+            labels: Some(labels),
+            annotations: (!annotations.is_empty()).then_some(annotations),
+            ..Default::default()
+        },
+        address_type: family,
+        endpoints: Some(list),
+        ports: (!ports.is_empty()).then_some(ports),
+    }
+}
+
+fn is_same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
+    let owner = |s: &EndpointSlice| s.metadata.owner_references.iter().flatten().map(|r| r.uid.clone()).collect::<Vec<_>>();
+    let empty = |map: &Option<BTreeMap<String, String>>| map.clone().unwrap_or_default();
+    a.endpoints == b.endpoints && empty(&a.metadata.labels) == empty(&b.metadata.labels) && empty(&a.metadata.annotations) == empty(&b.metadata.annotations) && owner(a) == owner(b)
+}
+
+impl Controller {
+    async fn delete(&self, slices: impl IntoIterator<Item = Arc<EndpointSlice>>) -> Result<(), Error> {
+        for slice in slices {
+            unless_gone(self.api.delete::<EndpointSlice>(&Key::of(&slice.metadata), &Delete::default()).await)?;
+        }
+        Ok(())
+    }
+
+    async fn mirror(&self, key: &Key, endpoints: &Endpoints, existing: Vec<Arc<EndpointSlice>>) -> Result<(), Error> {
+        let (desired, invalid, skipped) = desired(endpoints);
+        if invalid > 0 {
+            self.recorder.warning(endpoints, "InvalidIPAddress", format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices"));
+        }
+        if skipped > invalid {
+            let message = format!("A max of {MOST} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped");
+            self.recorder.warning(endpoints, "TooManyAddressesToMirror", message);
+        }
+        let mut by_key = BTreeMap::<SliceKey, Vec<Arc<EndpointSlice>>>::new();
+        for old in existing {
+            by_key.entry(key_of(&old.address_type, old.ports.as_deref().unwrap_or(&[]))).or_default().push(old);
+        }
+        for (slice_key, (ports, list)) in desired {
+            let mut new = slice(endpoints, slice_key.0.clone(), ports, list);
+            let mut old = by_key.remove(&slice_key).unwrap_or_default().into_iter();
+            let written = match old.next() {
+                Some(old) if is_same(&old, &new) => None,
+                Some(old) => {
+                    new.metadata.generate_name = None;
+                    new.metadata.name = old.metadata.name.clone();
+                    Some(self.api.update(&new).await?)
+                }
+                None => match self.api.create(&new).await {
+                    Err(e) if e.is_namespace_terminating() => return Ok(()),
+                    other => Some(other?),
+                },
+            };
+            self.wrote.note(key, written.and_then(|w| w.metadata.resource_version).as_deref());
+            self.delete(old).await?;
+        }
+        self.delete(by_key.into_values().flatten()).await
+    }
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = "endpointslice-mirroring-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        if let Some(version) = self.wrote.take(key) {
+            self.slices.reach(version, &self.clock).await;
+        }
+        let mut existing = self.slices.in_group(key.name());
+        existing.retain(|slice| slice.metadata.namespace.as_deref() == Some(key.namespace()) && is_managed_by(slice, MANAGED_BY));
+        let endpoints = self.endpoints.get(key).filter(|endpoints| should_mirror(endpoints));
+        let by_hand = self.services.get(key).is_some_and(|service| service.spec.as_ref().is_some_and(|s| s.selector.is_none()));
+        match endpoints {
+            Some(endpoints) if by_hand => self.mirror(key, &endpoints, existing).await?,
+            _ => self.delete(existing).await?,
+        }
+        Ok(Next::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::EndpointSubset;
+
+    #[test]
+    fn a_slice_for_each_family_and_set_of_ports() {
+        let address = |ip: &str| EndpointAddress { ip: ip.into(), ..Default::default() };
+        let subset = |ips: &[&str], port| EndpointSubset {
+            addresses: Some(ips.iter().map(|ip| address(ip)).collect()),
+            not_ready_addresses: None,
+            ports: Some(vec![OldPort { port, ..Default::default() }]),
+        };
+        let endpoints = Endpoints { subsets: Some(vec![subset(&["192.0.2.1", "2001:db8::1", "nonsense"], 80), subset(&["192.0.2.2"], 81)]), ..Default::default() };
+        let (desired, invalid, skipped) = desired(&endpoints);
+        assert_eq!((desired.len(), invalid, skipped), (3, 1, 1));
+    }
+}

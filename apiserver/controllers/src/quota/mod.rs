@@ -1,0 +1,187 @@
+//! The resource quota controller: counts what a namespace uses of its quotas.
+//!
+//! Invariant: what goes is noticed at once, what comes is counted by admission; every five minutes all is counted anew. Follows
+//! pkg/controller/resourcequota/resource_quota_controller.go.
+
+pub mod usage;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use http::Method;
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service},
+    apimachinery::pkg::api::resource::Quantity as ApiQuantity,
+};
+use serde::Deserialize;
+
+use self::usage::{Usage, add, amounts, number};
+use crate::{
+    api::{Api, Page},
+    clock::Clock,
+    discovery::discover,
+    error::Error,
+    expectations::Wrote,
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    pods,
+    queue::Queue,
+    runner::{Context, Next, Reconcile},
+};
+
+const RESYNC: Duration = Duration::from_secs(300);
+/// Names that count objects without saying `count/`.
+const PLAIN: [(&str, &str); 5] =
+    [("configmaps", "configmaps"), ("secrets", "secrets"), ("replicationcontrollers", "replicationcontrollers"), ("resourcequotas", "resourcequotas"), ("endpoints", "endpoints")];
+
+struct Controller {
+    api: Api,
+    clock: Clock,
+    quotas: Informer<ResourceQuota>,
+    pods: Informer<Pod>,
+    claims: Informer<PersistentVolumeClaim>,
+    services: Informer<Service>,
+    wrote: Wrote,
+}
+
+/// `resourcequota-controller`.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        quotas: context.informer(),
+        pods: context.informer(),
+        claims: context.informer(),
+        services: context.informer(),
+        wrote: Wrote::default(),
+    });
+    let q = queue.clone();
+    controller.quotas.subscribe(move |change| match change {
+        Change::Updated { old, new } if old.spec == new.spec => {}
+        _ => q.add(Key::of(&change.object().metadata)),
+    });
+    let (q, quotas) = (queue.clone(), controller.quotas.clone());
+    controller.pods.subscribe(move |change| match change {
+        Change::Added(_) => {}
+        Change::Updated { old, new } if pods::is_finished(old) == pods::is_finished(new) => {}
+        _ => wake(&quotas, &q, change.object().metadata.namespace.as_deref()),
+    });
+    let (q, quotas) = (queue.clone(), controller.quotas.clone());
+    controller.claims.subscribe(move |change| {
+        if !matches!(change, Change::Added(_)) {
+            wake(&quotas, &q, change.object().metadata.namespace.as_deref());
+        }
+    });
+    let (q, quotas) = (queue.clone(), controller.quotas.clone());
+    controller.services.subscribe(move |change| match change {
+        Change::Added(_) => {}
+        Change::Updated { old, new } if usage::of_service(old) == usage::of_service(new) => {}
+        _ => wake(&quotas, &q, change.object().metadata.namespace.as_deref()),
+    });
+    watch_deletions(context, &controller, &queue);
+    Ok(Some(context.workers(controller, queue)))
+}
+
+/// Wakes the quotas of a namespace, a moment later: deletions come in flocks.
+fn wake(quotas: &Informer<ResourceQuota>, queue: &Queue<Key>, namespace: Option<&str>) {
+    for quota in quotas.in_namespace(namespace.unwrap_or("")) {
+        queue.add_after(Key::of(&quota.metadata), Duration::from_millis(10));
+    }
+}
+
+/// Other kinds are counted through the metadata that the garbage collector watches, where it runs.
+fn watch_deletions(context: &Context, controller: &Arc<Controller>, queue: &Arc<Queue<Key>>) {
+    let (queue, quotas) = (queue.clone(), controller.quotas.clone());
+    context.informers.on_deletion(Box::new(move |namespace| wake(&quotas, &queue, Some(namespace))));
+}
+
+#[derive(Deserialize)]
+struct Anything {}
+
+impl Controller {
+    fn of_pods(&self, quota: &ResourceQuotaSpec, namespace: &str, total: &mut Usage) -> Result<(), Error> {
+        let (scopes, now) = (usage::scopes(quota), self.clock.now());
+        for pod in self.pods.in_namespace(namespace) {
+            if scopes.iter().all(|scope| usage::pod_in_scope(&pod, scope)) {
+                add(total, usage::of_pod(&pod, now)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn of_claims(&self, quota: &ResourceQuotaSpec, namespace: &str, total: &mut Usage) -> Result<(), Error> {
+        let scopes = usage::scopes(quota);
+        for claim in self.claims.in_namespace(namespace) {
+            if scopes.iter().all(|scope| usage::claim_in_scope(&claim, scope)) {
+                add(total, usage::of_claim(&claim)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many objects of `resource.group` there are.
+    async fn count(&self, namespace: &str, name: &str) -> Result<Option<usize>, Error> {
+        let (resource, group) = name.split_once('.').unwrap_or((name, ""));
+        let found = discover(&self.api).await?;
+        let Some(resource) = found.resources.iter().find(|r| r.resource == resource && r.group == group && r.namespaced && r.supports(&["list"])) else {
+            return Ok(None);
+        };
+        let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        let path = resource.path(namespace);
+        let text = self.api.send(Method::GET, &path, None, Some(accept), Vec::new()).await?;
+        let page: Page<Anything> = serde_json::from_str(&text).map_err(|source| Error::Decode { what: path, source })?;
+        Ok(Some(page.items.len()))
+    }
+
+    /// What the namespace uses of each resource that the quota limits.
+    async fn used(&self, quota: &ResourceQuotaSpec, namespace: &str, hard: &Usage) -> Result<Usage, Error> {
+        let mut total = Usage::new();
+        self.of_pods(quota, namespace, &mut total)?;
+        self.of_claims(quota, namespace, &mut total)?;
+        let scoped = !usage::scopes(quota).is_empty();
+        if !scoped {
+            self.services.in_namespace(namespace).iter().for_each(|service| add(&mut total, usage::of_service(service)));
+        }
+        let mut used = Usage::new();
+        for name in hard.keys() {
+            let plain = PLAIN.iter().find(|(plain, _)| plain == name).map(|(_, resource)| *resource);
+            let counted = name.strip_prefix("count/").or(plain).filter(|_| !total.contains_key(name) && !scoped);
+            let amount = match counted {
+                Some(resource) if !matches!(resource, "pods" | "persistentvolumeclaims" | "services") => {
+                    self.count(namespace, resource).await?.map(|count| number(i64::try_from(count).unwrap_or(i64::MAX)))
+                }
+                _ => None,
+            };
+            used.insert(name.clone(), amount.or_else(|| total.get(name).cloned()).unwrap_or_else(|| number(0)));
+        }
+        Ok(used)
+    }
+}
+
+fn written(usage: &Usage) -> BTreeMap<String, ApiQuantity> {
+    usage.iter().map(|(name, amount)| (name.clone(), ApiQuantity(amount.to_string()))).collect()
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = "resourcequota-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        if let Some(version) = self.wrote.take(key) {
+            self.quotas.reach(version, &self.clock).await;
+        }
+        let Some(quota) = self.quotas.get(key) else { return Ok(Next::DONE) };
+        let spec = quota.spec.clone().unwrap_or_default();
+        let hard = amounts(spec.hard.as_ref())?;
+        let used = self.used(&spec, key.namespace(), &hard).await?;
+        let old = quota.status.clone().unwrap_or_default();
+        let same = old.hard.is_some() && amounts(old.hard.as_ref())? == hard && old.used.is_some() && amounts(old.used.as_ref())? == used;
+        if !same {
+            let status = ResourceQuotaStatus { hard: spec.hard.clone(), used: Some(written(&used)) };
+            let update = ResourceQuota { status: Some(status), ..(*quota).clone() };
+            let done = self.api.update_status(&update).await?;
+            self.wrote.note(key, done.metadata.resource_version.as_deref());
+        }
+        Ok(Next::after(RESYNC))
+    }
+}

@@ -1,0 +1,266 @@
+//! What an object uses of a resource quota.
+//!
+//! Invariant: pure, so that admission and the quota controller cannot differ. Follows pkg/quota/v1/evaluator/core and
+//! k8s.io/component-helpers/resource.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Container, PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec, ScopedResourceSelectorRequirement, Service},
+    apimachinery::pkg::api::resource::Quantity as ApiQuantity,
+};
+use skiff_api::machinery::quantity::{Format, Quantity};
+
+use crate::{
+    clock::{after, since},
+    error::Error,
+    pods,
+};
+
+/// Amounts by resource name.
+pub type Usage = BTreeMap<String, Quantity>;
+
+/// A plain number.
+pub fn number(count: i64) -> Quantity {
+    Quantity::from_i64(count, Format::DecimalSi)
+}
+
+fn read(amount: &ApiQuantity) -> Result<Quantity, Error> {
+    amount.0.parse().map_err(|e| Error::Failed(format!("quantity {:?}: {e}", amount.0)))
+}
+
+/// Reads a resource list.
+pub fn amounts(list: Option<&BTreeMap<String, ApiQuantity>>) -> Result<Usage, Error> {
+    list.into_iter().flatten().map(|(name, amount)| Ok((name.clone(), read(amount)?))).collect()
+}
+
+/// Adds up.
+pub fn add(total: &mut Usage, more: Usage) {
+    for (name, amount) in more {
+        match total.get_mut(&name) {
+            Some(sum) => sum.add(&amount),
+            None => drop(total.insert(name, amount)),
+        }
+    }
+}
+
+fn raise(total: &mut Usage, other: &Usage) {
+    for (name, amount) in other {
+        if total.get(name).is_none_or(|have| have < amount) {
+            total.insert(name.clone(), amount.clone());
+        }
+    }
+}
+
+fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// What a pod asks for, or may use at most: its containers' together, or its largest init container's where that is more.
+fn of_containers(spec: &PodSpec, of: impl Fn(&Container) -> Result<Usage, Error>) -> Result<Usage, Error> {
+    let mut total = Usage::new();
+    for container in &spec.containers {
+        add(&mut total, of(container)?);
+    }
+    let (mut sidecars, mut highest) = (Usage::new(), Usage::new());
+    for container in spec.init_containers.iter().flatten() {
+        let mut own = of(container)?;
+        if is_sidecar(container) {
+            add(&mut total, own.clone());
+            add(&mut sidecars, own);
+            raise(&mut highest, &sidecars);
+        } else {
+            add(&mut own, sidecars.clone());
+            raise(&mut highest, &own);
+        }
+    }
+    raise(&mut total, &highest);
+    Ok(total)
+}
+
+fn with_pod_level(total: &mut Usage, own: Usage) {
+    for (name, amount) in own.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-")) {
+        total.insert(name, amount);
+    }
+}
+
+fn requests_and_limits(spec: &PodSpec) -> Result<(Usage, Usage), Error> {
+    let list = |container: &Container, limits: bool| {
+        let resources = container.resources.as_ref();
+        amounts(resources.and_then(|r| if limits { r.limits.as_ref() } else { r.requests.as_ref() }))
+    };
+    let mut requests = of_containers(spec, |c| list(c, false))?;
+    let mut limits = of_containers(spec, |c| list(c, true))?;
+    let pod_level = spec.resources.as_ref();
+    with_pod_level(&mut requests, amounts(pod_level.and_then(|r| r.requests.as_ref()))?);
+    with_pod_level(&mut limits, amounts(pod_level.and_then(|r| r.limits.as_ref()))?);
+    add(&mut requests, amounts(spec.overhead.as_ref())?);
+    let overhead = amounts(spec.overhead.as_ref())?.into_iter().filter(|(name, _)| limits.contains_key(name)).collect();
+    add(&mut limits, overhead);
+    Ok((requests, limits))
+}
+
+/// Whether the pod still holds what it asked for.
+fn holds(pod: &Pod, now: Timestamp) -> bool {
+    let overdue = pod.metadata.deletion_timestamp.as_ref().zip(pod.metadata.deletion_grace_period_seconds).is_some_and(|(at, grace)| {
+        let grace = std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        !since(now, after(at.0, grace)).is_zero()
+    });
+    !pods::is_finished(pod) && !overdue
+}
+
+/// What a pod uses.
+pub fn of_pod(pod: &Pod, now: Timestamp) -> Result<Usage, Error> {
+    let mut usage = Usage::from([("count/pods".to_string(), number(1))]);
+    if !holds(pod, now) {
+        return Ok(usage);
+    }
+    usage.insert("pods".into(), number(1));
+    let (requests, limits) = requests_and_limits(pods::spec(pod))?;
+    for (name, amount) in requests {
+        match name.as_str() {
+            "cpu" | "memory" | "ephemeral-storage" => drop(usage.insert(name.clone(), amount.clone())),
+            _ if name.starts_with("hugepages-") => drop(usage.insert(name.clone(), amount.clone())),
+            _ if name.contains('/') && !name.contains("kubernetes.io/") => {}
+            _ => continue,
+        }
+        usage.insert(format!("requests.{name}"), amount);
+    }
+    for (name, amount) in limits.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")) {
+        usage.insert(format!("limits.{name}"), amount);
+    }
+    Ok(usage)
+}
+
+/// What a claim uses, also of its storage class's own quota.
+pub fn of_claim(claim: &PersistentVolumeClaim) -> Result<Usage, Error> {
+    let mut usage = Usage::from([("persistentvolumeclaims".to_string(), number(1)), ("count/persistentvolumeclaims".to_string(), number(1))]);
+    let annotated = claim.metadata.annotations.as_ref().and_then(|a| a.get("volume.beta.kubernetes.io/storage-class"));
+    let spec = claim.spec.as_ref();
+    let class = annotated.or_else(|| spec?.storage_class_name.as_ref()).filter(|c| !c.is_empty());
+    let in_class = |what: &str| class.map(|class| format!("{class}.storageclass.storage.k8s.io/{what}"));
+    usage.extend(in_class("persistentvolumeclaims").map(|name| (name, number(1))));
+    let requested = amounts(spec.and_then(|s| s.resources.as_ref()).and_then(|r| r.requests.as_ref()))?.remove("storage");
+    let allocated = amounts(claim.status.as_ref().and_then(|s| s.allocated_resources.as_ref()))?.remove("storage");
+    if let Some(storage) = requested.map(|r| allocated.filter(|a| *a > r).unwrap_or(r)) {
+        usage.extend(in_class("requests.storage").map(|name| (name, storage.clone())));
+        usage.insert("requests.storage".into(), storage);
+    }
+    Ok(usage)
+}
+
+/// What a service uses.
+pub fn of_service(service: &Service) -> Usage {
+    let mut usage = Usage::from([("services".to_string(), number(1)), ("count/services".to_string(), number(1))]);
+    let Some(spec) = &service.spec else { return usage };
+    let ports = i64::try_from(spec.ports.as_ref().map_or(0, Vec::len)).unwrap_or(i64::MAX);
+    let (nodeports, balancers) = match spec.type_.as_deref() {
+        Some("NodePort") => (ports, 0),
+        Some("LoadBalancer") if spec.allocate_load_balancer_node_ports == Some(false) => {
+            (i64::try_from(spec.ports.iter().flatten().filter(|p| p.node_port.is_some_and(|n| n != 0)).count()).unwrap_or(i64::MAX), 1)
+        }
+        Some("LoadBalancer") => (ports, 1),
+        _ => (0, 0),
+    };
+    usage.insert("services.nodeports".into(), number(nodeports));
+    usage.insert("services.loadbalancers".into(), number(balancers));
+    usage
+}
+
+fn is_best_effort(spec: &PodSpec) -> bool {
+    let asks = |r: &k8s_openapi::api::core::v1::ResourceRequirements| {
+        let some = |list: &Option<BTreeMap<String, ApiQuantity>>| list.iter().flatten().any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && read(amount).is_ok_and(|q| !q.is_zero()));
+        some(&r.requests) || some(&r.limits)
+    };
+    !spec.containers.iter().chain(spec.init_containers.iter().flatten()).filter_map(|c| c.resources.as_ref()).chain(&spec.resources).any(asks)
+}
+
+fn crosses_namespaces(spec: &PodSpec) -> bool {
+    let crosses = |term: &PodAffinityTerm| term.namespaces.as_ref().is_some_and(|n| !n.is_empty()) || term.namespace_selector.is_some();
+    let affinity = spec.affinity.as_ref();
+    let near = affinity.and_then(|a| a.pod_affinity.as_ref());
+    let far = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
+    let near_terms = near.into_iter().flat_map(|a| {
+        a.required_during_scheduling_ignored_during_execution.iter().flatten().chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
+    });
+    let far_terms = far.into_iter().flat_map(|a| {
+        a.required_during_scheduling_ignored_during_execution.iter().flatten().chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
+    });
+    near_terms.chain(far_terms).any(crosses)
+}
+
+fn in_list(requirement: &ScopedResourceSelectorRequirement, value: Option<&str>) -> bool {
+    let listed = |value: &str| requirement.values.iter().flatten().any(|v| v == value);
+    match requirement.operator.as_str() {
+        "In" => value.is_some_and(listed),
+        "NotIn" => !value.is_some_and(listed),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        _ => false,
+    }
+}
+
+/// All scopes of a quota, as requirements.
+pub fn scopes(quota: &ResourceQuotaSpec) -> Vec<ScopedResourceSelectorRequirement> {
+    let plain = |scope: &String| ScopedResourceSelectorRequirement { scope_name: scope.clone(), operator: "Exists".into(), values: None };
+    let selected = quota.scope_selector.iter().flat_map(|s| s.match_expressions.iter().flatten().cloned());
+    quota.scopes.iter().flatten().map(plain).chain(selected).collect()
+}
+
+/// Whether a pod is in one scope.
+pub fn pod_in_scope(pod: &Pod, scope: &ScopedResourceSelectorRequirement) -> bool {
+    let spec = pods::spec(pod);
+    let deadline = spec.active_deadline_seconds.is_some_and(|s| s >= 0);
+    match scope.scope_name.as_str() {
+        "Terminating" => deadline,
+        "NotTerminating" => !deadline,
+        "BestEffort" => is_best_effort(spec),
+        "NotBestEffort" => !is_best_effort(spec),
+        "PriorityClass" => in_list(scope, spec.priority_class_name.as_deref().filter(|p| !p.is_empty())),
+        "CrossNamespacePodAffinity" => crosses_namespaces(spec),
+        _ => false,
+    }
+}
+
+/// Whether a claim is in one scope.
+pub fn claim_in_scope(claim: &PersistentVolumeClaim, scope: &ScopedResourceSelectorRequirement) -> bool {
+    let class = claim.spec.as_ref().and_then(|s| s.volume_attributes_class_name.as_deref());
+    scope.scope_name == "VolumeAttributesClass" && in_list(scope, class.filter(|c| !c.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{ResourceRequirements, ServicePort, ServiceSpec};
+
+    fn container(cpu: &str, policy: Option<&str>) -> Container {
+        let requests = Some([("cpu".to_string(), ApiQuantity(cpu.into()))].into());
+        Container { resources: Some(ResourceRequirements { requests, ..Default::default() }), restart_policy: policy.map(Into::into), ..Default::default() }
+    }
+
+    #[test]
+    fn a_pod_asks_for_its_containers_or_its_largest_init_container() {
+        for (containers, inits, expected) in [
+            (vec![container("500m", None), container("1", None)], vec![], "1500m"),
+            (vec![container("500m", None)], vec![container("2", None)], "2"),
+            (vec![container("500m", None)], vec![container("1", Some("Always")), container("1", None)], "2"),
+            (vec![container("500m", None)], vec![container("1", Some("Always"))], "1500m"),
+        ] {
+            let spec = PodSpec { containers, init_containers: Some(inits), ..Default::default() };
+            let usage = of_pod(&Pod { spec: Some(spec), ..Default::default() }, Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(usage["requests.cpu"].to_string(), expected);
+            assert_eq!(usage["pods"], number(1));
+        }
+    }
+
+    #[test]
+    fn services_and_scopes() {
+        let spec = ServiceSpec { type_: Some("LoadBalancer".into()), ports: Some(vec![ServicePort::default(), ServicePort::default()]), ..Default::default() };
+        let usage = of_service(&Service { spec: Some(spec), ..Default::default() });
+        assert_eq!((usage["services.nodeports"].value(), usage["services.loadbalancers"].value()), (2, 1));
+        let pod = Pod { spec: Some(PodSpec { active_deadline_seconds: Some(5), ..Default::default() }), ..Default::default() };
+        let scope = |name: &str| ScopedResourceSelectorRequirement { scope_name: name.into(), operator: "Exists".into(), values: None };
+        assert!(pod_in_scope(&pod, &scope("Terminating")) && pod_in_scope(&pod, &scope("BestEffort")) && !pod_in_scope(&pod, &scope("PriorityClass")));
+    }
+}

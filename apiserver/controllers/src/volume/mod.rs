@@ -1,0 +1,35 @@
+//! Controllers of volumes and claims.
+//!
+//! Invariant: none of them touches what is on a volume. Follows pkg/controller/volume.
+
+pub mod binder;
+mod decide;
+pub mod ephemeral;
+pub mod protection;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, Volume};
+
+use crate::{
+    owners::is_controlled_by,
+    pods::{self, name},
+};
+
+/// The claim's spec. Every claim has one.
+fn claim_spec(claim: &PersistentVolumeClaim) -> &PersistentVolumeClaimSpec {
+    static NONE: std::sync::LazyLock<PersistentVolumeClaimSpec> = std::sync::LazyLock::new(PersistentVolumeClaimSpec::default);
+    claim.spec.as_ref().unwrap_or(&NONE)
+}
+
+/// The name of the claim of an ephemeral volume.
+fn ephemeral_claim(pod: &Pod, volume: &Volume) -> String {
+    format!("{}-{}", name(&pod.metadata), volume.name)
+}
+
+/// Whether the pod mentions the claim.
+fn mentions(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
+    let claim_name = name(&claim.metadata);
+    pods::spec(pod).volumes.iter().flatten().any(|volume| {
+        let named = volume.persistent_volume_claim.as_ref().is_some_and(|c| c.claim_name == claim_name);
+        named || (volume.ephemeral.is_some() && ephemeral_claim(pod, volume) == claim_name && is_controlled_by(&claim.metadata, &pod.metadata))
+    })
+}

@@ -1,0 +1,163 @@
+//! Protection of volumes and claims in use: their finalizers go only when nobody uses them.
+//!
+//! Invariant: before a claim's finalizer goes, its namespace's pods are read from the server. Follows
+//! pkg/controller/volume/pvcprotection and pvprotection.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::json;
+
+use super::mentions;
+use crate::{
+    api::{Api, Kind, PatchType, item},
+    error::{Error, unless_gone},
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    pods,
+    runner::{Context, Next, Reconcile},
+};
+
+const OF_CLAIM: &str = "kubernetes.io/pvc-protection";
+const OF_VOLUME: &str = "kubernetes.io/pv-protection";
+
+struct Claims {
+    api: Api,
+    claims: Informer<PersistentVolumeClaim>,
+    pods: Informer<Pod>,
+}
+
+struct Volumes {
+    api: Api,
+    volumes: Informer<PersistentVolume>,
+}
+
+/// `persistentvolumeclaim-protection-controller`.
+pub fn start_claims(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Claims { api: context.api.clone(), claims: context.informer(), pods: context.informer() });
+    let q = queue.clone();
+    controller.claims.subscribe(move |change| {
+        if !matches!(change, Change::Deleted(_)) && todo(&change.object().metadata, OF_CLAIM) != Todo::Nothing {
+            q.add(Key::of(&change.object().metadata));
+        }
+    });
+    let (q, claims) = (queue.clone(), controller.claims.clone());
+    controller.pods.subscribe(move |change| {
+        let pod = change.object();
+        let ends = matches!(change, Change::Deleted(_)) || pods::is_finished(pod) || pods::is_deleting(pod);
+        if !ends || pods::spec(pod).volumes.is_none() {
+            return;
+        }
+        for claim in claims.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
+            if claim.metadata.deletion_timestamp.is_some() && mentions(pod, &claim) {
+                q.add(Key::of(&claim.metadata));
+            }
+        }
+    });
+    Ok(Some(context.some_workers(1, controller, queue)))
+}
+
+/// `persistentvolume-protection-controller`.
+pub fn start_volumes(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Volumes { api: context.api.clone(), volumes: context.informer() });
+    let q = queue.clone();
+    controller.volumes.subscribe(move |change| {
+        if !matches!(change, Change::Deleted(_)) && todo(&change.object().metadata, OF_VOLUME) != Todo::Nothing {
+            q.add(Key::of(&change.object().metadata));
+        }
+    });
+    Ok(Some(context.some_workers(1, controller, queue)))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Todo {
+    Nothing,
+    Add,
+    RemoveIfUnused,
+}
+
+fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
+    let has = meta.finalizers.iter().flatten().any(|f| f == finalizer);
+    match (meta.deletion_timestamp.is_some(), has) {
+        (true, true) => Todo::RemoveIfUnused,
+        (false, false) => Todo::Add,
+        _ => Todo::Nothing,
+    }
+}
+
+async fn set_finalizers<K: Kind>(api: &Api, meta: &ObjectMeta, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
+    let mut finalizers = meta.finalizers.clone().unwrap_or_default();
+    change(&mut finalizers);
+    let patch = json!({"metadata": {"resourceVersion": meta.resource_version, "uid": meta.uid, "finalizers": finalizers}});
+    let path = item::<K>(meta.namespace.as_deref().unwrap_or(""), pods::name(meta));
+    unless_gone(api.patch(&path, PatchType::Merge, &patch).await).map(drop)
+}
+
+/// A bound pod uses its claims until it is gone, an ephemeral volume's only until it has shut down.
+fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
+    let shut_down = pods::is_deleting(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
+    let direct = pods::spec(pod).volumes.iter().flatten().any(|v| v.persistent_volume_claim.as_ref().is_some_and(|c| Some(&c.claim_name) == claim.metadata.name.as_ref()));
+    !pods::node_name(pod).is_empty() && mentions(pod, claim) && (direct || !shut_down)
+}
+
+impl Reconcile<Key> for Claims {
+    const NAME: &'static str = "persistentvolumeclaim-protection-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let Some(claim) = self.claims.get(key) else { return Ok(Next::DONE) };
+        match todo(&claim.metadata, OF_CLAIM) {
+            Todo::Nothing => {}
+            Todo::Add => set_finalizers::<PersistentVolumeClaim>(&self.api, &claim.metadata, |f| f.push(OF_CLAIM.into())).await?,
+            Todo::RemoveIfUnused => {
+                let known = self.pods.in_namespace(key.namespace()).iter().any(|pod| uses(pod, &claim));
+                if known || self.api.list::<Pod>(key.namespace()).await?.iter().any(|pod| uses(pod, &claim)) {
+                    return Ok(Next::DONE);
+                }
+                set_finalizers::<PersistentVolumeClaim>(&self.api, &claim.metadata, |f| f.retain(|f| f != OF_CLAIM)).await?;
+            }
+        }
+        Ok(Next::DONE)
+    }
+}
+
+impl Reconcile<Key> for Volumes {
+    const NAME: &'static str = "persistentvolume-protection-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let Some(volume) = self.volumes.get(key) else { return Ok(Next::DONE) };
+        let bound = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+        match todo(&volume.metadata, OF_VOLUME) {
+            Todo::Add => set_finalizers::<PersistentVolume>(&self.api, &volume.metadata, |f| f.push(OF_VOLUME.into())).await?,
+            Todo::RemoveIfUnused if !bound => set_finalizers::<PersistentVolume>(&self.api, &volume.metadata, |f| f.retain(|f| f != OF_VOLUME)).await?,
+            _ => {}
+        }
+        Ok(Next::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Volume};
+
+    #[test]
+    fn only_bound_pods_use_a_claim() {
+        let mut claim = PersistentVolumeClaim::default();
+        claim.metadata.name = Some("c".into());
+        let source = PersistentVolumeClaimVolumeSource { claim_name: "c".into(), read_only: None };
+        let pod = |node: &str| {
+            let mut pod = crate::pods::tests::pod("p", node, "Running", None);
+            pod.spec.as_mut().unwrap().volumes = Some(vec![Volume { persistent_volume_claim: Some(source.clone()), ..Default::default() }]);
+            pod
+        };
+        assert!(uses(&pod("n"), &claim) && !uses(&pod(""), &claim));
+        claim.metadata.name = Some("other".into());
+        assert!(!uses(&pod("n"), &claim));
+    }
+}

@@ -1,0 +1,270 @@
+//! The owner of cache and queue: hears what changes, takes pods one after another, filters and scores nodes, and sends bindings out.
+//!
+//! Invariant: a pod is counted on its node from the moment of the decision. Follows `pkg/scheduler/schedule_one.go`.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use http::Request;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Client, runtime::watcher::Event};
+use rand::Rng;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+
+use crate::{
+    Heard, Options,
+    cache::{Cache, NodeInfo},
+    events,
+    framework::{self, Rejection},
+    pod::PodInfo,
+    queue::Queue,
+};
+
+/// Pods decided on between two looks at what changed.
+const ROUND: usize = 64;
+/// Enough nodes that fit: more are not looked for in large clusters.
+const ENOUGH: usize = 100;
+
+pub struct Scheduler {
+    client: Client,
+    options: Options,
+    tell: UnboundedSender<Heard>,
+    cache: Cache,
+    queue: Queue,
+    slots: Arc<Semaphore>,
+    /// Where the search for nodes begins: every node gets its turn.
+    start: usize,
+    /// Pods whose bindings are under way.
+    assumed: std::collections::HashMap<Arc<str>, Arc<PodInfo>>,
+    listed_pods: Option<HashSet<Arc<str>>>,
+    listed_nodes: Option<HashSet<String>>,
+}
+
+impl Scheduler {
+    pub fn new(client: Client, options: Options, tell: UnboundedSender<Heard>) -> Scheduler {
+        let slots = Arc::new(Semaphore::new(options.parallelism.max(1)));
+        Scheduler {
+            client,
+            options,
+            tell,
+            cache: Cache::default(),
+            queue: Queue::default(),
+            slots,
+            start: 0,
+            assumed: Default::default(),
+            listed_pods: None,
+            listed_nodes: None,
+        }
+    }
+
+    pub fn has_active(&self) -> bool {
+        self.queue.has_active() && self.listed_pods.is_none() && self.listed_nodes.is_none()
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        self.queue.has_waiting()
+    }
+
+    pub fn wake(&mut self) {
+        self.queue.wake(Instant::now());
+    }
+
+    pub fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Pod(event) => self.hear_pod(event),
+            Heard::Node(event) => self.hear_node(event),
+            Heard::Bound { uid, done } => self.bound(&uid, done),
+        }
+    }
+
+    fn hear_pod(&mut self, event: Event<Pod>) {
+        match event {
+            Event::Init => self.listed_pods = Some(HashSet::new()),
+            Event::InitApply(pod) => {
+                if let (Some(listed), Some(uid)) = (&mut self.listed_pods, &pod.metadata.uid) {
+                    listed.insert(uid.as_str().into());
+                }
+                self.put_pod(pod);
+            }
+            Event::InitDone => {
+                if let Some(listed) = self.listed_pods.take() {
+                    self.cache.keep_pods(&listed);
+                    self.queue.keep(&listed);
+                }
+            }
+            Event::Apply(pod) => self.put_pod(pod),
+            Event::Delete(pod) => self.gone(pod.metadata.uid.as_deref().unwrap_or("")),
+        }
+    }
+
+    fn put_pod(&mut self, pod: Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let spec = pod.spec.as_ref();
+        let node = spec.and_then(|s| s.node_name.clone()).filter(|name| !name.is_empty());
+        let ended = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
+        if ended {
+            return self.gone(&uid);
+        }
+        let own = spec.and_then(|s| s.scheduler_name.as_deref()).unwrap_or("default-scheduler") == self.options.scheduler_name;
+        let gated = spec.and_then(|s| s.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty());
+        let deleting = pod.metadata.deletion_timestamp.is_some();
+        let info = Arc::new(PodInfo::new(Arc::new(pod)));
+        match node {
+            Some(node) => {
+                self.queue.remove(&uid);
+                self.cache.put_pod(&node, info);
+            }
+            None if self.assumed.contains_key(&*uid) => {}
+            None if own && !gated && !deleting => self.queue.put(info),
+            None => self.queue.remove(&uid),
+        }
+    }
+
+    fn gone(&mut self, uid: &str) {
+        self.queue.remove(uid);
+        if self.cache.remove_pod(uid) {
+            self.queue.changed(Instant::now());
+        }
+    }
+
+    fn hear_node(&mut self, event: Event<Node>) {
+        let better = match event {
+            Event::Init => {
+                self.listed_nodes = Some(HashSet::new());
+                false
+            }
+            Event::InitApply(node) => {
+                if let (Some(listed), Some(name)) = (&mut self.listed_nodes, &node.metadata.name) {
+                    listed.insert(name.clone());
+                }
+                self.cache.put_node(node)
+            }
+            Event::InitDone => {
+                if let Some(listed) = self.listed_nodes.take() {
+                    self.cache.keep_nodes(&listed);
+                }
+                true
+            }
+            Event::Apply(node) => self.cache.put_node(node),
+            Event::Delete(node) => {
+                self.cache.remove_node(node.metadata.name.as_deref().unwrap_or(""));
+                false
+            }
+        };
+        if better {
+            self.queue.changed(Instant::now());
+        }
+    }
+
+    fn bound(&mut self, uid: &str, done: Result<(), String>) {
+        let Some(pod) = self.assumed.remove(uid) else { return };
+        if let Err(error) = done {
+            tracing::debug!(%error, pod = pod.name, "a binding failed");
+            self.cache.remove_pod(uid);
+            self.queue.wait(pod, true, Instant::now());
+        }
+    }
+
+    /// Decides on the next pods in line.
+    pub fn schedule_some(&mut self) {
+        if self.listed_pods.is_some() || self.listed_nodes.is_some() {
+            return;
+        }
+        for _ in 0..ROUND {
+            let Some(pod) = self.queue.pop() else { return };
+            match self.choose(&pod) {
+                Ok(node) => {
+                    self.cache.put_pod(&node, pod.clone());
+                    self.assumed.insert(pod.uid.clone(), pod.clone());
+                    self.bind(pod, node);
+                }
+                Err(message) => {
+                    self.report(&pod, &message);
+                    self.queue.wait(pod, false, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// The node for a pod, or why there is none.
+    fn choose(&mut self, pod: &PodInfo) -> Result<String, String> {
+        let count = self.cache.len();
+        let enough = if count <= ENOUGH { count } else { (count / 2).max(ENOUGH) };
+        let start = if count == 0 { 0 } else { self.start % count };
+        let mut fitting: Vec<&NodeInfo> = Vec::new();
+        let mut rejections: Vec<Rejection> = Vec::new();
+        let mut looked = 0;
+        for node in self.cache.nodes().skip(start).chain(self.cache.nodes().take(start)) {
+            looked += 1;
+            match framework::filter(pod, node) {
+                None => fitting.push(node),
+                Some(rejection) => rejections.push(rejection),
+            }
+            if fitting.len() >= enough {
+                break;
+            }
+        }
+        self.start = start + looked;
+        if fitting.is_empty() {
+            return Err(events::fit_error(count, &rejections));
+        }
+        let scores = framework::scores(pod, &fitting);
+        let best = scores.iter().copied().max().unwrap_or(0);
+        let candidates: Vec<usize> = (0..fitting.len()).filter(|index| scores[*index] == best).collect();
+        let picked = candidates[rand::rng().random_range(0..candidates.len())];
+        Ok(fitting[picked].name.clone())
+    }
+
+    fn bind(&self, pod: Arc<PodInfo>, node: String) {
+        let (client, slots, tell) = (self.client.clone(), self.slots.clone(), self.tell.clone());
+        let scheduler = self.options.scheduler_name.clone();
+        let clock = self.options.clock.clone();
+        tokio::spawn(async move {
+            let Ok(_slot) = slots.acquire().await else { return };
+            let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": &*pod.uid},
+                "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
+            let path = format!("/api/v1/namespaces/{}/pods/{}/binding", pod.namespace, pod.name);
+            let done = send(&client, "POST", &path, "application/json", &binding).await;
+            let succeeded = done.is_ok();
+            let _ = tell.send(Heard::Bound { uid: pod.uid.clone(), done });
+            if succeeded {
+                let note = format!("Successfully assigned {}/{} to {node}", pod.namespace, pod.name);
+                let event = events::event(&pod, &scheduler, "Normal", "Scheduled", "Binding", &note, clock.now());
+                post_event(&client, &pod, &event).await;
+            }
+        });
+    }
+
+    fn report(&self, pod: &Arc<PodInfo>, message: &str) {
+        let (client, pod, message) = (self.client.clone(), pod.clone(), message.to_string());
+        let (scheduler, clock) = (self.options.scheduler_name.clone(), self.options.clock.clone());
+        tokio::spawn(async move {
+            let event = events::event(&pod, &scheduler, "Warning", "FailedScheduling", "Scheduling", &message, clock.now());
+            post_event(&client, &pod, &event).await;
+            if let Some(patch) = events::unschedulable(&pod, &message, clock.now()) {
+                let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace, pod.name);
+                if let Err(error) = send(&client, "PATCH", &path, "application/strategic-merge-patch+json", &patch).await {
+                    tracing::debug!(%error, pod = pod.name, "the condition was not written");
+                }
+            }
+        });
+    }
+}
+
+async fn post_event(client: &Client, pod: &PodInfo, event: &Value) {
+    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", pod.namespace);
+    if let Err(error) = send(client, "POST", &path, "application/json", event).await {
+        tracing::debug!(%error, pod = pod.name, "an event was not written");
+    }
+}
+
+async fn send(client: &Client, method: &str, path: &str, kind: &str, body: &Value) -> Result<(), String> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", kind)
+        .header("user-agent", "kube-scheduler/skiff")
+        .body(body.to_string().into_bytes())
+        .map_err(|error| error.to_string())?;
+    client.request_text(request).await.map(|_| ()).map_err(|error| error.to_string())
+}
