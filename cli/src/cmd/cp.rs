@@ -77,7 +77,7 @@ async fn remote(ctx: &Ctx, place: &Spec, command: &[&str], ends: Ends) -> Result
     let pod = pods::find(&inner, &place.pod, 1.0).await?;
     let container = pods::container(&pod, ctx.flags().str("container"), false)?;
     let stdin = matches!(&ends, Ends::Pipes { input: Some(_), .. });
-    let request = Request { container, stdin, tty: false, command: Some(command.iter().map(|c| (*c).to_string()).collect()), quiet: true };
+    let request = Request { container, stdin, tty: false, command: Some(command.iter().map(|c| (*c).to_string()).collect()) };
     let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("").to_string();
     run_between(&inner, &namespace, pod["metadata"]["name"].as_str().unwrap_or(""), &request, ends).await
 }

@@ -203,7 +203,7 @@ pub fn overridden(ctx: &Ctx, mut object: Value) -> Result<Value> {
         "merge" => patch::merge::apply(&mut object, over, false).map_err(|e| bad(e.to_string()))?,
         "strategic" => {
             let node = crate::typed::schema(&object).ok_or_else(|| bad("the object has no schema".into()))?;
-            patch::strategic::apply(&mut object, over, node).map_err(|e| bad(e.to_string()))?;
+            object = patch::strategic::apply(&object, &over, node).map_err(|e| bad(e.to_string()))?;
         }
         other => return Err(Error::msg(format!("invalid override type: {other}. Valid options are json, merge and strategic"))),
     }

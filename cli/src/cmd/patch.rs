@@ -122,7 +122,7 @@ fn here(info: &Info, kind: &str, body: &[u8]) -> Result<Value> {
         _ => {
             let node = crate::typed::schema(&object)
                 .ok_or_else(|| Error::msg(format!("strategic merge patch is not supported for {} locally, try --type merge", info.resource.kind)))?;
-            patch::strategic::apply(&mut object, patch, node).map_err(|e| Error::msg(e.to_string()))?;
+            object = patch::strategic::apply(&object, &patch, node).map_err(|e| Error::msg(e.to_string()))?;
         }
     }
     Ok(object)

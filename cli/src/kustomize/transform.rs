@@ -207,7 +207,7 @@ fn one_patch(p: &Value, target: &Value, items: &mut Vec<Item>) -> Result<()> {
         } else {
             let (kind, name, version) = (i.object["kind"].clone(), i.object["metadata"]["name"].clone(), i.object["apiVersion"].clone());
             match crate::typed::schema(&i.object) {
-                Some(node) => patch::strategic::apply(&mut i.object, p.clone(), node).map_err(|e| Error::msg(e.to_string()))?,
+                Some(node) => i.object = patch::strategic::apply(&i.object, p, node).map_err(|e| Error::msg(e.to_string()))?,
                 None => patch::merge::apply(&mut i.object, p.clone(), false).map_err(|e| Error::msg(e.to_string()))?,
             }
             i.object["kind"] = kind;

@@ -310,7 +310,7 @@ pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Val
 
 fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<(), String> {
     match crate::typed::schema(live) {
-        Some(node) if kind == STRATEGIC => strategic::apply(live, patch.clone(), node).map_err(|e| e.to_string()),
+        Some(node) if kind == STRATEGIC => strategic::apply(live, patch, node).map(|new| *live = new).map_err(|e| e.to_string()),
         _ => merge::apply(live, patch.clone(), false).map_err(|e| e.to_string()),
     }
 }
