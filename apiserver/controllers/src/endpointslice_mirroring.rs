@@ -165,7 +165,10 @@ fn slice(endpoints: &Endpoints, family: String, ports: Vec<EndpointPort>, list: 
 fn is_same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
     let owner = |s: &EndpointSlice| s.metadata.owner_references.iter().flatten().map(|r| r.uid.clone()).collect::<Vec<_>>();
     let empty = |map: &Option<BTreeMap<String, String>>| map.clone().unwrap_or_default();
-    a.endpoints == b.endpoints && empty(&a.metadata.labels) == empty(&b.metadata.labels) && empty(&a.metadata.annotations) == empty(&b.metadata.annotations) && owner(a) == owner(b)
+    a.endpoints == b.endpoints
+        && empty(&a.metadata.labels) == empty(&b.metadata.labels)
+        && empty(&a.metadata.annotations) == empty(&b.metadata.annotations)
+        && owner(a) == owner(b)
 }
 
 impl Controller {
@@ -243,7 +246,8 @@ mod tests {
             not_ready_addresses: None,
             ports: Some(vec![OldPort { port, ..Default::default() }]),
         };
-        let endpoints = Endpoints { subsets: Some(vec![subset(&["192.0.2.1", "2001:db8::1", "nonsense"], 80), subset(&["192.0.2.2"], 81)]), ..Default::default() };
+        let endpoints =
+            Endpoints { subsets: Some(vec![subset(&["192.0.2.1", "2001:db8::1", "nonsense"], 80), subset(&["192.0.2.2"], 81)]), ..Default::default() };
         let (desired, invalid, skipped) = desired(&endpoints);
         assert_eq!((desired.len(), invalid, skipped), (3, 1, 1));
     }

@@ -6,8 +6,9 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring, error::Error, gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota,
-    replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished, volume,
+    clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring, error::Error, gc, job, namespace,
+    node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished,
+    volume,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.

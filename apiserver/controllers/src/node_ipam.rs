@@ -114,8 +114,14 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     }
     let pools = Arc::new(Mutex::new(pools));
     let queue = context.queue::<Key>();
-    let controller =
-        Arc::new(Controller { api: context.api.clone(), clock: context.clock.clone(), recorder: context.recorder("cidrAllocator"), nodes: context.informer(), wrote: Wrote::default(), pools: pools.clone() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        recorder: context.recorder("cidrAllocator"),
+        nodes: context.informer(),
+        wrote: Wrote::default(),
+        pools: pools.clone(),
+    });
     let q = queue.clone();
     controller.nodes.subscribe(move |change| {
         let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);

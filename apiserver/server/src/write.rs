@@ -142,6 +142,7 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
             let name = generated_name(value.meta_str("generateName"));
             value.set_meta("name", name);
         }
+        (kind.strategy.after_system_fields)(&mut value);
         let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
         validate_create(ctx, kind, &value)?;
         let name = value.name().to_string();

@@ -54,12 +54,8 @@ mod tests {
     #[test]
     fn tables() {
         assert_eq!(table(&BTreeMap::new()).lines().count(), 2, "no ports, no table");
-        let port = |protocol, host_ip: Option<&str>, host_port| HostPort {
-            protocol,
-            host_ip: host_ip.map(|ip| ip.parse().unwrap()),
-            host_port,
-            container_port: 80,
-        };
+        let port =
+            |protocol, host_ip: Option<&str>, host_port| HostPort { protocol, host_ip: host_ip.map(|ip| ip.parse().unwrap()), host_port, container_port: 80 };
         let pods = BTreeMap::from([
             (Ipv4Addr::new(10, 244, 0, 2), vec![port(Protocol::Tcp, None, 8080), port(Protocol::Udp, Some("10.0.0.1"), 53)]),
             (Ipv4Addr::new(10, 244, 0, 3), vec![]),

@@ -75,7 +75,13 @@ pub fn choose<'a>(kind: Kind, headers: &HeaderMap, spoken: &[&'a str]) -> Result
 }
 
 /// Answers 101 and hands the connection to `serve` once it is upgraded, until `stop`.
-pub fn upgrade<F>(kind: Kind, protocol: &str, mut request: Request<Body>, stop: CancellationToken, serve: impl FnOnce(Upgraded) -> F + Send + 'static) -> Response<Body>
+pub fn upgrade<F>(
+    kind: Kind,
+    protocol: &str,
+    mut request: Request<Body>,
+    stop: CancellationToken,
+    serve: impl FnOnce(Upgraded) -> F + Send + 'static,
+) -> Response<Body>
 where
     F: Future<Output = ()> + Send + 'static,
 {

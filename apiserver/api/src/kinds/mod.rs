@@ -8,6 +8,7 @@ pub mod strategy;
 mod subresource;
 pub mod table;
 
+pub mod fill;
 mod list;
 
 use std::{collections::HashMap, sync::OnceLock};

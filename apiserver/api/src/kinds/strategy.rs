@@ -18,6 +18,8 @@ pub struct Strategy {
     pub defaults: fn(&mut Value),
     /// Clears what a client may not set and sets what the server does. Runs after mutating admission.
     pub prepare_for_create: fn(&mut Value),
+    /// Runs on a new object when it has its uid and name.
+    pub after_system_fields: fn(&mut Value),
     /// `(new, old)`; with `has_status` the status was taken from `old` already.
     pub prepare_for_update: fn(&mut Value, &Value),
     /// For the `status` subresource: `(new, old)`; what is not status was taken from `old` already.
@@ -60,6 +62,7 @@ impl Strategy {
         validate_name: subdomain,
         defaults: |_| {},
         prepare_for_create: |_| {},
+        after_system_fields: |_| {},
         prepare_for_update: |_, _| {},
         prepare_for_status_update: |_, _| {},
         validate: |_| Errors::default(),

@@ -31,8 +31,13 @@ use crate::{
 
 const RESYNC: Duration = Duration::from_secs(300);
 /// Names that count objects without saying `count/`.
-const PLAIN: [(&str, &str); 5] =
-    [("configmaps", "configmaps"), ("secrets", "secrets"), ("replicationcontrollers", "replicationcontrollers"), ("resourcequotas", "resourcequotas"), ("endpoints", "endpoints")];
+const PLAIN: [(&str, &str); 5] = [
+    ("configmaps", "configmaps"),
+    ("secrets", "secrets"),
+    ("replicationcontrollers", "replicationcontrollers"),
+    ("resourcequotas", "resourcequotas"),
+    ("endpoints", "endpoints"),
+];
 
 struct Controller {
     api: Api,

@@ -170,7 +170,9 @@ pub fn of_service(service: &Service) -> Usage {
 
 fn is_best_effort(spec: &PodSpec) -> bool {
     let asks = |r: &k8s_openapi::api::core::v1::ResourceRequirements| {
-        let some = |list: &Option<BTreeMap<String, ApiQuantity>>| list.iter().flatten().any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && read(amount).is_ok_and(|q| !q.is_zero()));
+        let some = |list: &Option<BTreeMap<String, ApiQuantity>>| {
+            list.iter().flatten().any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && read(amount).is_ok_and(|q| !q.is_zero()))
+        };
         some(&r.requests) || some(&r.limits)
     };
     !spec.containers.iter().chain(spec.init_containers.iter().flatten()).filter_map(|c| c.resources.as_ref()).chain(&spec.resources).any(asks)
@@ -182,10 +184,16 @@ fn crosses_namespaces(spec: &PodSpec) -> bool {
     let near = affinity.and_then(|a| a.pod_affinity.as_ref());
     let far = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
     let near_terms = near.into_iter().flat_map(|a| {
-        a.required_during_scheduling_ignored_during_execution.iter().flatten().chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
+        a.required_during_scheduling_ignored_during_execution
+            .iter()
+            .flatten()
+            .chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
     });
     let far_terms = far.into_iter().flat_map(|a| {
-        a.required_during_scheduling_ignored_during_execution.iter().flatten().chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
+        a.required_during_scheduling_ignored_during_execution
+            .iter()
+            .flatten()
+            .chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
     });
     near_terms.chain(far_terms).any(crosses)
 }

@@ -261,7 +261,10 @@ impl Binder {
             Some(reference) => {
                 let (space, other) = (reference.namespace.as_deref().unwrap_or(""), reference.name.as_deref().unwrap_or(""));
                 if has(claim.metadata.annotations.as_ref(), BY_CONTROLLER) {
-                    return Err(Error::Failed(format!("invalid binding of claim {:?} to volume {wanted:?}: volume already claimed by {space}/{other}", name(&claim.metadata))));
+                    return Err(Error::Failed(format!(
+                        "invalid binding of claim {:?} to volume {wanted:?}: volume already claimed by {space}/{other}",
+                        name(&claim.metadata)
+                    )));
                 }
                 let message = format!("volume {wanted:?} already bound to a different claim.");
                 self.recorder.event(&claim, EventType::Warning, "FailedBinding", message);

@@ -116,7 +116,11 @@ mod tests {
             access_modes: Some(vec!["ReadWriteOnce".into()]),
             ..Default::default()
         };
-        let mut volume = PersistentVolume { spec: Some(spec), status: Some(PersistentVolumeStatus { phase: Some("Available".into()), ..Default::default() }), ..Default::default() };
+        let mut volume = PersistentVolume {
+            spec: Some(spec),
+            status: Some(PersistentVolumeStatus { phase: Some("Available".into()), ..Default::default() }),
+            ..Default::default()
+        };
         volume.metadata.name = Some(volume_name.into());
         volume
     }
@@ -140,7 +144,9 @@ mod tests {
         let mut named = volume("named", "50Gi", "x");
         named.spec.as_mut().unwrap().claim_ref = Some(ObjectReference { name: Some("c".into()), namespace: Some("ns".into()), ..Default::default() });
         let all = [volume("small", "1Gi", ""), volume("big", "20Gi", ""), volume("fits", "2Gi", ""), volume("other", "2Gi", "fast")].map(Arc::new);
-        let pick = |claim: &PersistentVolumeClaim, volumes: &[Arc<PersistentVolume>], delayed| best(volumes, claim, delayed).unwrap().and_then(|v| v.metadata.name.clone());
+        let pick = |claim: &PersistentVolumeClaim, volumes: &[Arc<PersistentVolume>], delayed| {
+            best(volumes, claim, delayed).unwrap().and_then(|v| v.metadata.name.clone())
+        };
         assert_eq!(pick(&claim("1500Mi", ""), &all, false).as_deref(), Some("fits"));
         assert_eq!(pick(&claim("1500Mi", ""), &all, true), None);
         assert_eq!(pick(&claim("1Gi", "fast"), &all, false).as_deref(), Some("other"));

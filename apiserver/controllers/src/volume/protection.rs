@@ -102,7 +102,11 @@ async fn set_finalizers<K: Kind>(api: &Api, meta: &ObjectMeta, change: impl FnOn
 /// A bound pod uses its claims until it is gone, an ephemeral volume's only until it has shut down.
 fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
     let shut_down = pods::is_deleting(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
-    let direct = pods::spec(pod).volumes.iter().flatten().any(|v| v.persistent_volume_claim.as_ref().is_some_and(|c| Some(&c.claim_name) == claim.metadata.name.as_ref()));
+    let direct = pods::spec(pod)
+        .volumes
+        .iter()
+        .flatten()
+        .any(|v| v.persistent_volume_claim.as_ref().is_some_and(|c| Some(&c.claim_name) == claim.metadata.name.as_ref()));
     !pods::node_name(pod).is_empty() && mentions(pod, claim) && (direct || !shut_down)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod controller_revision;
 pub mod daemon_set;
+pub mod defaults;
 pub mod deployment;
 pub mod replica_set;
 pub mod stateful_set;

@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "admissionregistration.v1.ValidatingWebhookConfiguration",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy { has_generation: true, allow_unconditional_update: false, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -1,6 +1,8 @@
 //! Job: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+pub mod strategy;
+
+use crate::kinds::{Columns, Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "batch",
@@ -16,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "batch.v1.Job",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

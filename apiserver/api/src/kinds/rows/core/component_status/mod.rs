@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.ComponentStatus",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy { deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"), ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

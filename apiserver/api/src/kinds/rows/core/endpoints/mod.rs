@@ -16,7 +16,11 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Endpoints",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        allow_create_on_update: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

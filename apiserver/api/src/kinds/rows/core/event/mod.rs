@@ -14,9 +14,9 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[],
     schema: "core.v1.Event",
-    selectable: &[],
+    selectable: crate::kinds::rows::events::event::SELECTABLE,
     columns: Columns::NAME_AND_AGE,
     strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
-    stored_as: None,
-    storage_version: None,
+    stored_as: Some(&crate::kinds::rows::events::event::CORE),
+    storage_version: Some("v1/Event"),
 };

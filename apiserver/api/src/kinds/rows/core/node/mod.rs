@@ -14,9 +14,20 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[Subresource::Proxy("NodeProxyOptions"), Subresource::Status],
     schema: "core.v1.Node",
-    selectable: &[],
+    selectable: &[crate::kinds::Selectable { path: "spec.unschedulable", value: |n| (n["spec"]["unschedulable"] == true).to_string() }],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        keeps_status_on_create: true,
+        defaults: |object| {
+            if object["status"].get("allocatable").is_none()
+                && let Some(capacity) = object["status"].get("capacity").cloned()
+            {
+                object["status"]["allocatable"] = capacity;
+            }
+        },
+        has_status: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

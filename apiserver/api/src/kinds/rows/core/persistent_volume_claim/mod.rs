@@ -16,7 +16,19 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.PersistentVolumeClaim",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        defaults: |object| {
+            crate::kinds::fill::absent(crate::kinds::fill::spec(object), "volumeMode", "Filesystem");
+            if object["status"]["phase"].is_null() {
+                object["status"]["phase"] = "Pending".into();
+            }
+        },
+        prepare_for_create: |object| object["status"] = serde_json::json!({"phase": "Pending"}),
+        keeps_status_on_create: true,
+        has_status: true,
+        returns_deleted: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

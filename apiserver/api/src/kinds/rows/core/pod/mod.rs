@@ -1,6 +1,9 @@
 //! Pod: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+pub mod defaults;
+pub mod strategy;
+
+use crate::kinds::{Columns, Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -25,9 +28,9 @@ pub const KIND: Kind = Kind {
         Subresource::Status,
     ],
     schema: "core.v1.Pod",
-    selectable: &[],
+    selectable: strategy::SELECTABLE,
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

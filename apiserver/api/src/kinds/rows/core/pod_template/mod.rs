@@ -16,7 +16,15 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.PodTemplate",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        defaults: |object| {
+            if let Some(map) = object.as_object_mut() {
+                crate::kinds::rows::core::pod::defaults::template(map)
+            }
+        },
+        returns_deleted: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

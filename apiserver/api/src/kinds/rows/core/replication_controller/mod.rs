@@ -16,7 +16,13 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.ReplicationController",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        defaults: crate::kinds::rows::apps::defaults::replication_controller,
+        has_generation: true,
+        orphan_by_default: true,
+        has_status: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

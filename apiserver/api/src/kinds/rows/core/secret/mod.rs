@@ -14,9 +14,16 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[],
     schema: "core.v1.Secret",
-    selectable: &[],
+    selectable: &[crate::kinds::Selectable { path: "type", value: |s| s["type"].as_str().unwrap_or("").into() }],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy {
+        defaults: |object| {
+            if let Some(map) = object.as_object_mut() {
+                crate::kinds::fill::text(map, "type", "Opaque");
+            }
+        },
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

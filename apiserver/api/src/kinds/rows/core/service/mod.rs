@@ -1,6 +1,8 @@
 //! Service: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+pub mod strategy;
+
+use crate::kinds::{Columns, Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -14,9 +16,9 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[Subresource::Proxy("ServiceProxyOptions"), Subresource::Status],
     schema: "core.v1.Service",
-    selectable: &[],
+    selectable: strategy::SELECTABLE,
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, returns_deleted: true, allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -16,7 +16,16 @@ pub const KIND: Kind = Kind {
     schema: "discovery.v1.EndpointSlice",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy {
+        defaults: |object| {
+            for port in object.as_object_mut().into_iter().flat_map(|map| crate::kinds::fill::each(map, "ports")) {
+                crate::kinds::fill::absent(port, "name", "");
+                crate::kinds::fill::absent(port, "protocol", "TCP");
+            }
+        },
+        has_generation: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

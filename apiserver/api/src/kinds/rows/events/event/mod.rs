@@ -2,6 +2,9 @@
 
 use crate::kinds::{Columns, Kind, Strategy, Verbs};
 
+pub mod convert;
+pub use convert::{CORE, SELECTABLE};
+
 pub const KIND: Kind = Kind {
     group: "events.k8s.io",
     version: "v1",
@@ -14,9 +17,9 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[],
     schema: "events.v1.Event",
-    selectable: &[],
+    selectable: SELECTABLE,
     columns: Columns::NAME_AND_AGE,
     strategy: Strategy::DEFAULT,
     stored_as: None,
-    storage_version: None,
+    storage_version: Some("v1/Event"),
 };

@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "networking.v1.NetworkPolicy",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy { has_generation: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

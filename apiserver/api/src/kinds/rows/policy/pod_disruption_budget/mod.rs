@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "policy.v1.PodDisruptionBudget",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy { has_generation: true, has_status: true, allow_unconditional_update: false, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -16,7 +16,19 @@ pub const KIND: Kind = Kind {
     schema: "rbac.v1.ClusterRoleBinding",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { validate_name: strategy::path_segment, allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        defaults: |object| {
+            crate::kinds::fill::text(crate::machinery::meta::child_mut(object, "roleRef"), "apiGroup", "rbac.authorization.k8s.io");
+            for subject in object.as_object_mut().into_iter().flat_map(|map| crate::kinds::fill::each(map, "subjects")) {
+                if matches!(subject.get("kind").and_then(serde_json::Value::as_str), Some("User" | "Group")) {
+                    crate::kinds::fill::text(subject, "apiGroup", "rbac.authorization.k8s.io");
+                }
+            }
+        },
+        validate_name: strategy::path_segment,
+        allow_create_on_update: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

@@ -16,7 +16,15 @@ pub const KIND: Kind = Kind {
     schema: "scheduling.v1.PriorityClass",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy {
+        has_generation: true,
+        defaults: |object| {
+            if let Some(map) = object.as_object_mut() {
+                crate::kinds::fill::absent(map, "preemptionPolicy", "PreemptLowerPriority");
+            }
+        },
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

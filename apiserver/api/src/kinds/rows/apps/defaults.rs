@@ -1,0 +1,128 @@
+//! The defaults of the workload kinds. Follows `pkg/apis/{apps,batch}/v1/defaults.go` and `pkg/apis/core/v1/defaults.go`.
+
+use serde_json::{Map, Value, json};
+
+use crate::kinds::{
+    fill::{absent, inner, spec, text},
+    rows::core::pod::defaults::template,
+};
+
+fn child<'v>(map: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Map<String, Value>> {
+    map.entry(name).or_insert_with(|| json!({})).as_object_mut()
+}
+
+pub fn deployment(object: &mut Value) {
+    let spec = spec(object);
+    template(spec);
+    absent(spec, "replicas", 1);
+    absent(spec, "revisionHistoryLimit", 10);
+    absent(spec, "progressDeadlineSeconds", 600);
+    if let Some(strategy) = child(spec, "strategy") {
+        text(strategy, "type", "RollingUpdate");
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = child(strategy, "rollingUpdate")
+        {
+            absent(rolling, "maxUnavailable", "25%");
+            absent(rolling, "maxSurge", "25%");
+        }
+    }
+}
+
+pub fn replica_set(object: &mut Value) {
+    let spec = spec(object);
+    template(spec);
+    absent(spec, "replicas", 1);
+}
+
+/// Replicationcontrollers take their labels and selector from the template.
+pub fn replication_controller(object: &mut Value) {
+    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    let spec = spec(object);
+    template(spec);
+    absent(spec, "replicas", 1);
+    if labels.as_object().is_some_and(|labels| !labels.is_empty()) {
+        absent(spec, "selector", labels.clone());
+        if object["metadata"].get("labels").is_none() {
+            object["metadata"]["labels"] = labels;
+        }
+    }
+}
+
+pub fn stateful_set(object: &mut Value) {
+    let spec = spec(object);
+    template(spec);
+    text(spec, "podManagementPolicy", "OrderedReady");
+    absent(spec, "replicas", 1);
+    absent(spec, "revisionHistoryLimit", 10);
+    if let Some(strategy) = child(spec, "updateStrategy") {
+        text(strategy, "type", "RollingUpdate");
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = child(strategy, "rollingUpdate")
+        {
+            absent(rolling, "partition", 0);
+        }
+    }
+    if let Some(policy) = child(spec, "persistentVolumeClaimRetentionPolicy") {
+        text(policy, "whenDeleted", "Retain");
+        text(policy, "whenScaled", "Retain");
+    }
+    for claim in crate::kinds::fill::each(spec, "volumeClaimTemplates") {
+        if let Some(spec) = inner(claim, "spec") {
+            absent(spec, "volumeMode", "Filesystem");
+        }
+        if let Some(status) = inner(claim, "status") {
+            text(status, "phase", "Pending");
+        }
+        text(claim, "apiVersion", "v1");
+        text(claim, "kind", "PersistentVolumeClaim");
+    }
+}
+
+pub fn daemon_set(object: &mut Value) {
+    let spec = spec(object);
+    template(spec);
+    absent(spec, "revisionHistoryLimit", 10);
+    if let Some(strategy) = child(spec, "updateStrategy") {
+        text(strategy, "type", "RollingUpdate");
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = child(strategy, "rollingUpdate")
+        {
+            absent(rolling, "maxUnavailable", 1);
+            absent(rolling, "maxSurge", 0);
+        }
+    }
+}
+
+pub fn job(object: &mut Value) {
+    job_spec(spec(object));
+    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    if labels.as_object().is_some_and(|labels| !labels.is_empty()) && object["metadata"].get("labels").is_none() {
+        object["metadata"]["labels"] = labels;
+    }
+}
+
+fn job_spec(spec: &mut Map<String, Value>) {
+    template(spec);
+    let single = spec.get("completions").is_none() && spec.get("parallelism").is_none();
+    if single {
+        absent(spec, "completions", 1);
+    }
+    absent(spec, "parallelism", 1);
+    let per_index = spec.contains_key("backoffLimitPerIndex");
+    absent(spec, "backoffLimit", if per_index { i64::from(i32::MAX) } else { 6 });
+    absent(spec, "completionMode", "NonIndexed");
+    absent(spec, "suspend", false);
+    let policy = if spec.contains_key("podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    absent(spec, "podReplacementPolicy", policy);
+}
+
+pub fn cron_job(object: &mut Value) {
+    let spec = spec(object);
+    text(spec, "concurrencyPolicy", "Allow");
+    absent(spec, "suspend", false);
+    absent(spec, "successfulJobsHistoryLimit", 3);
+    absent(spec, "failedJobsHistoryLimit", 1);
+    if let Some(job) = inner(spec, "jobTemplate").and_then(|job| inner(job, "spec")) {
+        template(job);
+    }
+}

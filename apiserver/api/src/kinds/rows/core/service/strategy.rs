@@ -1,0 +1,122 @@
+//! Services: defaults, and what of their fields belongs together.
+//!
+//! Follows `pkg/apis/core/v1/defaults.go` (SetDefaults_Service) and `pkg/registry/core/service/{strategy,storage/alloc}.go`.
+
+use serde_json::{Value, json};
+
+use crate::{
+    kinds::{
+        Selectable, Strategy,
+        fill::{absent, each, spec, text},
+        strategy,
+    },
+    machinery::meta,
+};
+
+pub const STRATEGY: Strategy = Strategy {
+    validate_name: strategy::dns1035,
+    defaults,
+    prepare_for_create: normalize,
+    prepare_for_update,
+    has_status: true,
+    allow_create_on_update: true,
+    returns_deleted: true,
+    ..Strategy::DEFAULT
+};
+
+pub const SELECTABLE: &[Selectable] = &[
+    Selectable { path: "spec.clusterIP", value: |s| meta::text_at(s, &["spec", "clusterIP"]).unwrap_or("").into() },
+    Selectable { path: "spec.type", value: |s| meta::text_at(s, &["spec", "type"]).unwrap_or("").into() },
+];
+
+fn defaults(object: &mut Value) {
+    let spec = spec(object);
+    text(spec, "sessionAffinity", "None");
+    if spec["sessionAffinity"] == "None" {
+        spec.remove("sessionAffinityConfig");
+    } else {
+        let config = spec.entry("sessionAffinityConfig").or_insert_with(|| json!({}));
+        if config["clientIP"]["timeoutSeconds"].is_null() {
+            config["clientIP"]["timeoutSeconds"] = 10800.into();
+        }
+    }
+    text(spec, "type", "ClusterIP");
+    for port in each(spec, "ports") {
+        text(port, "protocol", "TCP");
+        let unset = matches!(port.get("targetPort"), None | Some(Value::Null)) || port["targetPort"] == 0 || port["targetPort"] == "";
+        if unset {
+            port.insert("targetPort".into(), port.get("port").cloned().unwrap_or_default());
+        }
+        if port.get("nodePort") == Some(&json!(0)) {
+            port.remove("nodePort");
+        }
+    }
+    let kind = spec["type"].as_str().unwrap_or("").to_string();
+    let external = spec.get("externalIPs").and_then(Value::as_array).is_some_and(|ips| !ips.is_empty());
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") || kind == "ClusterIP" && external {
+        text(spec, "externalTrafficPolicy", "Cluster");
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer" | "ClusterIP") {
+        absent(spec, "internalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        absent(spec, "allocateLoadBalancerNodePorts", true);
+    }
+}
+
+/// `clusterIP` and `clusterIPs` say the same; the families follow the addresses.
+fn normalize(object: &mut Value) {
+    let spec = spec(object);
+    if spec.get("type") == Some(&json!("ExternalName")) {
+        for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            spec.remove(name);
+        }
+        return;
+    }
+    let single = spec.get("clusterIP").and_then(Value::as_str).unwrap_or("").to_string();
+    if !single.is_empty() {
+        absent(spec, "clusterIPs", json!([single]));
+    }
+    let selector = spec.get("selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
+    let headless = single == "None";
+    absent(spec, "ipFamilies", json!([if single.contains(':') { "IPv6" } else { "IPv4" }]));
+    absent(spec, "ipFamilyPolicy", if headless && !selector { "RequireDualStack" } else { "SingleStack" });
+    if headless && !selector && spec["ipFamilies"].as_array().is_some_and(|f| f.len() == 1) {
+        spec.insert("ipFamilyPolicy".into(), "RequireDualStack".into());
+        spec.insert("ipFamilies".into(), json!(["IPv4", "IPv6"]));
+    }
+}
+
+fn prepare_for_update(new: &mut Value, old: &Value) {
+    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("").to_string();
+    if kind(new) != "ExternalName" && kind(old) != "ExternalName" {
+        // what a client leaves out of an update it does not want changed
+        for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            if new["spec"].get(name).is_none()
+                && let Some(had) = old["spec"].get(name)
+            {
+                new["spec"][name] = had.clone();
+            }
+        }
+    }
+    if matches!(kind(new).as_str(), "NodePort" | "LoadBalancer") {
+        keep_node_ports(new, old);
+    } else {
+        for port in each(spec(new), "ports") {
+            port.remove("nodePort");
+        }
+    }
+    normalize(new);
+}
+
+fn keep_node_ports(new: &mut Value, old: &Value) {
+    let had = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    for port in each(spec(new), "ports") {
+        if port.get("nodePort").is_none() {
+            let same = had.iter().find(|other| other["port"] == port["port"] && other["protocol"] == port["protocol"]);
+            if let Some(node_port) = same.and_then(|other| other.get("nodePort")) {
+                port.insert("nodePort".into(), node_port.clone());
+            }
+        }
+    }
+}
