@@ -97,7 +97,7 @@ impl Ctx {
 
     fn overrides(&self) -> Overrides {
         let f = self.flags();
-        let text = |n: &str| if f.changed(n) { Some(f.str(n).to_string()) } else { None };
+        let text = |n: &str| if f.changed(n) && !f.hides_global(n) { Some(f.str(n).to_string()) } else { None };
         Overrides {
             context: text("context"),
             cluster: text("cluster"),

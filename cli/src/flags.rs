@@ -3,7 +3,7 @@
 //! Invariant: a flag that the verb did not declare is an error that names it, and a declared flag that is not supported here is refused by name.
 //! Behaviour follows `github.com/spf13/pflag`, as `staging/src/k8s.io/kubectl/pkg/cmd` uses it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// What a flag's value is, which decides how it is checked and whether it may be repeated.
@@ -161,6 +161,8 @@ pub fn seconds(value: f64) -> Duration {
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
     declared: HashMap<&'static str, Flag>,
+    /// Flags of the verb that hide those of the same name that all verbs have.
+    shadowed: HashSet<&'static str>,
     given: HashMap<&'static str, Vec<String>>,
     /// The arguments that are not flags.
     pub args: Vec<String>,
@@ -175,6 +177,10 @@ impl Parsed {
     /// Whether the flag stood on the command line.
     pub fn changed(&self, name: &str) -> bool {
         self.given.contains_key(name)
+    }
+    /// Whether the flag is the verb's own, and hides one that all verbs have.
+    pub fn hides_global(&self, name: &str) -> bool {
+        self.shadowed.contains(name)
     }
     /// Whether the verb declares the flag.
     pub fn declares(&self, name: &str) -> bool {
@@ -223,12 +229,21 @@ fn split_csv(text: &str) -> Vec<String> {
     out
 }
 
-/// Reads a command line against the declared flags.
+/// Reads a command line against the declared flags; a flag of an earlier group hides one of a later group.
 ///
 /// # Errors
 /// The text of the first mistake, in pflag's words.
 pub fn parse(args: &[String], declared: &[&[Flag]]) -> Result<Parsed, String> {
-    let mut parsed = Parsed { declared: declared.iter().flat_map(|g| g.iter()).map(|f| (f.name, *f)).collect(), ..Parsed::default() };
+    let mut parsed = Parsed::default();
+    for flag in declared.iter().flat_map(|g| g.iter()) {
+        if parsed.declared.contains_key(flag.name) {
+            parsed.shadowed.insert(flag.name);
+        } else if flag.short == '\0' || !parsed.declared.values().any(|f| f.short == flag.short) {
+            parsed.declared.insert(flag.name, *flag);
+        } else {
+            parsed.declared.insert(flag.name, Flag { short: '\0', ..*flag });
+        }
+    }
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         if arg == "--" {

@@ -9,15 +9,19 @@ mod command;
 mod context;
 mod describe;
 mod discovery;
+mod edit;
 mod error;
 mod flags;
 mod generate;
 mod jsonpath;
 mod kubeconfig;
 mod kustomize;
+mod openapi;
+mod podspec;
 mod print;
 mod remote;
 mod resource;
+mod typed;
 mod yaml;
 
 use command::Run;
@@ -80,7 +84,7 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
         };
     }
     if found.command.name == "create" && found.unknown.is_some() && found.rest.first() == found.unknown.as_ref() {
-        let _ = 1;
+        cmd::plugin::hand_over(program, &args)?;
     }
     let flags = command::read(&found, GLOBAL)?;
     if flags.bool("help") {
@@ -115,7 +119,10 @@ fn at_root(root: &'static command::Command, found: &command::Found, program: &st
             let about = command::find(root, program, &rest, GLOBAL);
             print::put(&command::help(root, &about))
         }
-        Some(word) => Err(command::unknown(root, program, word)),
+        Some(word) => {
+            cmd::plugin::hand_over(program, args)?;
+            Err(command::unknown(root, program, word))
+        }
         None => {
             command::read(found, GLOBAL)?;
             print::put(&command::help(root, found))

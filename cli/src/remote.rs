@@ -1,5 +1,9 @@
 //! Streams between the server and the terminal: answers as they come, lines of JSON.
 //! Invariant: nothing is held back: what has come is written before more is waited for.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/logs` and `client-go/tools/remotecommand`.
+
+pub mod session;
+pub mod terminal;
 
 use crate::error::{Error, Result};
 use bytes::{Buf, Bytes, BytesMut};

@@ -87,7 +87,7 @@ fn natural(a: &str, b: &str) -> Ordering {
     loop {
         match (x.peek().copied(), y.peek().copied()) {
             (Some(p), Some(q)) if p.is_ascii_digit() && q.is_ascii_digit() => {
-                let mut run = |i: &mut std::iter::Peekable<std::str::Chars>| {
+                let run = |i: &mut std::iter::Peekable<std::str::Chars>| {
                     let mut n = 0u64;
                     while let Some(d) = i.peek().and_then(|c| c.to_digit(10)) {
                         n = n.saturating_mul(10).saturating_add(u64::from(d));

@@ -1,31 +1,129 @@
 //! The verbs: one file and one line here for each.
 //! Invariant: the order of this list is the order in which a mistyped word is compared with them, as in kubectl.
 
-/// Declares the verbs' modules and lists their commands.
-macro_rules! verbs {
-    ($($(#[$only:ident])? $module:ident :: $command:ident),* $(,)?) => {
-        static KUBECTL: &[&Command] = &[$(&$module::$command),*];
-    };
-}
-
+pub mod alpha;
+pub mod annotate;
+pub mod api_resources;
+pub mod api_versions;
+pub mod apply;
+pub mod attach;
+pub mod auth;
+pub mod autoscale;
+pub mod certificate;
+pub mod cluster_info;
+pub mod completion;
+pub mod config;
+pub mod cordon;
+pub mod cp;
 pub mod create;
+pub mod debug;
+pub mod delete;
+pub mod describe;
+pub mod diff;
 pub mod down;
+pub mod drain;
+pub mod edit;
+pub mod events;
+pub mod exec;
+pub mod explain;
+pub mod expose;
 pub mod get;
 mod get_sort;
 mod get_watch;
 pub mod image;
+pub mod kustomize;
+pub mod label;
+pub mod logs;
+pub mod modify;
+pub mod options;
+pub mod patch;
+pub mod plugin;
+mod pods;
+pub mod port_forward;
+pub mod proxy;
+pub mod replace;
+pub mod rollout;
+pub mod run;
+pub mod scale;
 pub mod server;
+pub mod set;
 pub mod status;
+pub mod taint;
+pub mod top;
 pub mod up;
+pub mod version;
+pub mod wait;
 
+use crate::client::Call;
 use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
 
-verbs! {
-    create::COMMAND, get::COMMAND,
-}
+/// The verbs of kubectl. One line each group of its help.
+static KUBECTL: &[&Command] = &[
+    &create::COMMAND,
+    &expose::COMMAND,
+    &run::COMMAND,
+    &set::COMMAND,
+    &explain::COMMAND,
+    &get::COMMAND,
+    &edit::COMMAND,
+    &delete::COMMAND,
+    &rollout::COMMAND,
+    &scale::COMMAND,
+    &autoscale::COMMAND,
+    &certificate::COMMAND,
+    &cluster_info::COMMAND,
+    &top::COMMAND,
+    &cordon::CORDON,
+    &cordon::UNCORDON,
+    &drain::COMMAND,
+    &taint::COMMAND,
+    &describe::COMMAND,
+    &logs::COMMAND,
+    &attach::COMMAND,
+    &exec::COMMAND,
+    &port_forward::COMMAND,
+    &proxy::COMMAND,
+    &cp::COMMAND,
+    &auth::COMMAND,
+    &debug::COMMAND,
+    &events::COMMAND,
+    &diff::COMMAND,
+    &apply::COMMAND,
+    &patch::COMMAND,
+    &replace::COMMAND,
+    &wait::COMMAND,
+    &kustomize::COMMAND,
+    &label::COMMAND,
+    &annotate::COMMAND,
+    &completion::COMMAND,
+    &alpha::COMMAND,
+    &config::COMMAND,
+    &plugin::COMMAND,
+    &version::COMMAND,
+    &api_versions::COMMAND,
+    &api_resources::COMMAND,
+    &options::COMMAND,
+];
 
 /// The verbs of this program alone: they run a cluster. One line each.
 static SKIFF: &[&Command] = &[&up::COMMAND, &down::COMMAND, &status::COMMAND, &server::COMMAND, &image::COMMAND];
+
+/// Sends a file (or nothing) to a path of the server as it is, and prints the answer.
+///
+/// # Errors
+/// A file that cannot be read, the server's refusal.
+pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -> Result<()> {
+    let body = match file {
+        "" => Vec::new(),
+        "-" => std::io::read_to_string(std::io::stdin())?.into_bytes(),
+        f => std::fs::read(f).map_err(|e| Error::msg(format!("open {f}: {}", crate::error::go_io(&e))))?,
+    };
+    let kind = if file.ends_with(".yaml") || file.ends_with(".yml") { "application/yaml" } else { "application/json" };
+    let call = Call { method, path: path.into(), accept: "*/*", content_type: kind, body: body.into() };
+    crate::remote::write_bytes(&ctx.client()?.bytes(&call).await?)
+}
 
 /// How the help of the whole program groups the verbs.
 pub const GROUPS: &[(&str, &[&str])] = &[
@@ -72,7 +170,8 @@ mod tests {
     fn every_command_is_described_and_its_flags_are_told_apart() {
         walk(root("skiff"), "", &mut |c, path| {
             assert!(!c.short.is_empty(), "{path} does not say what it is");
-            let all: Vec<&Flag> = c.flags.iter().copied().chain([crate::context::GLOBAL, crate::command::HELP]).flatten().collect();
+            // A verb may hide a flag that all verbs have, but not declare one twice.
+            let all: Vec<&Flag> = c.flags.iter().copied().flatten().collect();
             let mut names = HashSet::new();
             let mut letters = HashSet::new();
             for f in all {

@@ -7,7 +7,7 @@ mod save;
 
 pub use resolve::{Credentials, Overrides, Resolved};
 
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -105,7 +105,11 @@ impl Config {
         }
         if let Some(Value::Object(p)) = root.remove("preferences") {
             let mine = self.preferences.as_object_mut();
-            mine.into_iter().for_each(|m| p.clone().into_iter().for_each(|(k, v)| drop(m.entry(k).or_insert(v))));
+            if let Some(mine) = mine {
+                for (k, v) in p {
+                    mine.entry(k).or_insert(v);
+                }
+            }
         }
         Ok(())
     }
@@ -204,9 +208,4 @@ pub fn document(clusters: &[Entry], contexts: &[Entry], users: &[Entry], current
         root["preferences"] = preferences.clone();
     }
     root
-}
-
-/// The error for a name that is nowhere in the kubeconfig.
-pub fn not_found(what: &str, name: &str) -> Error {
-    Error::msg(format!("{what} {} does not exist", quote(name)))
 }

@@ -44,6 +44,8 @@ pub struct Builder {
     /// Only files, and no server.
     pub local: bool,
     pub validation: Validation,
+    /// Read the objects that are named; without, only their names are known.
+    pub require_object: bool,
 }
 
 /// What was found, and what went wrong.
@@ -102,6 +104,7 @@ impl Builder {
             single_type: false,
             local: flag("local"),
             validation: Validation::Ignore,
+            require_object: true,
         })
     }
 
@@ -322,7 +325,8 @@ impl Builder {
                 return Err(Error::msg(why));
             }
             let namespace = if resource.namespaced { self.namespace.clone() } else { String::new() };
-            match self.get(&resource, &namespace, &name).await {
+            let read = if self.require_object { self.get(&resource, &namespace, &name).await } else { Ok(Value::Null) };
+            match read {
                 Ok(object) => found.infos.push(Info { resource, namespace, name, object, source: String::new(), lines: Rc::default() }),
                 Err(e) => {
                     found.errors.push(e);

@@ -13,8 +13,6 @@ pub struct Document {
     pub value: Value,
     /// The line (from 1) of each field, by its path: `spec.containers[0].name`.
     pub lines: HashMap<String, usize>,
-    /// The line on which the document begins.
-    pub line: usize,
 }
 
 struct Reader<'a> {
@@ -40,10 +38,10 @@ fn read_stream(text: &str) -> Result<Vec<Document>, String> {
     loop {
         match reader.next()? {
             (Event::StreamEnd, _) => return Ok(out),
-            (Event::DocumentStart(..), span) => {
+            (Event::DocumentStart(..), _) => {
                 let first = reader.next()?;
                 let value = reader.node(first, &mut String::new())?;
-                out.push(Document { value, lines: std::mem::take(&mut reader.lines), line: span.start.line() });
+                out.push(Document { value, lines: std::mem::take(&mut reader.lines) });
                 reader.anchors.clear();
             }
             _ => {}

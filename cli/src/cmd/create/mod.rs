@@ -13,6 +13,8 @@ mod secret;
 mod service;
 mod token;
 
+pub use config_data::{env_file, name_hash};
+
 use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
@@ -90,7 +92,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         return raw(&ctx).await;
     }
     if f.bool("edit") {
-        return Ok(());
+        return super::edit::before_create(&ctx).await;
     }
     create_files(&ctx).await
 }
@@ -110,7 +112,7 @@ async fn raw(ctx: &Ctx) -> Result<()> {
             return Err(Error::msg(format!("--raw and {name} are mutually exclusive")));
         }
     }
-    Ok(())
+    super::send_raw(ctx, http::Method::POST, f.str("raw"), file).await
 }
 
 /// Creates what the files describe.

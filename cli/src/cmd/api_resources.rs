@@ -1,0 +1,121 @@
+//! `api-resources`: the kinds that are served.
+//! Invariant: one line a group and plural, in its preferred version.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apiresources/apiresources.go`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::discovery::{Resource, Served};
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print::tabwriter::TabWriter;
+use crate::print::{self, Printer};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "api-resources",
+    usage: "",
+    short: "Print the supported API resources on the server",
+    examples: "
+      # All of them
+      kubectl api-resources
+      # With verbs and categories
+      kubectl api-resources -o wide
+      # Sorted
+      kubectl api-resources --sort-by=name
+      # Those in namespaces, and those that are not
+      kubectl api-resources --namespaced=true
+      kubectl api-resources --namespaced=false
+      # Of one group
+      kubectl api-resources --api-group=rbac.authorization.k8s.io",
+    flags: &[&[
+        Flag::bool("no-headers", '\0', false, "Print no headers"),
+        Flag::str("output", 'o', "", "json, yaml, kyaml, name or wide"),
+        Flag::str("api-group", '\0', "", "Only of this API group"),
+        Flag::bool("namespaced", '\0', true, "Only those in namespaces, or only those that are not"),
+        Flag::slice("verbs", '\0', "Only those with all of these verbs"),
+        Flag::str("sort-by", '\0', "", "Sort by name or kind"),
+        Flag::bool("cached", '\0', false, "What is known from earlier, if it is"),
+        Flag::slice("categories", '\0', "Only those in all of these categories"),
+        Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
+    ]],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// One line a group and plural: that of the preferred version, or of the first that has it.
+fn preferred(served: &Served) -> Vec<&Resource> {
+    let mut out: Vec<&Resource> = Vec::new();
+    for (group, versions) in &served.groups {
+        for version in versions {
+            for r in served.resources.iter().filter(|r| r.group == *group && r.version == *version) {
+                if !out.iter().any(|o| o.group == r.group && o.plural == r.plural) {
+                    out.push(r);
+                }
+            }
+        }
+    }
+    out
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if !ctx.args().is_empty() {
+        return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
+    }
+    if !matches!(f.str("output"), "" | "wide" | "name" | "json" | "yaml" | "kyaml") {
+        return Err(Error::msg(format!("--output {} is not available", f.str("output"))));
+    }
+    if !matches!(f.str("sort-by"), "" | "name" | "kind") {
+        return Err(Error::msg("--sort-by accepts only name or kind"));
+    }
+    let served = if f.bool("cached") { ctx.discovery()?.served().await? } else { ctx.discovery()?.refresh().await? };
+    let (verbs, categories) = (f.list("verbs"), f.list("categories"));
+    let mut list: Vec<&Resource> = preferred(&served)
+        .into_iter()
+        .filter(|r| !r.verbs.is_empty())
+        .filter(|r| !f.changed("api-group") || r.group == f.str("api-group"))
+        .filter(|r| !f.changed("namespaced") || r.namespaced == f.bool("namespaced"))
+        .filter(|r| verbs.iter().all(|v| r.can(v)))
+        .filter(|r| categories.iter().all(|c| r.categories.contains(c)))
+        .collect();
+    match f.str("sort-by") {
+        "name" => list.sort_by(|a, b| a.plural.cmp(&b.plural)),
+        "kind" => list.sort_by(|a, b| a.kind.cmp(&b.kind)),
+        _ => list.sort_by(|a, b| a.group.cmp(&b.group).then(a.plural.cmp(&b.plural))),
+    }
+    show(&ctx, &list)?;
+    let failed: Vec<String> = served.failed.iter().map(|(gv, why)| format!("{gv}: {why}")).collect();
+    if failed.is_empty() { Ok(()) } else { Err(Error::msg(format!("unable to retrieve the complete list of server APIs: {}", failed.join(", ")))) }
+}
+
+fn show(ctx: &Ctx, list: &[&Resource]) -> Result<()> {
+    let f = ctx.flags();
+    let output = f.str("output");
+    if matches!(output, "json" | "yaml" | "kyaml") {
+        let one = |r: &&Resource| json!({"name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "group": r.group, "version": r.version, "kind": r.kind, "verbs": r.verbs, "shortNames": r.short_names, "categories": r.categories});
+        let items: Vec<Value> = list.iter().map(one).collect();
+        let whole = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": items});
+        let format = print::format(f, "json,kyaml,yaml")?.unwrap_or(print::Format::Json);
+        return Printer::of(format, "", true).print(&whole);
+    }
+    let mut w = TabWriter::table();
+    let wide = output == "wide";
+    if !f.bool("no-headers") && output != "name" {
+        w.push("NAME\tSHORTNAMES\tAPIVERSION\tNAMESPACED\tKIND");
+        w.push(if wide { "\tVERBS\tCATEGORIES\n" } else { "\n" });
+    }
+    for r in list {
+        if output == "name" {
+            w.push(&format!("{}\n", r.group_resource()));
+            continue;
+        }
+        w.push(&format!("{}\t{}\t{}\t{}\t{}", r.plural, r.short_names.join(","), r.api_version(), r.namespaced, r.kind));
+        if wide {
+            let mut verbs = r.verbs.clone();
+            verbs.sort();
+            w.push(&format!("\t{}\t{}", verbs.join(","), r.categories.join(",")));
+        }
+        w.push("\n");
+    }
+    print::put(&w.flush())
+}

@@ -1,0 +1,30 @@
+//! `api-versions`: the group versions that are served.
+//! Invariant: asked of the server, never of the disk.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apiresources/apiversions.go`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::print;
+
+pub static COMMAND: Command = Command {
+    name: "api-versions",
+    usage: "",
+    short: "Print the supported API versions on the server, in the form of \"group/version\"",
+    examples: "
+      # All of them
+      kubectl api-versions",
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    if !ctx.args().is_empty() {
+        return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
+    }
+    let served = ctx.discovery()?.refresh().await?;
+    let mut all: Vec<String> =
+        served.groups.iter().flat_map(|(g, vs)| vs.iter().map(move |v| if g.is_empty() { v.clone() } else { format!("{g}/{v}") })).collect();
+    all.sort();
+    print::put(&(all.join("\n") + "\n"))
+}

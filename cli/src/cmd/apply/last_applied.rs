@@ -1,0 +1,131 @@
+//! `apply view-last-applied`, `set-last-applied`, `edit-last-applied`: what an object was last applied as.
+//! Invariant: only the annotation changes.
+//! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/apply`.
+
+use super::configuration;
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate::LAST_APPLIED;
+use crate::print::{self, Printer, json as layout};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, helper};
+use crate::typed::MERGE;
+use serde_json::{Value, json};
+
+pub static VIEW: Command = Command {
+    name: "view-last-applied",
+    usage: "(TYPE [NAME | -l label] | TYPE/NAME | -f FILENAME)",
+    short: "View the latest last-applied-configuration annotations of a resource/object",
+    long: "Show what objects were last applied as, as YAML or JSON.",
+    examples: "
+      # By kind and name
+      kubectl apply view-last-applied deployment/nginx
+      # Of what a file describes, as JSON
+      kubectl apply view-last-applied -f deploy.yaml -o json",
+    flags: &[
+        FILE_FLAGS,
+        SELECTOR,
+        &[Flag::str("output", 'o', "yaml", "yaml or json"), Flag::bool("all", '\0', false, "All objects of the given types in the namespace")],
+    ],
+    run: Run::Verb(|ctx| Box::pin(view(ctx))),
+    ..Command::NEW
+};
+
+pub static SET: Command = Command {
+    name: "set-last-applied",
+    usage: "-f FILENAME",
+    short: "Set the last-applied-configuration annotation on a live object to match the contents of a file",
+    long: "Write into objects that they were last applied as the files say, without changing anything else.",
+    examples: "
+      # As a file says
+      kubectl apply set-last-applied -f deploy.yaml
+      # Also where the annotation is missing
+      kubectl apply set-last-applied -f deploy.yaml --create-annotation=true",
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, &[Flag::bool("create-annotation", '\0', false, "Write the annotation where it is missing")]],
+    run: Run::Verb(|ctx| Box::pin(set(ctx))),
+    ..Command::NEW
+};
+
+pub static EDIT: Command = Command {
+    name: "edit-last-applied",
+    usage: "(RESOURCE/NAME | -f FILENAME)",
+    short: "Edit latest last-applied-configuration annotations of a resource/object",
+    long: "Edit in your editor what objects were last applied as.",
+    examples: "
+      # As YAML
+      kubectl apply edit-last-applied deployment/nginx
+      # As JSON
+      kubectl apply edit-last-applied -f deploy.yaml -o json",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        &[
+            Flag::bool("windows-line-endings", '\0', false, "End lines as Windows does").refused("files are edited with the line endings of this system"),
+            Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(edit(ctx))),
+    ..Command::NEW
+};
+
+fn missing(name: &str) -> String {
+    format!("no last-applied-configuration annotation found on resource: {name}")
+}
+
+async fn view(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let mut builder = Builder::new(&ctx)?;
+    builder.latest = true;
+    builder.continue_on_error = false;
+    let infos = builder.find().await?.all()?;
+    for info in infos {
+        let text = info.object["metadata"]["annotations"][LAST_APPLIED].as_str();
+        let Some(text) = text else {
+            return Err(Error::msg(format!("{}\n", missing(&info.name))).with_source(&format!("{}\n", missing(&info.name)), &info.source));
+        };
+        let value: Value = serde_json::from_str(text)?;
+        match f.str("output") {
+            "json" => print::put(&(layout::write(&value, layout::Style { indent: 2, order: &[] }) + "\n"))?,
+            "yaml" => print::put(&crate::yaml::write(&value))?,
+            other => return Err(Error::usage(ctx.path(), format!("Unexpected -o output mode: {other}, the flag 'output' must be one of yaml|json"))),
+        }
+    }
+    Ok(())
+}
+
+async fn set(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let dry_run = ctx.dry_run()?;
+    let mut printer = Printer::new(f, format!("configured{}", dry_run.suffix()))?;
+    let infos = Builder::new(&ctx)?.find().await?.all()?;
+    for info in infos {
+        let live = helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name)
+            .await
+            .map_err(|e| e.with_source(&format!("retrieving current configuration of:\n{}\nfrom server for:", info.object_name()), &info.source))?;
+        let wanted = configuration(&info.object);
+        match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
+            None if !f.bool("create-annotation") => {
+                return Err(Error::msg(format!("{}, to create the annotation, run the command with --create-annotation", missing(&info.name))));
+            }
+            Some(old) if old.trim_end() == wanted.trim_end() => {
+                print::put(&format!("set-last-applied {}: no changes required.\n", info.name))?;
+                continue;
+            }
+            _ => {}
+        }
+        let patch = json!({"metadata": {"annotations": {LAST_APPLIED: wanted}}});
+        let mut object = live;
+        if dry_run == DryRun::Client {
+            object["metadata"]["annotations"][LAST_APPLIED] = json!(wanted);
+        } else {
+            object = helper::Write::by("kubectl", dry_run).patch(ctx.client()?, &info.resource, &info.namespace, &info.name, MERGE, &patch).await?;
+        }
+        printer.print(&object)?;
+    }
+    Ok(())
+}
+
+async fn edit(ctx: Ctx) -> Result<()> {
+    crate::cmd::edit::last_applied(&ctx).await
+}

@@ -1,0 +1,343 @@
+//! `apply`: brings objects to what files say.
+//! Invariant: what was applied last is kept in the object, so that what a file no longer says is taken out again, and nothing else.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apply/apply.go` and `patcher.go`.
+
+mod last_applied;
+mod prune;
+mod server_side;
+
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate::LAST_APPLIED;
+use crate::print::{self, Printer};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, Validation, helper};
+use crate::typed::{MERGE, STRATEGIC};
+use serde_json::{Value, json};
+use skiff_api::machinery::patch::{Precondition, merge, strategic};
+
+pub static COMMAND: Command = Command {
+    name: "apply",
+    usage: "(-f FILENAME | -k DIRECTORY)",
+    short: "Apply a configuration to a resource by file name or stdin",
+    long: "Bring objects to what files or standard input say, JSON or YAML. An object that is not there is created.\n\n Objects must have names. Those that were made otherwise should have been created with 'apply' or 'create --save-config'.",
+    examples: "
+      # What a file says
+      kubectl apply -f ./pod.json
+      # What standard input says
+      cat pod.json | kubectl apply -f -
+      # All files of a folder
+      kubectl apply -f manifests/
+      # Merge on the server
+      kubectl apply --server-side -f ./pod.json
+      # Delete what carries the label and is no longer in the file
+      kubectl apply --prune -f manifest.yaml -l app=nginx",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        DRY_RUN,
+        Validation::FLAG,
+        &super::delete::DELETION_FLAGS,
+        &[
+            Flag::bool("overwrite", '\0', true, "Where the file and somebody else changed the same field, take the file's value"),
+            Flag::bool("openapi-patch", '\0', true, "Merge lists as the kind's schema says"),
+            Flag::bool("prune", '\0', false, "Delete objects that were applied once and are no longer in the files"),
+            Flag::array("prune-allowlist", '\0', "Only prune this kind (GROUP/VERSION/KIND); may be repeated"),
+            Flag::bool("all", '\0', false, "With --prune, all objects that were applied"),
+            Flag::bool("server-side", '\0', false, "Have the server merge"),
+            Flag::bool("force-conflicts", '\0', false, "With --server-side, take fields over from other managers"),
+            Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written"),
+            Flag::str("subresource", '\0', "", "With --server-side, apply to this sub-resource"),
+        ],
+    ],
+    subcommands: &[&last_applied::VIEW, &last_applied::SET, &last_applied::EDIT],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+fn check(ctx: &Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let (server_side, dry_run, force, prune) = (f.bool("server-side"), ctx.dry_run()?, f.bool("force"), f.bool("prune"));
+    for (wrong, message) in [
+        (f.bool("force-conflicts") && !server_side, "--force-conflicts only works with --server-side"),
+        (dry_run == DryRun::Client && server_side, "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)"),
+        (server_side && force, "--force cannot be used with --server-side"),
+        (dry_run == DryRun::Server && force, "--dry-run=server cannot be used with --force"),
+        (f.bool("all") && !f.str("selector").is_empty(), "cannot set --all and --selector at the same time"),
+        (prune && force, "--force cannot be used with --prune"),
+        (
+            prune && !f.bool("all") && f.str("selector").is_empty(),
+            "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
+        ),
+        (prune && server_side, "--prune is in alpha and doesn't currently work on objects created by server-side apply"),
+        (!f.str("subresource").is_empty() && !server_side, "--subresource can only be specified for --server-side"),
+    ] {
+        if wrong {
+            return Err(Error::msg(message));
+        }
+    }
+    Ok(())
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if !ctx.args().is_empty() {
+        return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));
+    }
+    let mut builder = Builder::new(&ctx)?;
+    builder.validation = Validation::parse(f.str("validate"))?;
+    builder.subresource = String::new();
+    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+        return Err(Error::msg("must specify one of -f and -k"));
+    }
+    check(&ctx)?;
+    let found = builder.find().await?;
+    let mut errors = found.errors;
+    if found.infos.is_empty() && errors.is_empty() {
+        return Err(Error::msg("no objects passed to apply"));
+    }
+    let mut session = Session { structured: !matches!(f.str("output"), "" | "name"), done: vec![], printer: Printer::new(f, "")? };
+    for info in found.infos {
+        if let Err(e) = one(&ctx, info, builder.validation, &mut session).await {
+            errors.push(e);
+        }
+    }
+    session.print_objects()?;
+    Error::collect(errors)?;
+    if f.bool("prune") {
+        prune::run(&ctx, &session.done).await?;
+    }
+    Ok(())
+}
+
+/// What one command line has applied so far.
+struct Session {
+    /// Objects are printed whole, at the end.
+    structured: bool,
+    done: Vec<Info>,
+    printer: Printer,
+}
+
+impl Session {
+    fn tell(&mut self, ctx: &Ctx, info: Info, what: &str) -> Result<()> {
+        if !self.structured {
+            if ctx.flags().str("output") != "name" {
+                self.printer.operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
+            }
+            self.printer.print(&info.object)?;
+        }
+        self.done.push(info);
+        Ok(())
+    }
+
+    fn print_objects(&mut self) -> Result<()> {
+        match self.done.as_slice() {
+            _ if !self.structured => Ok(()),
+            [] => Ok(()),
+            [one] => self.printer.print(&one.object),
+            many => {
+                let items: Vec<&Value> = many.iter().map(|i| &i.object).collect();
+                self.printer.print(&json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+            }
+        }
+    }
+}
+
+/// The object as it is kept in its own annotation: without that annotation.
+pub fn configuration(object: &Value) -> String {
+    let mut copy = object.clone();
+    if !copy["metadata"]["annotations"].is_object() {
+        copy["metadata"]["annotations"] = json!({});
+    }
+    if let Some(a) = copy["metadata"]["annotations"].as_object_mut() {
+        a.remove(LAST_APPLIED);
+    }
+    print::json::compact(&copy) + "\n"
+}
+
+/// The object with what it is written into its annotation.
+pub fn annotated(object: &Value) -> Value {
+    let mut copy = object.clone();
+    let text = configuration(object);
+    if !copy["metadata"]["annotations"].is_object() {
+        copy["metadata"]["annotations"] = json!({});
+    }
+    copy["metadata"]["annotations"][LAST_APPLIED] = json!(text);
+    copy
+}
+
+async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Session) -> Result<()> {
+    let f = ctx.flags();
+    if info.name.is_empty() {
+        if let Some(prefix) = info.object["metadata"]["generateName"].as_str().filter(|p| !p.is_empty()) {
+            return Err(Error::msg(format!("from {prefix}: cannot use generate name with apply")));
+        }
+    }
+    if f.bool("server-side") {
+        server_side::apply(ctx, &mut info, validation).await?;
+        return session.tell(ctx, info, "serverside-applied");
+    }
+    let dry_run = ctx.dry_run()?;
+    let modified = annotated(&info.object);
+    let client = ctx.client()?;
+    let live = match helper::get(client, &info.resource, &info.namespace, &info.name).await {
+        Ok(o) => o,
+        Err(e) if e.is_not_found() => {
+            let mut object = modified;
+            prune_nulls(&mut object);
+            if dry_run != DryRun::Client {
+                let write = helper::Write::by(f.str("field-manager"), dry_run).validation(validation);
+                object = write
+                    .create(client, &info.resource, &info.namespace, &object)
+                    .await
+                    .map_err(|e| crate::resource::typo::explain(e.with_source("creating", &info.source), &info))?;
+            }
+            info.object = object;
+            return session.tell(ctx, info, "created");
+        }
+        Err(e) => return Err(e.with_source(&format!("retrieving current configuration of:\n{}\nfrom server for:", describe(&info)), &info.source)),
+    };
+    if live["metadata"]["annotations"][LAST_APPLIED].is_null() {
+        let p = ctx.program();
+        eprintln!(
+            "Warning: resource {} is missing the {LAST_APPLIED} annotation which is required by {p} apply. {p} apply should only be used on resources created declaratively by either {p} create --save-config or {p} apply. The missing annotation will be patched automatically.",
+            info.object_name()
+        );
+    }
+    let (patch, object) = patch_live(ctx, &info, &modified, live, validation).await?;
+    info.object = object;
+    if !info.object["metadata"]["deletionTimestamp"].is_null() {
+        eprintln!("Warning: Detected changes to resource {} which is currently being deleted.", info.name);
+    }
+    let what = if patch == json!({}) { "unchanged" } else { "configured" };
+    session.tell(ctx, info, what)
+}
+
+/// How messages of failures show an object.
+fn describe(info: &Info) -> String {
+    format!(
+        "Resource: \"{}/{}, Resource={}\", GroupVersionKind: \"{}/{}, Kind={}\"\nName: \"{}\", Namespace: \"{}\"",
+        info.resource.group,
+        info.resource.version,
+        info.resource.plural,
+        info.resource.group,
+        info.resource.version,
+        info.resource.kind,
+        info.name,
+        info.namespace
+    )
+}
+
+/// Makes the patch of the three states and sends it; with a conflict, reads the object again and starts over.
+async fn patch_live(ctx: &Ctx, info: &Info, modified: &Value, mut live: Value, validation: Validation) -> Result<(Value, Value)> {
+    let f = ctx.flags();
+    let client = ctx.client()?;
+    let mut tries = 0;
+    loop {
+        let (patch, kind) = three_way(modified, &live, f.bool("overwrite"))
+            .map_err(|e| Error::msg(e).with_source(&format!("applying patch:\n\nto:\n{}\nfor:", describe(info)), &info.source))?;
+        if patch == json!({}) {
+            return Ok((patch, live));
+        }
+        if ctx.dry_run()? == DryRun::Client {
+            apply_here(&mut live, &patch, kind).map_err(Error::msg)?;
+            return Ok((patch, live));
+        }
+        let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(validation);
+        match write.patch(client, &info.resource, &info.namespace, &info.name, kind, &patch).await {
+            Ok(o) => return Ok((patch, o)),
+            Err(e) if e.is_conflict() && tries < 5 => {
+                tries += 1;
+                tokio::time::sleep(std::time::Duration::from_millis(100 * tries)).await;
+                live = helper::get(client, &info.resource, &info.namespace, &info.name).await?;
+            }
+            Err(e) if f.bool("force") && matches!(e.reason(), "Conflict" | "Invalid") => {
+                let object = recreate(ctx, info, modified, &live).await?;
+                return Ok((patch, object));
+            }
+            Err(e) => {
+                let shown = print::json::compact(&patch);
+                let told = e.with_source(&format!("applying patch:\n{shown}\nto:\n{}\nfor:", describe(info)), &info.source);
+                return Err(crate::resource::typo::explain(told, info));
+            }
+        }
+    }
+}
+
+/// `--force`: deletes the object and makes it anew; if that fails, puts the old one back.
+async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Result<Value> {
+    let f = ctx.flags();
+    let client = ctx.client()?;
+    let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": super::delete::policy(f.str("cascade"))?});
+    body["gracePeriodSeconds"] = json!(f.int("grace-period").max(0));
+    helper::delete(client, info, &body, false).await?;
+    let uid = live["metadata"]["uid"].as_str().unwrap_or("").to_string();
+    super::delete::wait_gone(ctx, &[(info.clone(), uid)], f.duration("timeout")).await?;
+    let write = helper::Write::by(f.str("field-manager"), DryRun::None);
+    match write.create(client, &info.resource, &info.namespace, modified).await {
+        Ok(o) => Ok(o),
+        Err(e) => {
+            let mut old = live.clone();
+            for field in ["resourceVersion", "uid", "creationTimestamp", "managedFields"] {
+                old["metadata"].as_object_mut().map(|m| m.remove(field));
+            }
+            match write.create(client, &info.resource, &info.namespace, &old).await {
+                Ok(_) => Err(e),
+                Err(again) => Err(Error::msg(format!(
+                    "an error occurred force-replacing the existing object with the newly provided one:\n\n{e}.\n\nAdditionally, an error occurred attempting to restore the original object:\n\n{again}"
+                ))),
+            }
+        }
+    }
+}
+
+/// The patch that brings the live object to the file's, given what was applied last; and its media type.
+///
+/// # Errors
+/// States that no patch can be made of.
+pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Value, &'static str), String> {
+    let original = match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
+        Some(text) => serde_json::from_str(text).map_err(|e| format!("the annotation {LAST_APPLIED} is not JSON: {e}"))?,
+        None => Value::Null,
+    };
+    match crate::typed::schema(modified) {
+        Some(node) => Ok((strategic::three_way(&original, modified, live, node, overwrite, &Precondition::APPLY).map_err(|e| e.to_string())?, STRATEGIC)),
+        None => Ok((merge::three_way(&original, modified, live, &Precondition::APPLY).map_err(|e| e.to_string())?, MERGE)),
+    }
+}
+
+fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<(), String> {
+    match crate::typed::schema(live) {
+        Some(node) if kind == STRATEGIC => strategic::apply(live, patch, node).map(|new| *live = new).map_err(|e| e.to_string()),
+        _ => merge::apply(live, patch.clone(), false).map_err(|e| e.to_string()),
+    }
+}
+
+/// Fields that are null mean nothing in a new object.
+fn prune_nulls(value: &mut Value) {
+    if let Value::Object(m) = value {
+        m.retain(|_, v| !v.is_null());
+        m.values_mut().for_each(prune_nulls);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_no_longer_says_is_taken_out() {
+        let cm = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data});
+        let mut live = annotated(&cm(json!({"a": "1", "b": "2"})));
+        live["data"]["other"] = json!("kept");
+        let modified = annotated(&cm(json!({"a": "3"})));
+        let (patch, kind) = three_way(&modified, &live, true).unwrap();
+        assert_eq!(kind, STRATEGIC);
+        assert_eq!(patch["data"], json!({"a": "3", "b": null}));
+        apply_here(&mut live, &patch, kind).unwrap();
+        assert_eq!(live["data"], json!({"a": "3", "other": "kept"}));
+        assert_eq!(three_way(&modified, &live, true).unwrap().0, json!({}));
+    }
+}

@@ -1,0 +1,71 @@
+//! `auth`: who one is and what one may do.
+//! Invariant: the server decides; nothing is worked out here.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/auth`.
+
+mod can_i;
+mod reconcile;
+
+use crate::client::Call;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::print::tabwriter::TabWriter;
+use crate::print::{self, Printer};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "auth",
+    usage: "",
+    short: "Inspect authorization",
+    long: "Ask who you are to the server, and what you may do.",
+    subcommands: &[&can_i::COMMAND, &reconcile::COMMAND, &WHOAMI],
+    run: Run::Group,
+    ..Command::NEW
+};
+
+static WHOAMI: Command = Command {
+    name: "whoami",
+    usage: "",
+    short: "Experimental: Check self subject attributes",
+    long: "Ask the server who you are to it: name, uid, groups, and more.",
+    examples: "
+      # As a table
+      kubectl auth whoami
+      # As JSON
+      kubectl auth whoami -o json",
+    flags: &[print::FLAGS],
+    run: Run::Verb(|ctx| Box::pin(whoami(ctx))),
+    ..Command::NEW
+};
+
+const ORDER: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status", "userInfo", "username", "uid", "groups", "extra"];
+
+async fn whoami(ctx: Ctx) -> Result<()> {
+    let body = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}});
+    let answer = ctx.client()?.json(&Call::with(http::Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &body)).await.map_err(|e| match e
+        .reason()
+    {
+        "Forbidden" => Error::msg("the selfsubjectreviews API is not enabled in the cluster or you do not have permission to call it"),
+        "NotFound" => Error::msg("the selfsubjectreviews API is not enabled in the cluster"),
+        _ => e,
+    })?;
+    if !ctx.flags().str("output").is_empty() {
+        return Printer::new(ctx.flags(), "")?.ordered(ORDER).print(&answer);
+    }
+    let user = &answer["status"]["userInfo"];
+    let list = |v: &Value| format!("[{}]", v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    let mut w = TabWriter::table();
+    w.push("ATTRIBUTE\tVALUE\n");
+    for (label, field) in [("Username", "username"), ("UID", "uid")] {
+        if let Some(t) = user[field].as_str().filter(|t| !t.is_empty()) {
+            w.push(&format!("{label}\t{t}\n"));
+        }
+    }
+    if user["groups"].as_array().is_some_and(|g| !g.is_empty()) {
+        w.push(&format!("Groups\t{}\n", list(&user["groups"])));
+    }
+    for (k, v) in user["extra"].as_object().into_iter().flatten() {
+        w.push(&format!("Extra: {k}\t{}\n", list(v)));
+    }
+    print::put(&w.flush())
+}

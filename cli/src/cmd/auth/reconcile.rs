@@ -1,0 +1,150 @@
+//! `auth reconcile`: brings roles and bindings to what files say, adding what is missing.
+//! Invariant: nothing is taken away unless asked for.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/auth/reconcile.go` and `component-helpers/auth/rbac/reconciliation`.
+
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print::{self, Printer};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
+use serde_json::Value;
+
+pub static COMMAND: Command = Command {
+    name: "reconcile",
+    usage: "-f FILENAME",
+    short: "Reconciles rules for RBAC role, role binding, cluster role, and cluster role binding objects",
+    long: "Bring roles, cluster roles and their bindings to what files say. What is missing is made or added; what is too much is only taken away with --remove-extra-permissions and --remove-extra-subjects.",
+    examples: "
+      # What a file says
+      kubectl auth reconcile -f my-rbac-rules.yaml",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        DRY_RUN,
+        &[
+            Flag::bool("remove-extra-permissions", '\0', false, "Take away rules that the file has not"),
+            Flag::bool("remove-extra-subjects", '\0', false, "Take away subjects that the file has not"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let dry_run = ctx.dry_run()?;
+    let mut printer = Printer::new(ctx.flags(), format!("reconciled{}", dry_run.suffix()))?;
+    let found = Builder::new(&ctx)?.find().await?;
+    let mut errors = found.errors;
+    for info in found.infos {
+        let field = match info.resource.kind.as_str() {
+            "Role" | "ClusterRole" => "rules",
+            "RoleBinding" | "ClusterRoleBinding" => "subjects",
+            _ => continue,
+        };
+        match one(&ctx, &info, field, dry_run).await {
+            Ok(o) => printer.print(&o)?,
+            Err(e) => errors.push(e),
+        }
+    }
+    Error::collect(errors)
+}
+
+fn entries(object: &Value, field: &str) -> Vec<Value> {
+    object[field].as_array().cloned().unwrap_or_default()
+}
+
+async fn one(ctx: &Ctx, info: &Info, field: &'static str, dry_run: DryRun) -> Result<Value> {
+    let remove = ctx.flags().bool(if field == "rules" { "remove-extra-permissions" } else { "remove-extra-subjects" });
+    let wanted = entries(&info.object, field);
+    let live = match helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name).await {
+        Ok(o) => Some(o),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => return Err(e),
+    };
+    let have = live.as_ref().map(|l| entries(l, field)).unwrap_or_default();
+    let missing: Vec<Value> = wanted.iter().filter(|w| !have.iter().any(|h| covers(h, w))).cloned().collect();
+    let extra: Vec<Value> = have.iter().filter(|h| !wanted.iter().any(|w| covers(w, h))).cloned().collect();
+    tell(field, live.is_none(), &missing, &extra, remove);
+    let write = helper::Write::by("kubectl-auth", dry_run);
+    let Some(mut object) = live else {
+        return if dry_run == DryRun::Client {
+            Ok(info.object.clone())
+        } else {
+            write.create(ctx.client()?, &info.resource, &info.namespace, &info.object).await
+        };
+    };
+    let mut list = if remove { wanted } else { [have, missing.clone()].concat() };
+    if missing.is_empty() && (extra.is_empty() || !remove) {
+        return Ok(object);
+    }
+    list.dedup();
+    object[field] = Value::Array(list);
+    if dry_run == DryRun::Client { Ok(object) } else { write.replace(ctx.client()?, &info.resource, &info.namespace, &info.name, &object).await }
+}
+
+/// Whether one rule or subject says all that the other says.
+fn covers(a: &Value, b: &Value) -> bool {
+    let lists = ["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
+    if a["verbs"].is_null() {
+        return ["kind", "apiGroup", "name", "namespace"].iter().all(|f| a[*f].as_str().unwrap_or("") == b[*f].as_str().unwrap_or(""));
+    }
+    let texts = |v: &Value, f: &str| -> Vec<String> { v[f].as_array().into_iter().flatten().filter_map(|x| x.as_str().map(String::from)).collect() };
+    lists.iter().all(|f| {
+        let (x, y) = (texts(a, f), texts(b, f));
+        x.iter().any(|t| t == "*") || (x.is_empty() && (y.is_empty() || *f == "resourceNames")) || (!y.is_empty() && y.iter().all(|t| x.contains(t)))
+    })
+}
+
+fn tell(field: &str, create: bool, missing: &[Value], extra: &[Value], remove: bool) {
+    let list = |v: &Value, f: &str| v[f].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let text = |v: &Value, f: &str| v[f].as_str().unwrap_or("").to_string();
+    let rule = |v: &Value| {
+        format!(
+            "{{Verbs:[{}] APIGroups:[{}] Resources:[{}] ResourceNames:[{}] NonResourceURLs:[{}]}}",
+            list(v, "verbs"),
+            list(v, "apiGroups"),
+            list(v, "resources"),
+            list(v, "resourceNames"),
+            list(v, "nonResourceURLs")
+        )
+    };
+    let subject =
+        |v: &Value| format!("{{Kind:{} APIGroup:{} Name:{} Namespace:{}}}", text(v, "kind"), text(v, "apiGroup"), text(v, "name"), text(v, "namespace"));
+    let show = |v: &Value| if field == "rules" { rule(v) } else { subject(v) };
+    if create {
+        eprintln!("\treconciliation required create");
+    } else if !missing.is_empty() || (!extra.is_empty() && remove) {
+        eprintln!("\treconciliation required update");
+    } else {
+        return;
+    }
+    for (entries, what) in [(missing, "missing"), (extra, "extra")] {
+        if !entries.is_empty() {
+            let done = if what == "missing" {
+                "added"
+            } else if remove {
+                "removed"
+            } else {
+                "kept"
+            };
+            eprintln!("\t{what} {field} {done}:");
+            entries.iter().for_each(|e| eprintln!("\t\t{}", show(e)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rules_cover_each_other() {
+        let r = |v: &[&str], x: &[&str]| json!({"verbs": v, "apiGroups": [""], "resources": x});
+        assert!(covers(&r(&["get", "list"], &["pods"]), &r(&["get"], &["pods"])));
+        assert!(covers(&r(&["*"], &["pods"]), &r(&["get"], &["pods"])));
+        assert!(!covers(&r(&["get"], &["pods"]), &r(&["get"], &["pods", "nodes"])));
+        assert!(covers(&json!({"kind": "User", "name": "a"}), &json!({"kind": "User", "name": "a", "apiGroup": ""})));
+    }
+}

@@ -1,0 +1,129 @@
+//! `autoscale`: makes an autoscaler for something that can be scaled.
+//! Invariant: what it points to exists.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/autoscale/autoscale.go`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate::{self, SAVE_CONFIG};
+use crate::print::{self, Printer};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "autoscale",
+    usage: "(-f FILENAME | TYPE NAME | TYPE/NAME) [--min=MINPODS] --max=MAXPODS [--cpu=CPU] [--memory=MEMORY]",
+    short: "Auto-scale a deployment, replica set, stateful set, or replication controller",
+    long: "Make an autoscaler that chooses how many pods a deployment, replica set, stateful set or replication controller has.",
+    examples: "
+      # From two to ten pods, by the default policy
+      kubectl autoscale deployment foo --min=2 --max=10
+      # Up to five, aiming at 80% of the requested CPU
+      kubectl autoscale rc foo --max=5 --cpu=80%
+      # Up to five, aiming at 500 millicores
+      kubectl autoscale deployment bar --min=3 --max=6 --cpu=500m --memory=200Mi",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        DRY_RUN,
+        SAVE_CONFIG,
+        &[
+            Flag::int("min", '\0', "-1", "The least number of pods; negative leaves it to the server"),
+            Flag::int("max", '\0', "-1", "The greatest number of pods"),
+            Flag::int("cpu-percent", '\0', "-1", "The share of the requested CPU to aim at; --cpu is newer"),
+            Flag::str("cpu", '\0', "", "The CPU to aim at: a share of what is requested (70%), or an amount (500m)"),
+            Flag::str("memory", '\0', "", "The memory to aim at: a share of what is requested (60%), or an amount (200Mi)"),
+            Flag::str("name", '\0', "", "The autoscaler's name; by default what it scales"),
+            Flag::str("field-manager", '\0', "kubectl-autoscale", "Who is said to manage the fields that are written"),
+        ],
+    ],
+    required: &["max"],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+fn metric(name: &str, text: &str) -> Result<Value> {
+    let target = match text.strip_suffix('%') {
+        Some(share) => {
+            let n: i64 = share.parse().ok().filter(|n| *n > 0).ok_or_else(|| Error::msg(format!("invalid percentage value: {share}")))?;
+            json!({"type": "Utilization", "averageUtilization": n})
+        }
+        None => {
+            let amount = if name == "cpu" && text.parse::<f64>().is_ok() { text.to_string() } else { text.to_string() };
+            if crate::describe::quantity::parse(&amount).is_none() {
+                return Err(Error::msg(format!("invalid resource {name} value: {text}")));
+            }
+            json!({"type": "AverageValue", "averageValue": crate::describe::quantity::canonical(&amount)})
+        }
+    };
+    Ok(json!({"type": "Resource", "resource": {"name": name, "target": target}}))
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let (min, max) = (f.int("min"), f.int("max"));
+    if max < 1 {
+        return Err(Error::msg(format!("--max=MAXPODS is required and must be at least 1, max: {max}")));
+    }
+    if max < min {
+        return Err(Error::msg(format!("--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}")));
+    }
+    if f.int("cpu-percent") >= 0 && !f.str("cpu").is_empty() {
+        return Err(Error::msg("--cpu-percent and --cpu are mutually exclusive"));
+    }
+    if f.changed("cpu-percent") {
+        eprintln!(
+            "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU)."
+        );
+    }
+    let found = Builder::new(&ctx)?.find().await?;
+    let mut printer = Printer::new(f, format!("autoscaled{}", ctx.dry_run()?.suffix()))?;
+    let mut errors = found.errors;
+    let count = found.infos.len();
+    for info in found.infos {
+        if info.resource.subresources.iter().all(|s| s != "scale") {
+            errors.push(Error::msg(format!("cannot autoscale a {}: no kind of it has the sub-resource scale", info.resource.kind)));
+            continue;
+        }
+        match autoscaler(&ctx, &info) {
+            Ok((kind, object)) => {
+                if let Err(e) = generate::create_with(&ctx, &kind, object, &mut printer).await {
+                    errors.push(e);
+                }
+            }
+            Err(e) => errors.push(e),
+        }
+    }
+    if count == 0 && errors.is_empty() {
+        return Err(Error::msg("no objects passed to autoscale"));
+    }
+    Error::collect(errors)
+}
+
+fn autoscaler(ctx: &Ctx, info: &crate::resource::Info) -> Result<(crate::discovery::Resource, Value)> {
+    let f = ctx.flags();
+    let kind = generate::kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true);
+    let name = if f.str("name").is_empty() { info.name.clone() } else { f.str("name").to_string() };
+    let mut object = generate::object(ctx, &kind, &name)?;
+    object["spec"] =
+        json!({"maxReplicas": f.int("max"), "scaleTargetRef": {"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "name": info.name}});
+    if f.int("min") > 0 {
+        object["spec"]["minReplicas"] = json!(f.int("min"));
+    }
+    let mut metrics = Vec::new();
+    if f.int("cpu-percent") >= 0 {
+        metrics.push(metric("cpu", &format!("{}%", f.int("cpu-percent")))?);
+    }
+    for name in ["cpu", "memory"] {
+        if f.changed(name) {
+            metrics.push(metric(name, f.str(name))?);
+        }
+    }
+    if metrics.is_empty() {
+        return Err(Error::msg("failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: empty input"));
+    }
+    object["spec"]["metrics"] = Value::Array(metrics);
+    object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0});
+    Ok((kind, object))
+}

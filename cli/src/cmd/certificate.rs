@@ -1,0 +1,95 @@
+//! `certificate`: approves and denies requests for certificates.
+//! Invariant: a request that was decided is only decided anew with --force.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/certificates/certificates.go`.
+
+use crate::client::{Call, segment};
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::print::{self, Printer};
+use crate::resource::{Builder, FILE_FLAGS};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "certificate",
+    usage: "SUBCOMMAND",
+    short: "Modify certificate resources",
+    long: "Approve or deny certificate signing requests.",
+    subcommands: &[&APPROVE, &DENY],
+    run: Run::Group,
+    ..Command::NEW
+};
+
+const FLAGS: &[Flag] = &[Flag::bool("force", '\0', false, "Decide anew what is decided")];
+
+static APPROVE: Command = Command {
+    name: "approve",
+    usage: "(-f FILENAME | NAME)",
+    short: "Approve a certificate signing request",
+    long: "Approve a request: its signer may then issue the certificate. Check what it asks for before.",
+    examples: "
+      # A request
+      kubectl certificate approve csr-sqgzp",
+    flags: &[print::FLAGS, FILE_FLAGS, FLAGS],
+    run: Run::Verb(|ctx| Box::pin(decide(ctx, "Approved"))),
+    ..Command::NEW
+};
+
+static DENY: Command = Command {
+    name: "deny",
+    usage: "(-f FILENAME | NAME)",
+    short: "Deny a certificate signing request",
+    long: "Deny a request: no certificate is issued for it.",
+    examples: "
+      # A request
+      kubectl certificate deny csr-sqgzp",
+    flags: &[print::FLAGS, FILE_FLAGS, FLAGS],
+    run: Run::Verb(|ctx| Box::pin(decide(ctx, "Denied"))),
+    ..Command::NEW
+};
+
+async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
+    let f = ctx.flags();
+    let has_files = !f.list("filename").is_empty() || !f.str("kustomize").is_empty();
+    if ctx.args().is_empty() && !has_files {
+        return Err(Error::msg("one or more CSRs must be specified as <name> or -f <filename>"));
+    }
+    let mut builder = Builder::new(&ctx)?;
+    if !ctx.args().is_empty() {
+        let mut args = vec!["certificatesigningrequests.certificates.k8s.io".to_string()];
+        args.extend(ctx.args().iter().cloned());
+        builder = builder.args(&args);
+    }
+    builder.latest = true;
+    let found = builder.find().await?;
+    let mut printer = Printer::new(f, if kind == "Approved" { "approved" } else { "denied" })?;
+    let mut errors = found.errors;
+    for info in found.infos {
+        match one(&ctx, info.object, kind, f.bool("force")).await {
+            Ok(o) => printer.print(&o)?,
+            Err(e) => errors.push(e),
+        }
+    }
+    Error::collect(errors)
+}
+
+async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value> {
+    let name = csr["metadata"]["name"].as_str().unwrap_or("").to_string();
+    let other = if kind == "Approved" { "Denied" } else { "Approved" };
+    let has = |csr: &Value, t: &str| csr["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == t);
+    if has(&csr, other) {
+        return Err(Error::msg(format!("certificate signing request {} is already {other}", quote(&name))));
+    }
+    if has(&csr, kind) && !force {
+        return Ok(csr);
+    }
+    let verb = if kind == "Approved" { "approve" } else { "deny" };
+    let condition = json!({"type": kind, "status": "True", "reason": format!("Kubectl{}", if kind == "Approved" { "Approve" } else { "Deny" }), "message": format!("This CSR was {} by kubectl certificate {verb}.", kind.to_lowercase()), "lastUpdateTime": print::age::rfc3339()});
+    match csr["status"]["conditions"].as_array_mut() {
+        Some(l) => l.push(condition),
+        None => csr["status"]["conditions"] = json!([condition]),
+    }
+    let path = format!("/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval", segment(&name));
+    ctx.client()?.json(&Call::with(http::Method::PUT, path, &csr)).await
+}

@@ -1,0 +1,152 @@
+//! `config view`: the merged kubeconfig.
+//! Invariant: secrets are only shown with --raw or --flatten.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/config/view.go`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::kubeconfig::{Config, LISTS};
+use crate::print::{self, Format, Printer};
+use base64::Engine;
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub static COMMAND: Command = Command {
+    name: "view",
+    usage: "",
+    short: "Display merged kubeconfig settings or a specified kubeconfig file",
+    long: "Show the kubeconfig, merged from all its files. With --output jsonpath={...} only a part of it.",
+    examples: "
+      # All of it, without secrets
+      kubectl config view
+      # With secrets
+      kubectl config view --raw
+      # One user's password
+      kubectl config view -o jsonpath='{.users[?(@.name == \"e2e\")].user.password}'",
+    flags: &[
+        print::FLAGS,
+        &[
+            Flag::bool("merge", '\0', true, "Merge all files"),
+            Flag::bool("raw", '\0', false, "Show secrets"),
+            Flag::bool("flatten", '\0', false, "Put in what other files hold, so that the result stands alone"),
+            Flag::bool("minify", '\0', false, "Leave out what the current context does not use"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// The order of the fields, as Go's structs have it.
+const ORDER: &[&str] = &[
+    "kind",
+    "apiVersion",
+    "preferences",
+    "name",
+    "clusters",
+    "users",
+    "contexts",
+    "current-context",
+    "server",
+    "tls-server-name",
+    "insecure-skip-tls-verify",
+    "certificate-authority",
+    "certificate-authority-data",
+    "proxy-url",
+    "disable-compression",
+    "client-certificate",
+    "client-certificate-data",
+    "client-key",
+    "client-key-data",
+    "token",
+    "tokenFile",
+    "as",
+    "as-uid",
+    "as-groups",
+    "as-user-extra",
+    "username",
+    "password",
+    "auth-provider",
+    "exec",
+    "command",
+    "args",
+    "env",
+    "value",
+    "apiVersion",
+    "installHint",
+    "provideClusterInfo",
+    "interactiveMode",
+    "cluster",
+    "user",
+    "namespace",
+];
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if !ctx.args().is_empty() {
+        return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
+    }
+    let mut config = ctx.config()?.clone();
+    if !f.str("context").is_empty() {
+        config.current_context = f.str("context").into();
+    }
+    if f.bool("minify") {
+        minify(&mut config)?;
+    }
+    if f.bool("flatten") {
+        flatten(&mut config)?;
+    } else if !f.bool("raw") {
+        redact(&mut config);
+    }
+    let format = print::format(f, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?
+        .unwrap_or(Format::Yaml);
+    let mut document = config.document();
+    if document["clusters"].is_null() {
+        document["clusters"] = Value::Null;
+    }
+    Printer::of(format, "", true).ordered(ORDER).print(&document)
+}
+
+fn minify(config: &mut Config) -> Result<()> {
+    let name = config.current_context.clone();
+    if name.is_empty() {
+        return Err(Error::msg("current-context must exist in order to minify"));
+    }
+    let context = config.get("contexts", &name).cloned().ok_or_else(|| Error::msg("cannot locate context ".to_string() + &name))?;
+    let text = |field: &str| context.value[field].as_str().unwrap_or("").to_string();
+    config.contexts = vec![context.clone()];
+    config.users.retain(|e| e.name == text("user"));
+    config.clusters.retain(|e| e.name == text("cluster"));
+    Ok(())
+}
+
+fn flatten(config: &mut Config) -> Result<()> {
+    for (list, field) in [("clusters", "certificate-authority"), ("users", "client-certificate"), ("users", "client-key")] {
+        for e in config.list_mut(list) {
+            let Some(path) = e.value[field].as_str().map(String::from) else { continue };
+            let full = e.file.parent().unwrap_or(Path::new(".")).join(&path);
+            let bytes = std::fs::read(&full).map_err(|err| Error::msg(format!("open {}: {}", full.display(), crate::error::go_io(&err))))?;
+            e.value[format!("{field}-data")] = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
+            e.value.as_object_mut().map(|m| m.remove(field));
+        }
+    }
+    Ok(())
+}
+
+fn redact(config: &mut Config) {
+    let omitted = [("clusters", "certificate-authority-data"), ("users", "client-certificate-data"), ("users", "client-key-data")];
+    for (list, field) in omitted {
+        for e in config.list_mut(list) {
+            if e.value[field].is_string() {
+                e.value[field] = json!("DATA+OMITTED");
+            }
+        }
+    }
+    for e in config.list_mut(LISTS[2].0) {
+        for field in ["token", "password"] {
+            if e.value[field].as_str().is_some_and(|t| !t.is_empty()) {
+                e.value[field] = json!("REDACTED");
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `cordon` and `uncordon`: whether new pods may go to a node.
+//! Invariant: a node that is already so is told, and not changed.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/drain/drain.go`.
+
+use super::modify;
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result, quote};
+use crate::print::{self, Format, Printer};
+use crate::resource::{Builder, DRY_RUN, Info, SELECTOR};
+use serde_json::json;
+
+pub static CORDON: Command = Command {
+    name: "cordon",
+    usage: "NODE",
+    short: "Mark node as unschedulable",
+    examples: "
+      # A node
+      kubectl cordon foo",
+    flags: &[SELECTOR, DRY_RUN],
+    run: Run::Verb(|ctx| Box::pin(run(ctx, true))),
+    ..Command::NEW
+};
+
+pub static UNCORDON: Command = Command {
+    name: "uncordon",
+    usage: "NODE",
+    short: "Mark node as schedulable",
+    examples: "
+      # A node
+      kubectl uncordon foo",
+    flags: &[SELECTOR, DRY_RUN],
+    run: Run::Verb(|ctx| Box::pin(run(ctx, false))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx, closed: bool) -> Result<()> {
+    let nodes = nodes(&ctx).await?;
+    mark(&ctx, &nodes, closed).await
+}
+
+/// The nodes that the words or the selector name.
+///
+/// # Errors
+/// Neither, both, or a node that is not there.
+pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
+    let selector = ctx.flags().str("selector");
+    let verb = ctx.path().rsplit(' ').next().unwrap_or("");
+    if ctx.args().is_empty() && selector.is_empty() {
+        return Err(Error::usage(ctx.path(), format!("USAGE: {verb} NODE [flags]")));
+    }
+    if !ctx.args().is_empty() && !selector.is_empty() {
+        return Err(Error::usage(ctx.path(), "error: cannot specify both a node name and a --selector option"));
+    }
+    let mut args = vec!["nodes".to_string()];
+    args.extend(ctx.args().iter().map(|a| a.strip_prefix("node/").or(a.strip_prefix("nodes/")).unwrap_or(a).to_string()));
+    let found = Builder::new(ctx)?.args(&args).find().await?;
+    let mut errors = found.errors;
+    if errors.len() > 1 {
+        errors.truncate(1);
+    }
+    Error::collect(errors)?;
+    if found.infos.is_empty() {
+        return Err(Error::msg("no resources found"));
+    }
+    Ok(found.infos)
+}
+
+/// Marks the nodes; what fails is told and the next is tried.
+///
+/// # Errors
+/// Output that cannot be written.
+pub async fn mark(ctx: &Ctx, nodes: &[Info], closed: bool) -> Result<()> {
+    let (changed, already, verb) = if closed { ("cordoned", "already cordoned", "cordon") } else { ("uncordoned", "already uncordoned", "uncordon") };
+    let dry_run = ctx.dry_run()?;
+    for info in nodes {
+        let mut printer = Printer::of(Format::Name, "", false);
+        let is_closed = info.object["spec"]["unschedulable"] == true;
+        if is_closed == closed {
+            printer.operation(&format!("{already}{}", dry_run.suffix()));
+        } else {
+            let mut after = info.object.clone();
+            if closed {
+                after["spec"]["unschedulable"] = json!(true);
+            } else {
+                after["spec"].as_object_mut().map(|m| m.remove("unschedulable"));
+            }
+            if dry_run != DryRun::Client {
+                if let Err(e) = modify::send(ctx, info, &after).await {
+                    eprintln!("error: unable to {verb} node {}: {e}", quote(&info.name));
+                    continue;
+                }
+            }
+            printer.operation(&format!("{changed}{}", dry_run.suffix()));
+        }
+        printer.print(&info.object)?;
+    }
+    Ok(())
+}
+
+/// A line on standard output.
+pub fn say(text: &str) -> Result<()> {
+    print::put(&format!("{text}\n"))
+}

@@ -1,0 +1,236 @@
+//! `delete`: deletes objects, and waits until they are gone.
+//! Invariant: the wait is for the object that was deleted, not for another that took its name.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/delete/delete.go`.
+
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print;
+use crate::resource::{Builder, DRY_RUN, FIELD_SELECTOR, FILE_FLAGS, Info, SELECTOR, helper};
+use serde_json::{Value, json};
+use std::io::Write;
+
+pub static COMMAND: Command = Command {
+    name: "delete",
+    suggest_for: &["rm"],
+    usage: "([-f FILENAME] | [-k DIRECTORY] | TYPE [(NAME | -l label | --all)])",
+    short: "Delete resources by file names, stdin, resources and names, or by resources and label selector",
+    long: "Delete objects that files, names, labels or --all name.\n\n Most objects end gracefully: --grace-period and --now say how long that may take, --force removes them from the API at once, whatever still runs.\n\n The command waits until the objects are gone unless --wait=false is given. It does not look whether somebody changed an object since.",
+    examples: "
+      # What a file describes
+      kubectl delete -f ./pod.json
+      # Objects of one name and two kinds
+      kubectl delete pod,service baz
+      # By label
+      kubectl delete pods,services -l name=myLabel
+      # At once
+      kubectl delete pod foo --now
+      # From the API, without waiting for the node
+      kubectl delete pod foo --force
+      # All pods of the namespace
+      kubectl delete pods --all",
+    flags: &[FILE_FLAGS, SELECTOR, FIELD_SELECTOR, DRY_RUN, FLAGS],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// The flags of deletion that `replace` and `apply` have too.
+pub const DELETION_FLAGS: [Flag; 5] = [
+    Flag::bool("force", '\0', false, "Remove the objects from the API at once; what runs may go on"),
+    Flag::str("cascade", '\0', "background", "What becomes of objects that the deleted ones own: background, foreground or orphan").no_opt("background"),
+    Flag::int("grace-period", '\0', "-1", "How many seconds an object has to end; negative for its own, 0 only with --force"),
+    Flag::duration("timeout", '\0', "0s", "How long to wait until the objects are gone; 0 means as long as it takes"),
+    Flag::bool("wait", '\0', true, "Wait until the objects are gone"),
+];
+
+const FLAGS: &[Flag] = &[
+    Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
+    Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
+    DELETION_FLAGS[0],
+    DELETION_FLAGS[1],
+    DELETION_FLAGS[2],
+    DELETION_FLAGS[3],
+    DELETION_FLAGS[4],
+    Flag::bool("now", '\0', false, "The same as --grace-period=1"),
+    Flag::bool("ignore-not-found", '\0', false, "An object that is not there is as good as deleted; the default with --all and selectors"),
+    Flag::str("output", 'o', "", "With name, print only names"),
+    Flag::str("raw", '\0', "", "Send the deletion to this path of the server"),
+    Flag::bool("interactive", 'i', false, "Ask before deleting"),
+];
+
+/// How objects are deleted.
+pub struct Options {
+    pub grace: i64,
+    pub policy: &'static str,
+    pub dry_run: DryRun,
+}
+
+/// Reads `--cascade`.
+///
+/// # Errors
+/// A word that is none of the three.
+pub fn policy(text: &str) -> Result<&'static str> {
+    match text {
+        "background" | "true" => Ok("Background"),
+        "foreground" => Ok("Foreground"),
+        "orphan" | "false" => Ok("Orphan"),
+        other => Err(Error::msg(format!("invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""))),
+    }
+}
+
+fn options(ctx: &Ctx) -> Result<Options> {
+    let f = ctx.flags();
+    let policy = policy(f.str("cascade"))?;
+    let mut grace = f.int("grace-period");
+    if f.bool("now") {
+        if grace != -1 {
+            return Err(Error::msg("--now and --grace-period cannot be specified together"));
+        }
+        grace = 1;
+    }
+    let force = f.bool("force");
+    if grace == 0 && !force {
+        grace = 1;
+    }
+    if force && grace < 0 {
+        grace = 0;
+    }
+    Ok(Options { grace, policy, dry_run: ctx.dry_run()? })
+}
+
+fn check(ctx: &Ctx, o: &Options) -> Result<()> {
+    let f = ctx.flags();
+    if !f.str("output").is_empty() && f.str("output") != "name" {
+        return Err(Error::msg(format!("unexpected -o output mode: {}. We only support '-o name'", f.str("output"))));
+    }
+    for s in ["selector", "field-selector"] {
+        if f.bool("all") && !f.str(s).is_empty() {
+            return Err(Error::msg(format!("cannot set --all and --{s} at the same time")));
+        }
+    }
+    if o.grace > 0 && f.bool("force") {
+        return Err(Error::msg("--force and --grace-period greater than 0 cannot be specified together"));
+    }
+    if o.grace == 0 && f.bool("force") {
+        eprintln!(
+            "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely."
+        );
+    }
+    Ok(())
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let o = options(&ctx)?;
+    if f.changed("raw") {
+        check(&ctx, &o)?;
+        return raw(&ctx).await;
+    }
+    let mut builder = Builder::new(&ctx)?;
+    builder.require_object = false;
+    let found = builder.find().await?;
+    check(&ctx, &o)?;
+    let ignore = f.bool("ignore-not-found")
+        || (!f.changed("ignore-not-found") && (f.bool("all") || !f.str("selector").is_empty() || !f.str("field-selector").is_empty()));
+    let mut errors: Vec<Error> = found.errors.into_iter().filter(|e| !(ignore && e.is_not_found())).collect();
+    if f.bool("interactive") && o.dry_run == DryRun::None && !confirm(&found.infos)? {
+        return print::put("deletion is cancelled\n");
+    }
+    if builder.require_namespace && !builder.all_namespaces && found.infos.iter().any(|i| !i.resource.namespaced) {
+        eprintln!("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
+    }
+    let mut deleted: Vec<(Info, String)> = Vec::new();
+    let mut count = 0;
+    for info in found.infos {
+        count += 1;
+        match one(&ctx, &info, &o).await {
+            Ok(uid) => deleted.push((info, uid)),
+            Err(e) if ignore && e.is_not_found() => count -= 1,
+            Err(e) => errors.push(e),
+        }
+    }
+    Error::collect(errors)?;
+    if count == 0 {
+        return print::put("No resources found\n");
+    }
+    if f.bool("wait") && o.dry_run == DryRun::None {
+        return wait_gone(&ctx, &deleted, f.duration("timeout")).await;
+    }
+    Ok(())
+}
+
+async fn raw(ctx: &Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if f.bool("interactive") {
+        return Err(Error::msg("--interactive can not be used with --raw"));
+    }
+    for (on, why) in [(f.bool("recursive"), "--recursive"), (!f.str("output").is_empty(), "--output")] {
+        if on {
+            return Err(Error::msg(format!("--raw and {why} are mutually exclusive")));
+        }
+    }
+    let files = f.list("filename");
+    match files.as_slice() {
+        [] => super::send_raw(ctx, http::Method::DELETE, f.str("raw"), "").await,
+        [file] => super::send_raw(ctx, http::Method::DELETE, f.str("raw"), file).await,
+        _ => Err(Error::msg("--raw can only use a single local file or stdin")),
+    }
+}
+
+fn confirm(infos: &[Info]) -> Result<bool> {
+    let mut text = String::from("You are about to delete the following ");
+    text += &format!("{} resource(s):\n", infos.len());
+    infos.iter().for_each(|i| text += &(i.name_line() + "\n"));
+    print::put(&(text + "Do you want to continue? [y/N]: "))?;
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Deletes one object and says so; gives its uid, if the server told it.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
+    let mut uid = String::new();
+    if o.dry_run != DryRun::Client {
+        let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": o.policy});
+        if o.grace >= 0 {
+            body["gracePeriodSeconds"] = json!(o.grace);
+        }
+        let answer = helper::delete(ctx.client()?, info, &body, o.dry_run == DryRun::Server).await.map_err(|e| e.with_source("deleting", &info.source))?;
+        let told = if answer["kind"] == "Status" { &answer["details"]["uid"] } else { &answer["metadata"]["uid"] };
+        uid = told.as_str().unwrap_or("").to_string();
+    }
+    let f = ctx.flags();
+    let kind = info.resource.kind_name();
+    if f.declares("output") && f.str("output") == "name" {
+        print::put(&format!("{kind}/{}\n", info.name))?;
+        return Ok(uid);
+    }
+    let from = if info.resource.namespaced { format!(" from {} namespace", info.namespace) } else { String::new() };
+    let force = if o.grace == 0 { "force " } else { "" };
+    print::put(&format!("{kind} \"{}\" {force}deleted{from}{}\n", info.name, o.dry_run.suffix()))?;
+    Ok(uid)
+}
+
+/// Waits until the objects are gone; `timeout` in seconds, 0 for a week.
+///
+/// # Errors
+/// One that is still there in the end.
+pub async fn wait_gone(ctx: &Ctx, deleted: &[(Info, String)], timeout: f64) -> Result<()> {
+    let limit = if timeout == 0.0 { 168.0 * 3600.0 } else { timeout };
+    let end = tokio::time::Instant::now() + crate::flags::seconds(limit);
+    for (info, uid) in deleted {
+        let gone = |object: &Value| !uid.is_empty() && object["metadata"]["uid"].as_str().is_some_and(|u| u != uid);
+        match super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(|o| gone(o)))).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::msg(format!("timed out waiting for the condition on {}", info.object_name()))),
+            Err(e) if matches!(e.reason(), "Forbidden" | "MethodNotAllowed") => return Ok(()),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

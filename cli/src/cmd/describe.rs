@@ -1,0 +1,85 @@
+//! `describe`: everything about objects that a person may want to know, related objects and events included.
+//! Invariant: a name that fits nothing is taken as the beginning of names.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/describe/describe.go`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::describe::{Kube, describe};
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print;
+use crate::resource::{Builder, CHUNKS, FILE_FLAGS, SELECTOR};
+
+pub static COMMAND: Command = Command {
+    name: "describe",
+    usage: "(-f FILENAME | TYPE [NAME_PREFIX | -l label] | TYPE/NAME)",
+    short: "Show details of a specific resource or group of resources",
+    long: "Show objects in detail, with related objects and events.\n\n If no object has the name, all whose names begin with it are shown.\n\nUse \"kubectl api-resources\" for a complete list of supported resources.",
+    examples: "
+      # A node
+      kubectl describe nodes kubernetes-node-emt8.c.myproject.internal
+      # A pod
+      kubectl describe pods/nginx
+      # What a file describes
+      kubectl describe -f pod.json
+      # All pods
+      kubectl describe pods
+      # By label
+      kubectl describe pods -l name=myLabel
+      # All pods that the replica set 'frontend' made
+      kubectl describe pods frontend",
+    flags: &[
+        FILE_FLAGS,
+        SELECTOR,
+        CHUNKS,
+        &[Flag::bool("all-namespaces", 'A', false, "Of all namespaces"), Flag::bool("show-events", '\0', true, "Show what happened to the objects")],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+        return Err(Error::msg(format!(
+            "You must specify the type of resource to describe. Use \"{} api-resources\" for a complete list of supported resources.",
+            ctx.program()
+        )));
+    }
+    let mut builder = Builder::new(&ctx)?;
+    builder.allow_empty_selector = true;
+    builder.latest = true;
+    let mut found = builder.find().await?;
+    if found.infos.is_empty() && found.errors.iter().all(Error::is_not_found) && !found.errors.is_empty() {
+        if let [word, prefix] = ctx.args() {
+            let named = by_prefix(&ctx, word, prefix).await?;
+            if !named.is_empty() {
+                found.infos = named;
+                found.errors.clear();
+            }
+        }
+    }
+    let kube = Kube { ctx: ctx.clone(), show_events: f.bool("show-events") };
+    let mut first = true;
+    for info in &found.infos {
+        match describe(kube.clone(), info).await {
+            Ok(text) => {
+                print::put(&format!("{}{text}", if first { "" } else { "\n\n" }))?;
+                first = false;
+            }
+            Err(e) => found.errors.push(e),
+        }
+    }
+    if found.infos.is_empty() && found.errors.is_empty() {
+        if f.bool("all-namespaces") { eprintln!("No resources found") } else { eprintln!("No resources found in {} namespace.", ctx.namespace()?.0) }
+    }
+    Error::collect(found.errors)
+}
+
+async fn by_prefix(ctx: &Ctx, word: &str, prefix: &str) -> Result<Vec<crate::resource::Info>> {
+    let mut builder = Builder::new(ctx)?.args(&[word.to_string()]);
+    builder.allow_empty_selector = true;
+    let mut infos = builder.find().await?.all()?;
+    infos.retain(|i| i.name.starts_with(prefix));
+    Ok(infos)
+}

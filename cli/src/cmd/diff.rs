@@ -1,0 +1,159 @@
+//! `diff`: what applying would change.
+//! Invariant: exit status 0 for no difference, 1 for some, more for failures; secrets are masked.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/diff/diff.go`.
+
+use super::apply;
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print::without_managed_fields;
+use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
+use crate::typed::APPLY;
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub static COMMAND: Command = Command {
+    name: "diff",
+    usage: "-f FILENAME",
+    short: "Diff the live version against a would-be applied version",
+    long: "Show how objects would change if files were applied. The program $KUBECTL_EXTERNAL_DIFF, or 'diff -u -N', compares the two.\n\n The exit status is 0 for no difference, 1 for differences, and greater for errors.",
+    examples: "
+      # What a file would change
+      kubectl diff -f pod.json
+      # What standard input would change
+      cat service.yaml | kubectl diff -f -",
+    flags: &[
+        FILE_FLAGS,
+        SELECTOR,
+        &[
+            Flag::bool("server-side", '\0', false, "As apply --server-side would"),
+            Flag::bool("force-conflicts", '\0', false, "With --server-side, take fields over from other managers"),
+            Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written"),
+            Flag::bool("prune", '\0', false, "Also what would be pruned").refused("see what apply --prune --dry-run=server says"),
+            Flag::array("prune-allowlist", '\0', "Only prune this kind").refused("see what apply --prune --dry-run=server says"),
+            Flag::bool("show-managed-fields", '\0', false, "Also show managedFields"),
+            Flag::int("concurrency", '\0', "1", "How many objects are asked for at once"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    compare(&ctx).await.map_err(|e| match e {
+        Error::Exit(n) => Error::Exit(n),
+        e => {
+            let (text, code) = crate::error::told(&e);
+            Error::Plain(text, code + 1)
+        }
+    })
+}
+
+async fn compare(ctx: &Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+        return Err(Error::msg("must specify one of -f and -k"));
+    }
+    if f.bool("force-conflicts") && !f.bool("server-side") {
+        return Err(Error::msg("--force-conflicts only works with --server-side"));
+    }
+    let mut builder = Builder::new(ctx)?;
+    builder.validation = crate::resource::Validation::Ignore;
+    let infos = builder.find().await?.all()?;
+    let base = std::env::temp_dir().join(format!("kubectl-diff-{}-{}", std::process::id(), rand::random_range(0..1_000_000)));
+    let (live_dir, merged_dir) = (base.join("LIVE"), base.join("MERGED"));
+    let result = async {
+        std::fs::create_dir_all(&live_dir)?;
+        std::fs::create_dir_all(&merged_dir)?;
+        for info in &infos {
+            let (live, merged) = states(ctx, info).await?;
+            write_pair(ctx, info, live, merged, &live_dir, &merged_dir)?;
+        }
+        run_diff(&live_dir, &merged_dir)
+    }
+    .await;
+    let _ = std::fs::remove_dir_all(&base);
+    result
+}
+
+/// The object as it is, and as it would be.
+async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
+    let f = ctx.flags();
+    let client = ctx.client()?;
+    let live = match helper::get(client, &info.resource, &info.namespace, &info.name).await {
+        Ok(o) => Some(o),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => return Err(e),
+    };
+    let manager = if f.bool("server-side") && !f.changed("field-manager") { "kubectl" } else { f.str("field-manager") };
+    let mut write = helper::Write::by(manager, DryRun::Server);
+    if f.bool("server-side") {
+        write.force = f.bool("force-conflicts");
+        let merged = write.patch(client, &info.resource, &info.namespace, &info.name, APPLY, &info.object).await?;
+        return Ok((live, merged));
+    }
+    let modified = apply::annotated(&info.object);
+    let merged = match &live {
+        None => write.create(client, &info.resource, &info.namespace, &modified).await?,
+        Some(l) => {
+            let (patch, kind) = apply::three_way(&modified, l, true).map_err(Error::msg)?;
+            write.patch(client, &info.resource, &info.namespace, &info.name, kind, &patch).await?
+        }
+    };
+    Ok((live, merged))
+}
+
+fn write_pair(ctx: &Ctx, info: &Info, mut live: Option<Value>, mut merged: Value, live_dir: &Path, merged_dir: &Path) -> Result<()> {
+    let group = if info.resource.group.is_empty() { String::new() } else { format!("{}.", info.resource.group) };
+    let name = format!("{group}{}.{}.{}.{}", info.resource.version, info.resource.kind, info.namespace, info.name);
+    if info.resource.kind == "Secret" && info.resource.group.is_empty() {
+        mask(&mut live, &mut merged);
+    }
+    let shown = |o: &Value| if ctx.flags().bool("show-managed-fields") { crate::yaml::write(o) } else { crate::yaml::write(&without_managed_fields(o)) };
+    if let Some(l) = &live {
+        std::fs::write(live_dir.join(&name), shown(l))?;
+    }
+    std::fs::write(merged_dir.join(&name), shown(&merged))?;
+    Ok(())
+}
+
+/// Hides a secret's values, but not whether they differ.
+fn mask(live: &mut Option<Value>, merged: &mut Value) {
+    let before: Value = live.as_ref().map_or(Value::Null, |l| l["data"].clone());
+    if let Some(data) = merged.get_mut("data").and_then(Value::as_object_mut) {
+        for (k, v) in data.iter_mut() {
+            let same = before.get(k).is_none_or(|b| b == v);
+            *v = json!(if same { "***" } else { "*** (after)" });
+        }
+    }
+    if let Some(data) = live.as_mut().and_then(|l| l.get_mut("data")).and_then(Value::as_object_mut) {
+        for (k, v) in data.iter_mut() {
+            let changed = merged["data"][k.as_str()] == "*** (after)";
+            *v = json!(if changed { "*** (before)" } else { "***" });
+        }
+    }
+}
+
+fn run_diff(live: &Path, merged: &Path) -> Result<()> {
+    let external = std::env::var("KUBECTL_EXTERNAL_DIFF").unwrap_or_default();
+    let mut words = external.split_whitespace();
+    let mut command = match words.next() {
+        Some(program) => {
+            let mut c = std::process::Command::new(program);
+            c.args(words.filter(|w| w.chars().all(|ch| ch.is_ascii_alphanumeric() || matches!(ch, '-' | '='))));
+            c
+        }
+        None => {
+            let mut c = std::process::Command::new("diff");
+            c.args(["-u", "-N"]);
+            c
+        }
+    };
+    let status = command.arg(live).arg(merged).status().map_err(|e| Error::msg(format!("failed to run {:?}: {e}", command.get_program())))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(n) => Err(Error::Exit(n)),
+        None => Err(Error::msg("the program that compares was killed")),
+    }
+}

@@ -1,0 +1,167 @@
+//! `events`: what happened, oldest first.
+//! Invariant: events of an object are asked for by its kind and name, not picked out here.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/events`.
+
+use crate::client::{Call, query, segment};
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print::age::{since, time};
+use crate::print::tabwriter::TabWriter;
+use crate::print::{self, Printer};
+use crate::resource::CHUNKS;
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "events",
+    usage: "[(-o|--output=)json|yaml|kyaml|name|go-template|go-template-file|template|templatefile|jsonpath|jsonpath-as-json|jsonpath-file] [--for TYPE/NAME] [--watch] [--types=Normal,Warning]",
+    short: "List events",
+    long: "Show the events of a namespace or of an object, oldest first.\n\nUse \"kubectl api-resources\" for a complete list of supported resources.",
+    examples: "
+      # Of the namespace
+      kubectl events
+      # Of a pod, and what comes
+      kubectl events --for pod/web-pod-13je7 --watch
+      # Only of these types
+      kubectl events --types=Warning,Normal",
+    flags: &[
+        print::FLAGS,
+        CHUNKS,
+        &[
+            Flag::bool("watch", 'w', false, "Go on with what happens from now on"),
+            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
+            Flag::str("for", '\0', "", "Only of this object (TYPE/NAME)"),
+            Flag::slice("types", '\0', "Only of these types"),
+            Flag::bool("no-headers", '\0', false, "Print no headers"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// When, and how often in what time, an event was seen.
+pub fn interval(e: &Value) -> String {
+    let first = if e["eventTime"].is_null() { since(&e["firstTimestamp"]) } else { since(&e["eventTime"]) };
+    if !e["series"].is_null() {
+        return format!("{} (x{} over {first})", since(&e["series"]["lastObservedTime"]), e["series"]["count"]);
+    }
+    match e["count"].as_i64() {
+        Some(n) if n > 1 => format!("{} (x{n} over {first})", since(&e["lastTimestamp"])),
+        _ => first,
+    }
+}
+
+/// The point in time by which events are sorted.
+pub fn last_seen(e: &Value) -> i64 {
+    let t = [&e["series"]["lastObservedTime"], &e["lastTimestamp"], &e["eventTime"], &e["firstTimestamp"]].into_iter().find_map(time);
+    t.map_or(0, |t| t.as_second())
+}
+
+fn line(e: &Value, all: bool) -> String {
+    let text = |v: &Value| print::table::escape_terminal(v.as_str().unwrap_or(""));
+    let o = &e["involvedObject"];
+    let head = if all { format!("{}\t", text(&e["metadata"]["namespace"])) } else { String::new() };
+    format!("{head}{}\t{}\t{}\t{}/{}\t{}\n", interval(e), text(&e["type"]), text(&e["reason"]), text(&o["kind"]), text(&o["name"]), text(&e["message"]).trim())
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if let Some(extra) = ctx.args().first() {
+        return Err(Error::usage(ctx.path(), format!("unexpected argument: {extra}")));
+    }
+    let all = f.bool("all-namespaces");
+    let namespace = ctx.namespace()?.0;
+    let mut field = String::new();
+    if !f.str("for").is_empty() {
+        let (word, name) =
+            f.str("for").split_once('/').filter(|(w, n)| !w.is_empty() && !n.is_empty()).ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
+        let r = ctx.discovery()?.lookup(word).await?;
+        field = format!("involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}", r.kind, r.api_version());
+    }
+    let types = f.list("types");
+    if let Some(bad) = types.iter().find(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning")) {
+        return Err(Error::msg(format!("valid --types are Normal or Warning (got {bad})")));
+    }
+    let fits = |e: &Value| types.is_empty() || types.iter().any(|t| e["type"].as_str().is_some_and(|x| x.eq_ignore_ascii_case(t)));
+    let path = if all { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{}/events", segment(&namespace)) };
+    let (mut events, revision) = list(&ctx, &path, &field).await?;
+    events.retain(&fits);
+    events.sort_by_key(last_seen);
+    if f.bool("watch") {
+        return watch(&ctx, &path, &field, &revision, events, all, fits).await;
+    }
+    if events.is_empty() {
+        if all {
+            eprintln!("No events found.")
+        } else {
+            eprintln!("No events found in {namespace} namespace.")
+        }
+        return Ok(());
+    }
+    if !f.str("output").is_empty() {
+        return Printer::new(f, "")?.print(&json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": events}));
+    }
+    let mut w = TabWriter::table();
+    headers(&ctx, &mut w, all);
+    events.iter().for_each(|e| w.push(&line(e, all)));
+    print::put(&w.flush())
+}
+
+fn headers(ctx: &Ctx, w: &mut TabWriter, all: bool) {
+    if !ctx.flags().bool("no-headers") {
+        w.push(&format!("{}LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE\n", if all { "NAMESPACE\t" } else { "" }));
+    }
+}
+
+async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)> {
+    let limit = ctx.flags().int("chunk-size").to_string();
+    let (mut out, mut next) = (Vec::new(), String::new());
+    loop {
+        let mut pairs = vec![("limit", limit.as_str())];
+        if !field.is_empty() {
+            pairs.push(("fieldSelector", field));
+        }
+        if !next.is_empty() {
+            pairs.push(("continue", &next));
+        }
+        let answer = ctx.client()?.json(&Call::get(format!("{path}{}", query(&pairs)))).await?;
+        for e in answer["items"].as_array().into_iter().flatten() {
+            let mut e = e.clone();
+            e["apiVersion"] = json!("v1");
+            e["kind"] = json!("Event");
+            out.push(e);
+        }
+        next = answer["metadata"]["continue"].as_str().unwrap_or("").to_string();
+        if next.is_empty() {
+            return Ok((out, answer["metadata"]["resourceVersion"].as_str().unwrap_or("").to_string()));
+        }
+    }
+}
+
+async fn watch(ctx: &Ctx, path: &str, field: &str, revision: &str, events: Vec<Value>, all: bool, fits: impl Fn(&Value) -> bool) -> Result<()> {
+    let mut w = TabWriter::table();
+    let mut printer = if ctx.flags().str("output").is_empty() { None } else { Some(Printer::new(ctx.flags(), "")?) };
+    if printer.is_none() {
+        headers(ctx, &mut w, all);
+    }
+    let mut show = |e: &Value| match &mut printer {
+        Some(p) => p.print(e),
+        None => {
+            w.push(&line(e, all));
+            print::put(&w.flush())
+        }
+    };
+    events.iter().try_for_each(&mut show)?;
+    let mut pairs = vec![("resourceVersion", revision), ("watch", "true")];
+    if !field.is_empty() {
+        pairs.push(("fieldSelector", field));
+    }
+    let mut lines = crate::remote::JsonLines::new(ctx.client()?.stream(&Call::get(format!("{path}{}", query(&pairs)))).await?);
+    while let Some(event) = lines.next().await? {
+        if event["type"] != "DELETED" && event["type"] != "BOOKMARK" && fits(&event["object"]) {
+            show(&event["object"])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! `explain`: what the fields of a kind mean, from the server's own description of it.
+//! Invariant: custom resources are explained as built-in kinds are.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/explain/v2/templates/plaintext.tmpl`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::discovery::{Resource, split_api_version};
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::openapi::{document, resolve, schema};
+use crate::print;
+use serde_json::Value;
+
+pub static COMMAND: Command = Command {
+    name: "explain",
+    usage: "TYPE [--recursive=FALSE|TRUE] [--api-version=api-version-group] [-o|--output=plaintext]",
+    short: "Get documentation for a resource",
+    long: "Describe the fields of a kind. A field is named by its path: <type>.<fieldName>[.<fieldName>].\n\n The text comes from the server.\n\nUse \"kubectl api-resources\" for a complete list of supported resources.",
+    examples: "
+      # A kind and its fields
+      kubectl explain pods
+      # All fields below it
+      kubectl explain pods --recursive
+      # Of a certain version
+      kubectl explain deployments --api-version=apps/v1
+      # One field
+      kubectl explain pods.spec.containers",
+    flags: &[&[
+        Flag::bool("recursive", '\0', false, "All fields below, with their types"),
+        Flag::str("api-version", '\0', "", "Of this group and version"),
+        Flag::str("output", 'o', "plaintext", "plaintext or plaintext-openapiv2"),
+    ]],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let word = match ctx.args() {
+        [] => {
+            return Err(Error::msg(format!(
+                "You must specify the type of resource to explain. Use \"{} api-resources\" for a complete list of supported resources.\n",
+                ctx.program()
+            )));
+        }
+        [w] => w,
+        _ => return Err(Error::msg("We accept only this format: explain RESOURCE\n")),
+    };
+    let (mut resource, path) = find(&ctx, word).await?;
+    if !f.str("api-version").is_empty() {
+        let (group, version) = split_api_version(f.str("api-version"));
+        let other =
+            ctx.discovery()?.served().await?.resources.iter().find(|r| r.group == group && r.version == version && r.plural == resource.plural).cloned();
+        resource =
+            other.ok_or_else(|| Error::msg(format!("couldn't find resource for {}", quote(&format!("{group}/{version}, Resource={}", resource.plural)))))?;
+    }
+    let doc = document(&ctx, &resource.group, &resource.version).await?;
+    let top = schema(&doc, &resource.group, &resource.version, &resource.kind)
+        .ok_or_else(|| Error::msg(format!("GVR ({}) not found in OpenAPI schema", resource.long_name())))?;
+    let e = Explainer { doc: &doc };
+    match f.str("output") {
+        "plaintext" => {
+            let group = if resource.group.is_empty() { String::new() } else { format!("GROUP:      {}\n", resource.group) };
+            print::put(&format!("{group}KIND:       {}\nVERSION:    {}\n\n", resource.kind, resource.version))?;
+            let body = e
+                .output(top, &path, f.bool("recursive"), &mut vec![])
+                .ok_or_else(|| Error::msg(format!("field {} does not exist", quote(path.last().map_or("", String::as_str)))))?;
+            print::put(&format!("{body}\n"))
+        }
+        "plaintext-openapiv2" => print::put(&e.classic(&resource, top, &path, f.bool("recursive"))?),
+        other => Err(Error::msg(format!("unrecognized format: {other}"))),
+    }
+}
+
+/// The kind, and the path of the field in it.
+async fn find(ctx: &Ctx, word: &str) -> Result<(Resource, Vec<String>)> {
+    let discovery = ctx.discovery()?;
+    let parts: Vec<&str> = word.split('.').collect();
+    // The longest beginning that names a kind with its group wins over fields of the same name.
+    let served = discovery.served().await?;
+    for n in (2..=parts.len()).rev() {
+        if let Some(r) = served.lookup(&parts[..n].join(".")) {
+            return Ok((r.clone(), parts[n..].iter().map(|p| (*p).to_string()).collect()));
+        }
+    }
+    let r = discovery.lookup(parts[0]).await?;
+    Ok((r, parts[1..].iter().map(|p| (*p).to_string()).collect()))
+}
+
+struct Explainer<'a> {
+    doc: &'a Value,
+}
+
+fn is_schema(v: &Value) -> bool {
+    v.is_object()
+}
+
+impl Explainer<'_> {
+    fn resolve<'b>(&'b self, s: &'b Value) -> &'b Value {
+        let r = resolve(self.doc, s);
+        if r.is_null() { s } else { r }
+    }
+
+    /// The text for the field at `path`; nothing if there is none.
+    fn output(&self, s: &Value, path: &[String], recursive: bool, seen: &mut Vec<String>) -> Option<String> {
+        let reference = s["$ref"].as_str().unwrap_or("");
+        let resolved = self.resolve(s);
+        let Some((first, rest)) = path.split_first() else {
+            let mut out = String::from("DESCRIPTION:\n");
+            let text = self.description(resolved);
+            out += &format!("{}\n", indent(4, &wrap(if text.is_empty() { "<empty>" } else { &text }, 76)));
+            let mut fields = String::new();
+            self.fields(resolved, 1, recursive, &mut Vec::new(), &mut fields);
+            if !fields.is_empty() {
+                out += &format!("FIELDS:\n{fields}");
+            }
+            return Some(out);
+        };
+        if !reference.is_empty() && seen.iter().any(|x| x == reference) {
+            return None;
+        }
+        seen.push(reference.to_string());
+        if let Some(sub) = resolved["properties"].get(first) {
+            let mut out = String::new();
+            if rest.is_empty() {
+                out = format!("FIELD: {first} <{}>\n{}\n\n", self.type_of(sub), enumeration(sub, None));
+            }
+            return Some(out + &self.output(sub, rest, recursive, &mut vec![])?);
+        }
+        if is_schema(&resolved["items"]) {
+            return self.output(&resolved["items"], path, recursive, seen);
+        }
+        if is_schema(&resolved["additionalProperties"]) {
+            return self.output(&resolved["additionalProperties"], path, recursive, seen);
+        }
+        resolved["allOf"].as_array()?.iter().find_map(|a| self.output(a, path, recursive, seen))
+    }
+
+    fn description(&self, s: &Value) -> String {
+        let s = self.resolve(s);
+        let mut out = s["description"].as_str().filter(|d| !d.is_empty()).map_or_else(String::new, |d| format!("{d}\n"));
+        s["allOf"].as_array().into_iter().flatten().for_each(|a| out += &self.description(a));
+        for field in ["items", "additionalProperties"] {
+            if is_schema(&s[field]) {
+                out += &self.description(&s[field]);
+            }
+        }
+        out
+    }
+
+    fn type_of(&self, s: &Value) -> String {
+        if is_schema(&s["items"]) {
+            return format!("[]{}", self.type_of(&s["items"]));
+        }
+        if is_schema(&s["additionalProperties"]) {
+            return format!("map[string]{}", self.type_of(&s["additionalProperties"]));
+        }
+        if let (Some([one]), true) = (s["allOf"].as_array().map(Vec::as_slice), s["properties"].is_null()) {
+            return self.type_of(one);
+        }
+        if let Some(r) = s["$ref"].as_str() {
+            let target = resolve(self.doc, s);
+            return match target["type"].as_str() {
+                Some(t) if t != "object" => t.into(),
+                _ => r.rsplit(['/', '.']).next().filter(|n| !n.is_empty()).unwrap_or("Object").into(),
+            };
+        }
+        match s["type"].as_str() {
+            None | Some("object") => "Object".into(),
+            Some(t) => t.into(),
+        }
+    }
+
+    /// The fields of a schema; only names and types when `recursive`.
+    fn fields(&self, s: &Value, level: usize, recursive: bool, seen: &mut Vec<String>, out: &mut String) {
+        let reference = s["$ref"].as_str().unwrap_or("").to_string();
+        if !reference.is_empty() && seen.contains(&reference) {
+            return;
+        }
+        seen.push(reference);
+        let resolved = self.resolve(s);
+        let required: Vec<&str> = resolved["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (name, field) in resolved["properties"].as_object().into_iter().flatten() {
+            let pad = level * 2;
+            let mark = if required.contains(&name.as_str()) { " -required-" } else { "" };
+            *out += &format!("{}{name}\t<{}>{mark}{}\n", " ".repeat(pad), self.type_of(field), enumeration(field, Some(pad)));
+            if recursive {
+                self.fields(field, level + 1, recursive, seen, out);
+            } else {
+                let text = field["description"].as_str().filter(|d| !d.is_empty()).unwrap_or("<no description>");
+                *out += &format!("{}\n\n", indent(pad + 2, &wrap(text, 78 - pad)));
+            }
+        }
+        resolved["allOf"].as_array().into_iter().flatten().for_each(|a| self.fields(a, level, recursive, seen, out));
+        for field in ["items", "additionalProperties"] {
+            if is_schema(&resolved[field]) {
+                self.fields(&resolved[field], level, recursive, seen, out);
+            }
+        }
+        seen.pop();
+    }
+
+    /// The older layout.
+    fn classic(&self, r: &Resource, top: &Value, path: &[String], recursive: bool) -> Result<String> {
+        let mut at = top;
+        for step in path {
+            let mut s = self.inner(at);
+            if s["properties"].is_null() {
+                s = self.inner(s);
+            }
+            at = s["properties"].get(step).ok_or_else(|| Error::msg(format!("field {} does not exist", quote(step))))?;
+        }
+        let mut out = format!("KIND:     {}\nVERSION:  {}\n\n", r.kind, r.api_version());
+        if let Some(last) = path.last() {
+            let s = self.inner(at);
+            out += &if s["properties"].is_null() {
+                format!("FIELD:    {last} <{}>\n\n", self.type_of(at))
+            } else {
+                format!("RESOURCE: {last} <{}>\n\n", self.type_of(at))
+            };
+        }
+        let text = self.description(at);
+        out += &format!("DESCRIPTION:\n{}\n", indent(5, wrap(text.trim_end(), 75).trim_end()));
+        let s = self.inner(at);
+        let mut fields = String::new();
+        for (name, field) in s["properties"].as_object().into_iter().flatten() {
+            let required = s["required"].as_array().is_some_and(|l| l.iter().any(|x| x == name.as_str()));
+            fields += &format!("   {name}\t<{}>{}\n", self.type_of(field), if required { " -required-" } else { "" });
+            if !recursive {
+                fields += &format!("{}\n\n", indent(5, &wrap(field["description"].as_str().unwrap_or("<no description>"), 75)));
+            }
+        }
+        if !fields.is_empty() {
+            out += &format!("\nFIELDS:\n{fields}");
+        }
+        Ok(out)
+    }
+
+    /// Through references, single alternatives, lists and maps, to the schema with the fields.
+    fn inner<'b>(&'b self, s: &'b Value) -> &'b Value {
+        let s = self.resolve(s);
+        if let Some([one]) = s["allOf"].as_array().map(Vec::as_slice) {
+            return self.inner(one);
+        }
+        for field in ["items", "additionalProperties"] {
+            if is_schema(&s[field]) {
+                return self.inner(&s[field]);
+            }
+        }
+        s
+    }
+}
+
+/// The values that a field may have: on one line below the field, four of them, or all, one a line.
+fn enumeration(s: &Value, short: Option<usize>) -> String {
+    let Some(all) = s["enum"].as_array() else { return String::new() };
+    let text = |v: &Value| match v {
+        Value::String(t) if t.is_empty() => "\"\"".to_string(),
+        Value::String(t) => t.clone(),
+        v => v.to_string(),
+    };
+    match short {
+        Some(pad) => {
+            let shown: Vec<String> = all.iter().take(4).map(text).collect();
+            format!("\n{}enum: {}{}", " ".repeat(pad), shown.join(", "), if all.len() > 4 { ", ...." } else { "" })
+        }
+        None => format!("ENUM:{}", all.iter().map(|v| format!("\n    {}", text(v))).collect::<String>()),
+    }
+}
+
+fn indent(amount: usize, text: &str) -> String {
+    let pad = " ".repeat(amount);
+    format!("{pad}{}", text.replace('\n', &format!("\n{pad}")))
+}
+
+/// Breaks lines at blanks so that they are not longer than the limit; line breaks and leading blanks stay.
+fn wrap(text: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut current, mut word, mut space) = (0, String::new(), String::new());
+    for c in text.chars() {
+        let (words, spaces) = (word.chars().count(), space.chars().count());
+        if c == '\n' {
+            if word.is_empty() {
+                if current + spaces <= limit {
+                    out.push_str(&space);
+                }
+            } else {
+                out.push_str(&space);
+                out.push_str(&word);
+            }
+            space.clear();
+            word.clear();
+            out.push('\n');
+            current = 0;
+        } else if c.is_whitespace() && c != '\u{a0}' {
+            if space.is_empty() || !word.is_empty() {
+                current += spaces + words;
+                out.push_str(&space);
+                out.push_str(&word);
+                space.clear();
+                word.clear();
+            }
+            space.push(c);
+        } else {
+            word.push(c);
+            if current + words + 1 + spaces > limit && words + 1 < limit {
+                out.push('\n');
+                current = 0;
+                space.clear();
+            }
+        }
+    }
+    if word.is_empty() {
+        if current + space.chars().count() <= limit {
+            out.push_str(&space);
+        }
+    } else {
+        out.push_str(&space);
+        out.push_str(&word);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lines_are_wrapped() {
+        assert_eq!(wrap("aa bb cc", 5), "aa bb\ncc");
+        assert_eq!(wrap("aa\n  bb cc", 7), "aa\n  bb cc");
+        assert_eq!(wrap("averylongword x", 4), "averylongword\nx");
+    }
+
+    #[test]
+    fn fields_are_explained() {
+        let doc = json!({"components": {"schemas": {
+            "a.Top": {"description": "A top.", "properties": {"sub": {"description": "A sub.", "allOf": [{"$ref": "#/components/schemas/a.Sub"}]}, "list": {"type": "array", "items": {"type": "string"}}}, "required": ["sub"]},
+            "a.Sub": {"type": "object", "description": "Sub it is.", "properties": {"mode": {"type": "string", "enum": ["", "B"]}}}}}});
+        let e = Explainer { doc: &doc };
+        let top = &doc["components"]["schemas"]["a.Top"];
+        let text = e.output(top, &[], false, &mut vec![]).unwrap();
+        assert!(text.contains("  list\t<[]string>\n    <no description>\n\n  sub\t<Sub> -required-\n    A sub.\n"), "{text}");
+        let text = e.output(top, &["sub".into()], true, &mut vec![]).unwrap();
+        assert_eq!(text, "FIELD: sub <Sub>\n\n\nDESCRIPTION:\n    A sub.\n    Sub it is.\n    \nFIELDS:\n  mode\t<string>\n  enum: \"\", B\n");
+        assert!(e.output(top, &["nosuch".into()], false, &mut vec![]).is_none());
+    }
+}

@@ -1,0 +1,211 @@
+//! `expose`: makes a service for pods that something already describes.
+//! Invariant: selector, ports and protocols come from the object unless the command line gives them.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/expose/expose.go` and `polymorphichelpers`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::generate::{self, SAVE_CONFIG};
+use crate::print::{self, Printer};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "expose",
+    usage: "(-f FILENAME | TYPE NAME) [--port=port] [--protocol=TCP|UDP|SCTP] [--target-port=number-or-name] [--name=name] [--external-ip=external-ip-of-service] [--type=type]",
+    short: "Take a replication controller, service, deployment or pod and expose it as a new Kubernetes service",
+    long: "Make a service for the pods of a deployment, service, replica set, replication controller or for a pod.\n\n Of replica sets and deployments the selector must be one that a service can have: matchLabels alone.",
+    examples: "
+      # A replicated nginx, its port 80 to the containers' 8000
+      kubectl expose rc nginx --port=80 --target-port=8000
+      # What a file describes
+      kubectl expose -f nginx-controller.yaml --port=80 --target-port=8000
+      # A pod, under another name
+      kubectl expose pod valid-pod --port=444 --name=frontend
+      # A service of the same pods at another port
+      kubectl expose service nginx --port=443 --target-port=8443 --name=nginx-https
+      # UDP
+      kubectl expose rc streamer --port=4100 --protocol=UDP --name=video-stream",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        DRY_RUN,
+        SAVE_CONFIG,
+        &[
+            Flag::str("protocol", '\0', "", "The protocol: TCP, UDP or SCTP; by default the object's"),
+            Flag::str("port", '\0', "", "The service's port; by default the object's"),
+            Flag::str("type", '\0', "", "The service's type: ClusterIP, NodePort, LoadBalancer or ExternalName"),
+            Flag::str("load-balancer-ip", '\0', "", "The load balancer's address"),
+            Flag::str("selector", '\0', "", "The pods' labels (KEY=VALUE,…); by default the object's selector"),
+            Flag::str("labels", 'l', "", "The service's labels; by default the object's"),
+            Flag::str("target-port", '\0', "", "The pods' port, a number or a name; by default the service's"),
+            Flag::str("external-ip", '\0', "", "An address outside the cluster that also leads to the service"),
+            Flag::str("name", '\0', "", "The service's name; by default the object's"),
+            Flag::str("session-affinity", '\0', "", "None or ClientIP"),
+            Flag::str("cluster-ip", '\0', "", "The service's address in the cluster, or None"),
+            Flag::str("overrides", '\0', "", "JSON that is laid over the service"),
+            Flag::str("override-type", '\0', "merge", "How it is laid over: json, merge or strategic"),
+            Flag::str("field-manager", '\0', "kubectl-expose", "Who is said to manage the fields that are written"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let mut builder = Builder::new(&ctx)?;
+    builder.selector = None;
+    let found = builder.find().await?;
+    let mut printer = Printer::new(ctx.flags(), format!("exposed{}", ctx.dry_run()?.suffix()))?;
+    let mut errors = found.errors;
+    for info in found.infos {
+        let made = service(&ctx, &info);
+        let result = match made {
+            Ok(object) => generate::create_with(&ctx, &generate::kind("", "v1", "services", "Service", true), object, &mut printer).await.map(drop),
+            Err(e) => Err(e),
+        };
+        errors.extend(result.err());
+    }
+    Error::collect(errors)
+}
+
+/// The labels that the object's pods have.
+fn selector(info: &Info) -> Result<Value> {
+    let o = &info.object;
+    let missing = |why: &str| Error::msg(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"));
+    let labels = match info.resource.kind.as_str() {
+        "Pod" => &o["metadata"]["labels"],
+        "Service" | "ReplicationController" => &o["spec"]["selector"],
+        "Deployment" | "ReplicaSet" => {
+            if o["spec"]["selector"]["matchExpressions"].as_array().is_some_and(|e| !e.is_empty()) {
+                return Err(missing(&format!(
+                    "couldn't convert expressions - \"{}\" to map-based selector format",
+                    print::json::compact(&o["spec"]["selector"]["matchExpressions"])
+                )));
+            }
+            &o["spec"]["selector"]["matchLabels"]
+        }
+        other => {
+            return Err(Error::msg(format!(
+                "cannot expose a {}",
+                if info.resource.group.is_empty() { other.to_string() } else { format!("{other}.{}", info.resource.group) }
+            )));
+        }
+    };
+    match labels.as_object() {
+        Some(m) if !m.is_empty() => Ok(labels.clone()),
+        _ if info.resource.kind == "Service" => Err(missing("the service has no pod selector set")),
+        _ if info.resource.kind == "Pod" => Err(missing("the pod has no labels and cannot be exposed")),
+        _ => Err(missing("the object has no pod selector set")),
+    }
+}
+
+/// Ports and protocols that the object has, in order.
+fn ports(info: &Info) -> Vec<(i64, String)> {
+    let protocol = |p: &Value| p["protocol"].as_str().unwrap_or("TCP").to_string();
+    if info.resource.kind == "Service" {
+        return info.object["spec"]["ports"].as_array().into_iter().flatten().filter_map(|p| Some((p["port"].as_i64()?, protocol(p)))).collect();
+    }
+    let spec = crate::podspec::spec(&info.object).unwrap_or(&Value::Null);
+    let containers = spec["containers"].as_array().into_iter().flatten();
+    containers.flat_map(|c| c["ports"].as_array().into_iter().flatten()).filter_map(|p| Some((p["containerPort"].as_i64()?, protocol(p)))).collect()
+}
+
+fn service(ctx: &Ctx, info: &Info) -> Result<Value> {
+    let f = ctx.flags();
+    let exposable = matches!(info.resource.kind.as_str(), "Pod" | "Service" | "ReplicationController" | "Deployment" | "ReplicaSet");
+    let chosen = if f.str("selector").is_empty() || !exposable { selector(info)? } else { Value::Object(generate::labels(f.str("selector"))?) };
+    let known = ports(info);
+    let name = if f.str("name").is_empty() { info.name.chars().take(63).collect() } else { f.str("name").to_string() };
+    let mut object = generate::object(ctx, &generate::kind("", "v1", "services", "Service", true), &name)?;
+    let labels = if f.str("labels").is_empty() { info.object["metadata"]["labels"].clone() } else { Value::Object(generate::labels(f.str("labels"))?) };
+    if labels.as_object().is_some_and(|m| !m.is_empty()) {
+        object["metadata"]["labels"] = labels;
+    }
+    object["spec"] = json!({"selector": chosen});
+    let list = service_ports(ctx, &known)?;
+    if !list.is_empty() {
+        object["spec"]["ports"] = Value::Array(list);
+    }
+    for (flag, field) in [("type", "type"), ("session-affinity", "sessionAffinity"), ("cluster-ip", "clusterIP")] {
+        if !f.str(flag).is_empty() {
+            object["spec"][field] = json!(f.str(flag));
+        }
+    }
+    if !matches!(f.str("session-affinity"), "" | "None" | "ClientIP") {
+        return Err(Error::msg(format!("unknown session affinity: {}", f.str("session-affinity"))));
+    }
+    if !f.str("external-ip").is_empty() {
+        object["spec"]["externalIPs"] = json!([f.str("external-ip")]);
+    }
+    if f.str("type") == "LoadBalancer" && !f.str("load-balancer-ip").is_empty() {
+        object["spec"]["loadBalancerIP"] = json!(f.str("load-balancer-ip"));
+    }
+    object["status"] = json!({"loadBalancer": {}});
+    overridden(ctx, object)
+}
+
+fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
+    let f = ctx.flags();
+    let mut wanted: Vec<i64> = Vec::new();
+    if f.str("port").is_empty() {
+        known.iter().for_each(|(p, _)| {
+            if !wanted.contains(p) {
+                wanted.push(*p)
+            }
+        });
+        if wanted.is_empty() && f.str("cluster-ip") != "None" {
+            return Err(Error::msg("couldn't find port via --port flag or introspection"));
+        }
+    } else {
+        for text in f.str("port").split(',') {
+            wanted.push(text.parse().map_err(|_| Error::msg(format!("strconv.Atoi: parsing {}: invalid syntax", crate::error::quote(text))))?);
+        }
+    }
+    let mut out = Vec::new();
+    for (i, port) in wanted.iter().enumerate() {
+        let target = if f.str("target-port").is_empty() { json!(port) } else { generate::int_or_string(f.str("target-port")) };
+        let named = if wanted.len() > 1 { Some(format!("port-{}", i + 1)) } else { None };
+        let of_object: Vec<&String> = known.iter().filter(|(p, _)| p == port).map(|(_, proto)| proto).collect();
+        let mut add = |name: Option<String>, protocol: &str| {
+            let mut p = json!({"port": port, "targetPort": target, "protocol": protocol});
+            if let Some(n) = name {
+                p["name"] = json!(n);
+            }
+            out.push(p);
+        };
+        match (f.str("protocol"), of_object.as_slice()) {
+            ("", []) => add(named, "TCP"),
+            ("", [one]) => add(named, one),
+            ("", many) => many.iter().for_each(|proto| add(Some(format!("port-{}-{}", i + 1, proto.to_lowercase())), proto)),
+            (given, _) => add(named, given),
+        }
+    }
+    Ok(out)
+}
+
+/// The object with `--overrides` laid over it.
+///
+/// # Errors
+/// JSON that cannot be read or does not fit.
+pub fn overridden(ctx: &Ctx, mut object: Value) -> Result<Value> {
+    use skiff_api::machinery::patch;
+    let f = ctx.flags();
+    let text = f.str("overrides");
+    if text.is_empty() {
+        return Ok(object);
+    }
+    let over: Value = serde_json::from_str(text).map_err(|e| Error::msg(format!("the overrides are not JSON: {e}")))?;
+    let bad = |e: String| Error::msg(e);
+    match f.str("override-type") {
+        "json" => patch::json::JsonPatch::decode(&over, false).and_then(|p| p.apply(&mut object)).map_err(|e| bad(e.to_string()))?,
+        "merge" => patch::merge::apply(&mut object, over, false).map_err(|e| bad(e.to_string()))?,
+        "strategic" => {
+            let node = crate::typed::schema(&object).ok_or_else(|| bad("the object has no schema".into()))?;
+            object = patch::strategic::apply(&object, &over, node).map_err(|e| bad(e.to_string()))?;
+        }
+        other => return Err(Error::msg(format!("invalid override type: {other}. Valid options are json, merge and strategic"))),
+    }
+    Ok(object)
+}

@@ -1,0 +1,129 @@
+//! `patch`: changes fields of an object by a patch of any of the three kinds.
+//! Invariant: the patch is sent as it was written; only YAML is turned into JSON.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/patch/patch.go`.
+
+use super::modify;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::print::{self, Printer};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
+use crate::typed::{JSON_PATCH, MERGE, STRATEGIC};
+use serde_json::Value;
+use skiff_api::machinery::patch;
+
+pub static COMMAND: Command = Command {
+    name: "patch",
+    usage: "(-f FILENAME | TYPE NAME) [-p PATCH|--patch-file FILE]",
+    short: "Update fields of a resource",
+    long: "Change fields of an object by a strategic merge patch, a JSON merge patch or a JSON patch, given as JSON or YAML.\n\n Strategic merge patches are not supported for custom resources.",
+    examples: "
+      # A strategic merge patch, as JSON
+      kubectl patch node k8s-node-1 -p '{\"spec\":{\"unschedulable\":true}}'
+      # As YAML
+      kubectl patch node k8s-node-1 -p $'spec:\\n unschedulable: true'
+      # What a file describes
+      kubectl patch -f node.json -p '{\"spec\":{\"unschedulable\":true}}'
+      # One container's image: its name says which
+      kubectl patch pod valid-pod -p '{\"spec\":{\"containers\":[{\"name\":\"kubernetes-serve-hostname\",\"image\":\"new image\"}]}}'
+      # A JSON patch
+      kubectl patch pod valid-pod --type='json' -p='[{\"op\": \"replace\", \"path\": \"/spec/containers/0/image\", \"value\":\"new image\"}]'
+      # Through the scale sub-resource
+      kubectl patch deployment nginx-deployment --subresource='scale' --type='merge' -p '{\"spec\":{\"replicas\":2}}'",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        DRY_RUN,
+        &[
+            Flag::str("patch", 'p', "", "The patch"),
+            Flag::str("patch-file", '\0', "", "A file with the patch"),
+            Flag::str("type", '\0', "strategic", "What kind of patch it is: json, merge or strategic"),
+            Flag::bool("local", '\0', false, "Patch what the file holds, without a server"),
+            Flag::str("subresource", '\0', "", "Patch this sub-resource: status, scale or resize"),
+            Flag::str("field-manager", '\0', "kubectl-patch", "Who is said to manage the fields that are written"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let (inline, file) = (f.str("patch"), f.str("patch-file"));
+    if !inline.is_empty() && !file.is_empty() {
+        return Err(Error::msg("cannot specify --patch and --patch-file together"));
+    }
+    if inline.is_empty() && file.is_empty() {
+        return Err(Error::msg("must specify --patch or --patch-file containing the contents of the patch"));
+    }
+    if f.bool("local") && !ctx.args().is_empty() {
+        return Err(Error::msg("cannot specify --local and server resources"));
+    }
+    let local = modify::is_local(&ctx)?;
+    let kind = match f.str("type").to_lowercase().as_str() {
+        "json" => JSON_PATCH,
+        "merge" => MERGE,
+        "strategic" => STRATEGIC,
+        other => return Err(Error::msg(format!("--type must be one of [json merge strategic], not {}", quote(other)))),
+    };
+    let text = if file.is_empty() {
+        inline.to_string()
+    } else {
+        std::fs::read_to_string(file).map_err(|e| Error::msg(format!("unable to read patch file: open {file}: {}", crate::error::go_io(&e))))?
+    };
+    let body = if text.trim_start().starts_with(['{', '[']) { text.into_bytes() } else { to_json(&text)? };
+    let mut builder = Builder::new(&ctx)?;
+    builder.subresource = f.str("subresource").into();
+    let found = builder.find().await?;
+    let mut printer = Printer::new(f, "")?;
+    let mut errors = found.errors;
+    let mut count = 0;
+    for info in found.infos {
+        count += 1;
+        let result = if local {
+            here(&info, kind, &body)
+        } else {
+            helper::Write::by(f.str("field-manager"), ctx.dry_run()?)
+                .subresource(f.str("subresource"))
+                .patch_raw(ctx.client()?, &info, kind, body.clone())
+                .await
+        };
+        match result {
+            Ok(after) => {
+                let note = if after == info.object { "patched (no change)" } else { "patched" };
+                if f.str("output") != "name" {
+                    printer.operation(&format!("{note}{}", if local && f.bool("local") { "" } else { ctx.dry_run()?.suffix() }));
+                }
+                printer.print(&after)?;
+            }
+            Err(e) => errors.push(e),
+        }
+    }
+    if count == 0 && errors.is_empty() {
+        return Err(Error::msg("no objects passed to patch"));
+    }
+    Error::collect(errors)
+}
+
+fn to_json(text: &str) -> Result<Vec<u8>> {
+    let documents = crate::yaml::read(text).map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
+    let value = documents.into_iter().next().map_or(Value::Null, |d| d.value);
+    Ok(serde_json::to_vec(&value)?)
+}
+
+/// Patches an object without a server.
+fn here(info: &Info, kind: &str, body: &[u8]) -> Result<Value> {
+    let patch: Value = serde_json::from_slice(body).map_err(|e| Error::msg(format!("unable to parse the patch: {e}")))?;
+    let mut object = info.object.clone();
+    match kind {
+        JSON_PATCH => patch::json::JsonPatch::decode(&patch, false).and_then(|p| p.apply(&mut object)).map_err(|e| Error::msg(e.to_string()))?,
+        MERGE => patch::merge::apply(&mut object, patch, false).map_err(|e| Error::msg(e.to_string()))?,
+        _ => {
+            let node = crate::typed::schema(&object)
+                .ok_or_else(|| Error::msg(format!("strategic merge patch is not supported for {} locally, try --type merge", info.resource.kind)))?;
+            object = patch::strategic::apply(&object, &patch, node).map_err(|e| Error::msg(e.to_string()))?;
+        }
+    }
+    Ok(object)
+}

@@ -1,0 +1,81 @@
+//! `plugin`: programs called `kubectl-NAME` on the path, run as `kubectl NAME`.
+//! Invariant: a verb of this program is never given to a plugin.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/plugin`.
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+
+pub static COMMAND: Command = Command {
+    name: "plugin",
+    usage: "[flags]",
+    short: "Provides utilities for interacting with plugins",
+    long: "Plugins are programs on the path whose names begin with kubectl-: they are run as if they were commands.",
+    subcommands: &[&LIST],
+    run: Run::Group,
+    ..Command::NEW
+};
+
+static LIST: Command = Command {
+    name: "list",
+    usage: "[flags]",
+    short: "List all visible plugin executables on a user's PATH",
+    flags: &[&[Flag::bool("name-only", '\0', false, "Only names, without folders")]],
+    run: Run::Verb(|ctx| Box::pin(list(ctx))),
+    ..Command::NEW
+};
+
+fn path_dirs() -> Vec<PathBuf> {
+    std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect()).unwrap_or_default()
+}
+
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+async fn list(ctx: Ctx) -> Result<()> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for dir in path_dirs() {
+        let mut here: Vec<PathBuf> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("kubectl-")))
+            .collect();
+        here.sort();
+        found.extend(here);
+    }
+    if found.is_empty() {
+        return Err(Error::msg("unable to find any kubectl plugins in your PATH"));
+    }
+    let mut out = String::from("The following compatible plugins are available:\n\n");
+    for p in &found {
+        let shown = if ctx.flags().bool("name-only") { p.file_name().map(|n| n.to_string_lossy().into_owned()) } else { Some(p.display().to_string()) };
+        out += &format!("{}\n", shown.unwrap_or_default());
+    }
+    print::put(&out)?;
+    found.iter().filter(|p| !is_executable(p)).for_each(|p| eprintln!("  - warning: {} identified as a kubectl plugin, but it is not executable", p.display()));
+    Ok(())
+}
+
+/// Becomes the plugin that the words name, if there is one: the longest `kubectl-a-b` first.
+///
+/// # Errors
+/// A plugin that cannot be run.
+pub fn hand_over(_program: &str, args: &[String]) -> Result<()> {
+    let words: Vec<String> = args.iter().take_while(|a| !a.starts_with('-')).map(|a| a.replace('-', "_")).collect();
+    for count in (1..=words.len()).rev() {
+        let name = format!("kubectl-{}", words[..count].join("-"));
+        if let Some(path) = path_dirs().into_iter().map(|d| d.join(&name)).find(|p| is_executable(p)) {
+            let failed = std::process::Command::new(&path).args(&args[count..]).exec();
+            return Err(Error::Plain(format!("Error: {failed}"), 1));
+        }
+    }
+    Ok(())
+}

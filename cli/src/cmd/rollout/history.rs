@@ -1,0 +1,77 @@
+//! `rollout history`: the revisions that are kept.
+//! Invariant: a revision that is not kept is an error.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/history.go`.
+
+use super::{find, revisions};
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print::tabwriter::TabWriter;
+use crate::print::{self, Printer};
+use crate::resource::{FILE_FLAGS, SELECTOR};
+use serde_json::Value;
+
+pub static COMMAND: Command = Command {
+    name: "history",
+    usage: "(TYPE NAME | TYPE/NAME) [flags]",
+    short: "View rollout history",
+    long: "Show the revisions of a deployment, daemon set or stateful set, or the pod template of one of them.",
+    examples: "
+      # All revisions
+      kubectl rollout history deployment/abc
+      # One revision's pods
+      kubectl rollout history daemonset/abc --revision=3",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, &[Flag::int("revision", '\0', "0", "Show this revision's pod template")]],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// The pod template of a revision.
+pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
+    if kind == "Deployment" { &object["spec"]["template"] } else { &object["data"]["spec"]["template"] }
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let wanted = f.int("revision");
+    let found = find(&ctx).await?;
+    let mut errors = found.errors;
+    for info in found.infos {
+        let list = match revisions(&ctx, &info).await {
+            Ok(l) => l,
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
+        };
+        if !f.str("output").is_empty() {
+            let mut printer = Printer::new(f, "")?;
+            let shown: Vec<_> = list.iter().filter(|(r, _)| wanted <= 0 || *r == wanted).collect();
+            if wanted > 0 && shown.is_empty() {
+                return Err(Error::msg("unable to find the specified revision"));
+            }
+            shown.into_iter().try_for_each(|(_, o)| printer.print(o))?;
+            continue;
+        }
+        let head = if wanted > 0 { format!(" with revision #{wanted}") } else { " ".to_string() };
+        let body = if list.is_empty() {
+            "No rollout history found.".to_string()
+        } else if wanted > 0 {
+            let (_, o) = list.iter().find(|(r, _)| *r == wanted).ok_or_else(|| Error::msg("unable to find the specified revision"))?;
+            let mut d = crate::describe::Out::default();
+            crate::describe::pod_template::template(&mut d, template(&info.resource.kind, o));
+            d.finish()
+        } else {
+            let mut w = TabWriter::new(5, 2);
+            w.push("REVISION\tCHANGE-CAUSE\n");
+            for (r, o) in &list {
+                let cause = o["metadata"]["annotations"]["kubernetes.io/change-cause"].as_str().filter(|c| !c.is_empty()).unwrap_or("<none>");
+                w.push(&format!("{r}\t{cause}\n"));
+            }
+            w.flush()
+        };
+        print::put(&format!("{}{head}\n{body}\n", info.name_line()))?;
+    }
+    Error::collect(errors)
+}

@@ -1,0 +1,190 @@
+//! `rollout`: watches, pauses, resumes, restarts and undoes rollouts.
+//! Invariant: what is not a kind that rolls out is refused by name.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/rollout` and `polymorphichelpers`.
+
+mod history;
+mod status;
+mod undo;
+
+use crate::cmd::modify;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::generate::LAST_APPLIED;
+use crate::print::{self, Printer};
+use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "rollout",
+    usage: "SUBCOMMAND",
+    short: "Manage the rollout of a resource",
+    long: "Manage the rollout of one or many resources.\n\n Valid resource types include:\n\n  *  deployments\n  *  daemonsets\n  *  statefulsets",
+    examples: "
+      # Back to the last revision
+      kubectl rollout undo deployment/abc
+      # How far a rollout is
+      kubectl rollout status daemonset/foo
+      # Start all pods anew
+      kubectl rollout restart deployment/abc",
+    subcommands: &[&history::COMMAND, &PAUSE, &RESTART, &RESUME, &status::COMMAND, &undo::COMMAND],
+    run: Run::Group,
+    ..Command::NEW
+};
+
+const MANAGER: &[Flag] = &[Flag::str("field-manager", '\0', "kubectl-rollout", "Who is said to manage the fields that are written")];
+
+static PAUSE: Command = Command {
+    name: "pause",
+    usage: "RESOURCE",
+    short: "Mark the provided resource as paused",
+    long: "Keep a deployment from being rolled out further until it is resumed.",
+    examples: "
+      # A deployment
+      kubectl rollout pause deployment/nginx",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
+    run: Run::Verb(|ctx| Box::pin(change(ctx, "paused", pause))),
+    ..Command::NEW
+};
+
+static RESUME: Command = Command {
+    name: "resume",
+    usage: "RESOURCE",
+    short: "Resume a paused resource",
+    long: "Let a paused deployment be rolled out again.",
+    examples: "
+      # A deployment
+      kubectl rollout resume deployment/nginx",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
+    run: Run::Verb(|ctx| Box::pin(change(ctx, "resumed", resume))),
+    ..Command::NEW
+};
+
+static RESTART: Command = Command {
+    name: "restart",
+    usage: "RESOURCE",
+    short: "Restart a resource",
+    long: "Start all pods of a deployment, daemon set or stateful set anew, as its rollout strategy does it.",
+    examples: "
+      # A deployment
+      kubectl rollout restart deployment/nginx
+      # By label
+      kubectl rollout restart deployment --selector=app=nginx",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
+    run: Run::Verb(|ctx| Box::pin(change(ctx, "restarted", restart))),
+    ..Command::NEW
+};
+
+/// The objects that the words name.
+async fn find(ctx: &Ctx) -> Result<Found> {
+    if ctx.args().is_empty() && ctx.flags().list("filename").is_empty() && ctx.flags().str("kustomize").is_empty() {
+        return Err(Error::msg("required resource not specified"));
+    }
+    let mut b = Builder::new(ctx)?;
+    b.allow_empty_selector = true;
+    b.latest = true;
+    b.find().await
+}
+
+fn pause(info: &mut Info) -> Result<(), String> {
+    if info.resource.kind != "Deployment" {
+        return Err("pausing is not supported".into());
+    }
+    if info.object["spec"]["paused"] == true {
+        return Err("is already paused".into());
+    }
+    info.object["spec"]["paused"] = json!(true);
+    Ok(())
+}
+
+fn resume(info: &mut Info) -> Result<(), String> {
+    if info.resource.kind != "Deployment" {
+        return Err("resuming is not supported".into());
+    }
+    if info.object["spec"]["paused"] != true {
+        return Err("is not paused".into());
+    }
+    info.object["spec"].as_object_mut().map(|m| m.remove("paused"));
+    Ok(())
+}
+
+fn restart(info: &mut Info) -> Result<(), String> {
+    if !matches!(info.resource.kind.as_str(), "Deployment" | "DaemonSet" | "StatefulSet") {
+        return Err("restarting is not supported".into());
+    }
+    if info.object["spec"]["paused"] == true {
+        return Err("can't restart paused deployment (run rollout resume first)".into());
+    }
+    info.object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = json!(print::age::rfc3339());
+    Ok(())
+}
+
+async fn change(ctx: Ctx, what: &'static str, change: fn(&mut Info) -> Result<(), String>) -> Result<()> {
+    let mut printer = Printer::new(ctx.flags(), what)?;
+    let found = find(&ctx).await?;
+    let mut errors = found.errors;
+    if found.infos.is_empty() && errors.is_empty() {
+        eprintln!("No resources found in {} namespace.", ctx.namespace()?.0);
+        return Ok(());
+    }
+    for info in found.infos {
+        let mut after = info.clone();
+        if let Err(why) = change(&mut after) {
+            errors.push(Error::msg(format!("error: {} {} {why}", info.resource.group_resource(), quote(&info.name))));
+            continue;
+        }
+        if after.object == info.object {
+            errors.push(Error::msg(format!(
+                "failed to create patch for {}: if restart has already been triggered within the past second, please wait before attempting to trigger another",
+                info.name
+            )));
+            continue;
+        }
+        match modify::send(&ctx, &info, &after.object).await {
+            Ok(o) => printer.print(&o)?,
+            Err(e) => errors.push(Error::msg(format!("failed to patch: {e}"))),
+        }
+    }
+    Error::collect(errors)
+}
+
+/// The revisions that a deployment's replica sets, or the controller revisions of the others, keep: number and object, oldest first.
+async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
+    let kind = info.resource.kind.as_str();
+    let (plural, is_deployment) = match kind {
+        "Deployment" => ("replicasets", true),
+        "DaemonSet" | "StatefulSet" => ("controllerrevisions", false),
+        _ => return Err(Error::msg(format!("no history viewer has been implemented for {}", quote(&format!("{kind}.{}", info.resource.group))))),
+    };
+    let selector = crate::describe::text::selector(&info.object["spec"]["selector"]);
+    let path =
+        format!("/apis/apps/v1/namespaces/{}/{plural}{}", crate::client::segment(&info.namespace), crate::client::query(&[("labelSelector", &selector)]));
+    let list = ctx.client()?.json(&crate::client::Call::get(path)).await?;
+    let uid = &info.object["metadata"]["uid"];
+    let mut out = Vec::new();
+    for item in list["items"].as_array().into_iter().flatten() {
+        let owned = item["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|o| o["controller"] == true && o["uid"] == *uid);
+        let revision = if is_deployment {
+            item["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str().and_then(|r| r.parse().ok())
+        } else {
+            item["revision"].as_i64()
+        };
+        if let (true, Some(r)) = (owned, revision) {
+            out.push((r, item.clone()));
+        }
+    }
+    out.sort_by_key(|(r, _)| *r);
+    Ok(out)
+}
+
+/// Warns that an undone change will be back with the next apply.
+fn warn_if_applied(ctx: &Ctx, info: &Info) {
+    if !info.object["metadata"]["annotations"][LAST_APPLIED].is_null() {
+        let p = ctx.program();
+        eprintln!(
+            "Warning: resource {} was previously managed with '{p} apply'. Rolling back will not update the {LAST_APPLIED} annotation, which may cause unexpected behavior on future '{p} apply' operations. Consider using '{p} apply' with your previous configuration file instead.",
+            info.object_name()
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! `rollout undo`: brings back an earlier revision.
+//! Invariant: the pod template becomes that of the revision, to the letter.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/rollback.go`.
+
+use super::{find, history, revisions, warn_if_applied};
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::print::{self, Printer};
+use crate::resource::{DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
+use crate::typed::{JSON_PATCH, STRATEGIC};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "undo",
+    usage: "(TYPE NAME | TYPE/NAME) [flags]",
+    short: "Undo a previous rollout",
+    long: "Go back to an earlier revision.",
+    examples: "
+      # To the one before
+      kubectl rollout undo deployment/abc
+      # To a certain one
+      kubectl rollout undo daemonset/abc --to-revision=3",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, &[Flag::int("to-revision", '\0', "0", "The revision to go back to; 0 for the one before")]],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// Annotations of a deployment that do not go back with the rest.
+const KEPT: &[&str] = &[
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/revision",
+    "deployment.kubernetes.io/revision-history",
+    "deployment.kubernetes.io/desired-replicas",
+    "deployment.kubernetes.io/max-replicas",
+    "deprecated.deployment.rollback.revision",
+];
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let found = find(&ctx).await?;
+    let mut errors = found.errors;
+    for info in found.infos {
+        warn_if_applied(&ctx, &info);
+        match one(&ctx, &info).await {
+            Ok(what) => Printer::new(ctx.flags(), format!("{what}{}", if ctx.dry_run()? == DryRun::Server { DryRun::Server.suffix() } else { "" }))?
+                .print(&info.object)?,
+            Err(e) => errors.push(e),
+        }
+    }
+    Error::collect(errors)
+}
+
+async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
+    let wanted = ctx.flags().int("to-revision");
+    let kind = info.resource.kind.as_str();
+    let missing = || Error::msg(format!("unable to find specified revision {wanted} in history"));
+    if wanted < 0 {
+        return Err(missing());
+    }
+    let list = revisions(ctx, info).await.map_err(|e| match e {
+        Error::Message(m) if m.contains("history viewer") => {
+            Error::msg(format!("no rollbacker has been implemented for {}", quote(&format!("{kind}.{}", info.resource.group))))
+        }
+        e => e,
+    })?;
+    let target = if wanted > 0 { list.iter().find(|(r, _)| *r == wanted) } else { list.len().checked_sub(2).and_then(|i| list.get(i)) };
+    let Some((_, target)) = target else {
+        return Err(match (wanted, kind) {
+            (0, "Deployment") => Error::msg(format!("no rollout history found for deployment {}", quote(&info.name))),
+            (0, _) => Error::msg("no last revision to roll back to"),
+            _ => missing(),
+        });
+    };
+    let template = history::template(kind, target);
+    if ctx.dry_run()? == DryRun::Client {
+        let mut d = crate::describe::Out::default();
+        crate::describe::pod_template::template(&mut d, template);
+        return Ok(format!("will roll back to {}", d.finish()));
+    }
+    if info.object["spec"]["paused"] == true {
+        return Err(Error::msg("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"));
+    }
+    let mut bare = template.clone();
+    if let Some(l) = bare["metadata"]["labels"].as_object_mut() {
+        l.remove("pod-template-hash");
+    }
+    if same(&bare, &info.object["spec"]["template"]) {
+        return Ok(format!("skipped rollback (current template already matches revision {wanted})"));
+    }
+    let (patch, media) = if kind == "Deployment" { (deployment_patch(info, target, &bare), JSON_PATCH) } else { (target["data"].clone(), STRATEGIC) };
+    helper::Write::by("", ctx.dry_run()?)
+        .patch(ctx.client()?, &info.resource, &info.namespace, &info.name, media, &patch)
+        .await
+        .map_err(|e| Error::msg(format!("failed restoring revision {wanted}: {e}")))?;
+    Ok("rolled back".into())
+}
+
+fn same(a: &Value, b: &Value) -> bool {
+    let strip = |v: &Value| {
+        let mut v = v.clone();
+        v.as_object_mut().map(|m| m.remove("$patch"));
+        v
+    };
+    strip(a) == strip(b)
+}
+
+fn deployment_patch(info: &Info, target: &Value, template: &Value) -> Value {
+    let mut annotations = serde_json::Map::new();
+    for k in KEPT {
+        if let Some(v) = info.object["metadata"]["annotations"].get(k) {
+            annotations.insert((*k).into(), v.clone());
+        }
+    }
+    for (k, v) in target["metadata"]["annotations"].as_object().into_iter().flatten().filter(|(k, _)| !KEPT.contains(&k.as_str())) {
+        annotations.insert(k.clone(), v.clone());
+    }
+    json!([{"op": "replace", "path": "/spec/template", "value": template}, {"op": "replace", "path": "/metadata/annotations", "value": annotations}])
+}

@@ -1,0 +1,75 @@
+//! `set image`.
+//! Invariant: a container that is named and not there is an error.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_image.go`.
+
+use super::{COMMON, builder};
+use crate::cmd::modify;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result, quote};
+use crate::podspec;
+use crate::print;
+use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
+use serde_json::json;
+
+pub static COMMAND: Command = Command {
+    name: "image",
+    usage: "(-f FILENAME | TYPE NAME) CONTAINER_NAME_1=CONTAINER_IMAGE_1 ... CONTAINER_NAME_N=CONTAINER_IMAGE_N",
+    short: "Update the image of a pod template",
+    long: "Set the images of containers of pods, deployments, daemon sets, stateful sets, replica sets, replication controllers, jobs and cron jobs.",
+    examples: "
+      # One container
+      kubectl set image deployment/nginx busybox=busybox nginx=nginx:1.9.1
+      # All containers
+      kubectl set image daemonset abc *=nginx:1.9.1
+      # What a file holds, without a server
+      kubectl set image -f path/to/file.yaml nginx=nginx:1.9.1 --local -o yaml",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let (resources, pairs) = modify::split_pairs(ctx.args(), "image")?;
+    let mut images: Vec<(String, String)> = Vec::new();
+    for p in &pairs {
+        match p.split_once('=').filter(|(k, _)| !k.is_empty()) {
+            Some((c, i)) => images.push((c.into(), i.into())),
+            None => return Err(Error::msg(format!("invalid image format: {p}"))),
+        }
+    }
+    let mut wrong = Vec::new();
+    if f.bool("all") && !f.str("selector").is_empty() {
+        wrong.push(Error::msg("cannot set --all and --selector at the same time"));
+    }
+    if resources.is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+        wrong.push(Error::msg("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
+    }
+    if images.is_empty() {
+        wrong.push(Error::msg("at least one image update is required"));
+    } else if images.len() > 1 && images.iter().any(|(c, _)| c == "*") {
+        wrong.push(Error::msg("all containers are already specified by *, but saw more than one container_name=container_image pairs"));
+    }
+    if wrong.len() == 1 {
+        return Err(wrong.remove(0));
+    }
+    if !wrong.is_empty() {
+        return Err(Error::Many(wrong));
+    }
+    modify::set(&ctx, builder(&ctx, &resources)?, "image updated", |info| {
+        let spec = podspec::spec_mut(&mut info.object)?;
+        let mut errors = Vec::new();
+        for (name, image) in &images {
+            let pattern = if name == "*" { "*" } else { name };
+            let mut containers = podspec::containers_mut(spec, pattern, true);
+            if containers.is_empty() {
+                errors.push(Error::msg(format!("error: unable to find container named {}", quote(name))));
+            }
+            containers.iter_mut().for_each(|c| c["image"] = json!(image));
+        }
+        Error::collect(errors)?;
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,41 @@
+//! `set`: changes one feature of objects that make pods, of services and of role bindings.
+//! Invariant: each sub-command changes what it names and nothing else.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set`.
+
+mod env;
+mod image;
+mod resources;
+mod selector;
+mod serviceaccount;
+mod subject;
+
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::Result;
+use crate::flags::Flag;
+use crate::resource::Builder;
+
+pub static COMMAND: Command = Command {
+    name: "set",
+    suggest_for: &[],
+    usage: "SUBCOMMAND",
+    short: "Set specific features on objects",
+    long: "Configure application resources.\n\n These commands help you make changes to existing application resources.",
+    subcommands: &[&env::COMMAND, &image::COMMAND, &resources::COMMAND, &selector::COMMAND, &serviceaccount::COMMAND, &subject::COMMAND],
+    run: Run::Group,
+    ..Command::NEW
+};
+
+/// The flags that all of them share.
+const COMMON: &[Flag] = &[
+    Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
+    Flag::bool("local", '\0', false, "Change what files hold, without a server"),
+    Flag::str("field-manager", '\0', "kubectl-set", "Who is said to manage the fields that are written"),
+];
+
+fn builder(ctx: &Ctx, resources: &[String]) -> Result<Builder> {
+    let mut b = Builder::new(ctx)?.args(resources);
+    b.latest = !ctx.flags().bool("local");
+    b.allow_empty_selector = ctx.flags().bool("all");
+    Ok(b)
+}

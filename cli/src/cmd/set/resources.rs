@@ -1,0 +1,83 @@
+//! `set resources`.
+//! Invariant: limits and requests that are not named stay.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_resources.go`.
+
+use super::{COMMON, builder};
+use crate::cmd::modify;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::podspec;
+use crate::print;
+use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
+use serde_json::json;
+
+pub static COMMAND: Command = Command {
+    name: "resources",
+    usage: "(-f FILENAME | TYPE NAME)  ([--limits=LIMITS & --requests=REQUESTS]",
+    short: "Update resource requests/limits on objects with pod templates",
+    long: "Set how much containers may use and how much is kept for them.",
+    examples: "
+      # Limits for one container
+      kubectl set resources deployment nginx -c=nginx --limits=cpu=200m,memory=512Mi
+      # Limits and requests for all
+      kubectl set resources deployment nginx --limits=cpu=200m,memory=512Mi --requests=cpu=100m,memory=256Mi
+      # Remove them
+      kubectl set resources deployment nginx --limits=cpu=0,memory=0 --requests=cpu=0,memory=0",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        DRY_RUN,
+        COMMON,
+        &[
+            Flag::str("containers", 'c', "*", "The containers to change; * stands for anything"),
+            Flag::str("limits", '\0', "", "The limits (cpu=100m,memory=256Mi)"),
+            Flag::str("requests", '\0', "", "The requests (cpu=100m,memory=256Mi)"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+fn amounts(text: &str) -> Result<Vec<(String, String)>> {
+    text.split(',')
+        .filter(|p| !p.is_empty())
+        .map(|p| {
+            let (k, v) = p.split_once('=').ok_or_else(|| Error::msg(format!("Invalid argument syntax {p}, expected <resource>=<value>")))?;
+            if crate::describe::quantity::parse(v).is_none() {
+                return Err(Error::msg("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
+            }
+            Ok((k.to_string(), v.to_string()))
+        })
+        .collect()
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if f.bool("all") && !f.str("selector").is_empty() {
+        return Err(Error::msg("cannot set --all and --selector at the same time"));
+    }
+    if f.str("limits").is_empty() && f.str("requests").is_empty() {
+        return Err(Error::msg("you must specify an update to requests or limits (in the form of --requests/--limits)"));
+    }
+    let (limits, requests) = (amounts(f.str("limits"))?, amounts(f.str("requests"))?);
+    let pattern = f.str("containers").to_string();
+    modify::set(&ctx, builder(&ctx, ctx.args())?, "resource requirements updated", |info| {
+        let spec = podspec::spec_mut(&mut info.object)?;
+        let mut containers = podspec::containers_mut(spec, &pattern, true);
+        if containers.is_empty() {
+            return Err(Error::msg(format!("error: unable to find container named {pattern}")));
+        }
+        for c in &mut containers {
+            for (field, list) in [("limits", &limits), ("requests", &requests)] {
+                for (k, v) in list {
+                    c["resources"][field][k] = json!(v);
+                }
+            }
+        }
+        Ok(())
+    })
+    .await
+}

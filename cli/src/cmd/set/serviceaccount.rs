@@ -1,0 +1,37 @@
+//! `set serviceaccount`.
+//! Invariant: the account is set in the pod's template.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_serviceaccount.go`.
+
+use super::{COMMON, builder};
+use crate::cmd::modify;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::podspec;
+use crate::print;
+use crate::resource::{DRY_RUN, FILE_FLAGS};
+use serde_json::json;
+
+pub static COMMAND: Command = Command {
+    name: "serviceaccount",
+    aliases: &["sa"],
+    usage: "(-f FILENAME | TYPE NAME) SERVICE_ACCOUNT",
+    short: "Update the service account of a resource",
+    long: "Set the service account that pods run as.",
+    examples: "
+      # Of a deployment
+      kubectl set serviceaccount deployment nginx-deployment serviceaccount1",
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, COMMON],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let Some((account, resources)) = ctx.args().split_last() else { return Err(Error::msg("serviceaccount is required")) };
+    modify::set(&ctx, builder(&ctx, resources)?, "serviceaccount updated", |info| {
+        let spec = podspec::spec_mut(&mut info.object)?;
+        spec["serviceAccountName"] = json!(account);
+        Ok(())
+    })
+    .await
+}

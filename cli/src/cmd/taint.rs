@@ -1,0 +1,225 @@
+//! `taint`: adds, changes and removes taints of nodes.
+//! Invariant: a taint of the same key and effect is only changed with --overwrite.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/taint`.
+
+use super::modify;
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::print::{self, Printer};
+use crate::resource::{Builder, DRY_RUN, SELECTOR, Validation};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "taint",
+    usage: "NODE NAME KEY_1=VAL_1:TAINT_EFFECT_1 ... KEY_N=VAL_N:TAINT_EFFECT_N",
+    short: "Update the taints on one or more nodes",
+    long: "Set the taints of nodes. A taint is a key, perhaps a value, and an effect: NoSchedule, PreferNoSchedule or NoExecute. A key or KEY:EFFECT followed by - is removed.",
+    examples: "
+      # Keep pods that do not tolerate it away
+      kubectl taint nodes foo dedicated=special-user:NoSchedule
+      # Remove one effect of a key
+      kubectl taint nodes foo dedicated:NoSchedule-
+      # Remove all of a key
+      kubectl taint nodes foo dedicated-
+      # On nodes with a label
+      kubectl taint node -l myLabel=X dedicated=foo:PreferNoSchedule
+      # Without a value
+      kubectl taint nodes foo bar:NoSchedule",
+    flags: &[
+        print::FLAGS,
+        SELECTOR,
+        DRY_RUN,
+        Validation::FLAG,
+        &[
+            Flag::bool("overwrite", '\0', false, "Change taints that are there already"),
+            Flag::bool("all", '\0', false, "All nodes"),
+            Flag::str("field-manager", '\0', "kubectl-taint", "Who is said to manage the fields that are written"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+#[derive(Clone, Debug, PartialEq)]
+struct Taint {
+    key: String,
+    value: String,
+    effect: String,
+}
+
+impl Taint {
+    fn json(&self) -> Value {
+        let mut t = json!({"key": self.key, "effect": self.effect});
+        if !self.value.is_empty() {
+            t["value"] = json!(self.value);
+        }
+        t
+    }
+    fn shown(&self) -> String {
+        match (self.effect.is_empty(), self.value.is_empty()) {
+            (true, true) => self.key.clone(),
+            (true, false) => format!("{}={}:", self.key, self.value),
+            (false, true) => format!("{}:{}", self.key, self.effect),
+            (false, false) => format!("{}={}:{}", self.key, self.value, self.effect),
+        }
+    }
+}
+
+fn parse_one(spec: &str) -> Result<Taint> {
+    let invalid = || Error::msg(format!("invalid taint spec: {spec}"));
+    let (head, effect) = match spec.split(':').collect::<Vec<_>>().as_slice() {
+        [h] => (*h, ""),
+        [h, e] => (*h, *e),
+        _ => return Err(invalid()),
+    };
+    if spec.contains(':') && !matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
+        return Err(Error::msg(format!("invalid taint effect: {effect}, unsupported taint effect")));
+    }
+    let (key, value) = head.split_once('=').unwrap_or((head, ""));
+    if key.is_empty() || value.contains('=') {
+        return Err(invalid());
+    }
+    Ok(Taint { key: key.into(), value: value.into(), effect: effect.into() })
+}
+
+fn parse(specs: &[String]) -> Result<(Vec<Taint>, Vec<Taint>)> {
+    let (mut add, mut remove): (Vec<Taint>, Vec<Taint>) = (vec![], vec![]);
+    for spec in specs {
+        if let Some(body) = spec.strip_suffix('-') {
+            remove.push(parse_one(body)?);
+        } else {
+            let t = parse_one(spec)?;
+            if t.effect.is_empty() {
+                return Err(Error::msg(format!("invalid taint spec: {spec}")));
+            }
+            if add.iter().any(|a| a.key == t.key && a.effect == t.effect) {
+                return Err(Error::msg(format!("duplicated taints with the same key and effect: {{{} {} {} <nil>}}", t.key, t.value, t.effect)));
+            }
+            add.push(t);
+        }
+    }
+    Ok((add, remove))
+}
+
+/// Words before the first taint name nodes.
+fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+    let is_taint = |s: &str| s.contains('=') || s.contains(':') || s.ends_with('-');
+    let first = args.iter().position(|s| is_taint(s)).unwrap_or(args.len());
+    match args[first..].iter().find(|s| !is_taint(s)) {
+        Some(s) => Err(Error::msg(format!("all resources must be specified before taint changes: {s}"))),
+        None => Ok((args[..first].to_vec(), args[first..].to_vec())),
+    }
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let (resources, specs) = split(ctx.args())?;
+    if resources.is_empty() {
+        return Err(Error::msg("one or more resources must be specified as <resource> <name>"));
+    }
+    if specs.is_empty() {
+        return Err(Error::msg("at least one taint update is required"));
+    }
+    let (add, remove) = parse(&specs).map_err(|e| Error::usage(ctx.path(), e))?;
+    if f.bool("all") && !f.str("selector").is_empty() {
+        return Err(Error::msg("setting 'all' parameter with a non empty selector is prohibited"));
+    }
+    if !f.bool("all") && f.str("selector").is_empty() && resources.len() < 2 && !resources[0].contains('/') {
+        return Err(Error::msg("at least one resource name must be specified since 'all' parameter is not set"));
+    }
+    let clash: Vec<String> =
+        add.iter().filter(|a| remove.iter().any(|r| r.key == a.key && (r.effect.is_empty() || r.effect == a.effect))).map(Taint::shown).collect();
+    if !clash.is_empty() {
+        return Err(Error::msg(format!("can not both modify and remove the following taint(s) in the same command: {}", clash.join(", "))));
+    }
+    let word = resources[0].split('/').next().unwrap_or("").to_string();
+    if !matches!(word.as_str(), "node" | "nodes" | "no") {
+        return Err(Error::msg(format!("invalid resource type {word}, only node types are supported")));
+    }
+    let mut builder = Builder::new(&ctx)?.args(&resources);
+    builder.latest = true;
+    let found = builder.find().await?;
+    let mut printer = Printer::new(f, "")?;
+    let mut errors = found.errors;
+    for info in found.infos {
+        let mut after = info.clone();
+        let what = match apply(&mut after.object, &add, &remove, f.bool("overwrite")) {
+            Ok(w) => w,
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
+        };
+        if f.str("output") != "name" {
+            printer.operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
+        }
+        let object = if ctx.dry_run()? == DryRun::Client { Ok(after.object) } else { modify::send(&ctx, &info, &after.object).await };
+        match object {
+            Ok(o) => printer.print(&o)?,
+            Err(e) => errors.push(e),
+        }
+    }
+    Error::collect(errors)
+}
+
+/// Changes the node's taints; says what was done.
+fn apply(node: &mut Value, add: &[Taint], remove: &[Taint], overwrite: bool) -> Result<&'static str> {
+    let old: Vec<Value> = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    let at = |t: &Taint, v: &Value| v["key"] == t.key.as_str() && v["effect"] == t.effect.as_str();
+    let exists: Vec<&Taint> = add.iter().filter(|t| old.iter().any(|v| at(t, v))).collect();
+    if !exists.is_empty() && !overwrite {
+        let mut keys: Vec<&str> = exists.iter().map(|t| t.key.as_str()).collect();
+        keys.dedup();
+        return Err(Error::msg(format!(
+            "node {} already has {} taint(s) with same effect(s) and --overwrite is false",
+            node["metadata"]["name"].as_str().unwrap_or(""),
+            keys.join(",")
+        )));
+    }
+    let mut missing = Vec::new();
+    let mut new: Vec<Value> = add.iter().map(Taint::json).collect();
+    new.extend(old.iter().filter(|v| !add.iter().any(|t| at(t, v))).cloned());
+    for r in remove {
+        let before = new.len();
+        new.retain(|v| !(v["key"] == r.key.as_str() && (r.effect.is_empty() || v["effect"] == r.effect.as_str())));
+        if new.len() == before {
+            missing.push(Error::msg(format!("taint {} not found", quote(&r.shown()))));
+        }
+    }
+    Error::collect(missing)?;
+    if new.is_empty() {
+        node["spec"].as_object_mut().map(|m| m.remove("taints"));
+    } else {
+        node["spec"]["taints"] = Value::Array(new);
+    }
+    Ok(if remove.is_empty() && exists.is_empty() {
+        "tainted"
+    } else if add.is_empty() {
+        "untainted"
+    } else {
+        "modified"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taints() {
+        let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
+        let mut node = json!({"metadata": {"name": "n"}, "spec": {}});
+        let mut run = |line: &str, overwrite: bool| {
+            let (a, r) = parse(&words(line)).unwrap();
+            apply(&mut node, &a, &r, overwrite).map_err(|e| e.to_string())
+        };
+        assert_eq!(run("key=v:NoSchedule", false), Ok("tainted"));
+        assert_eq!(run("key=w:NoSchedule", false), Err("node n already has key taint(s) with same effect(s) and --overwrite is false".into()));
+        assert_eq!(run("key=w:NoSchedule", true), Ok("modified"));
+        assert_eq!(run("nosuch-", false), Err("taint \"nosuch\" not found".into()));
+        assert_eq!(run("key-", false), Ok("untainted"));
+        assert_eq!(parse(&words("a=b:Sometimes")).unwrap_err().to_string(), "invalid taint effect: Sometimes, unsupported taint effect");
+    }
+}

@@ -1,0 +1,103 @@
+//! `version`: of this program and of the server.
+//! Invariant: with --client no socket is opened.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/version/version.go`.
+
+use crate::client::Call;
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::print::{self, json as layout};
+use serde_json::{Value, json};
+
+pub static COMMAND: Command = Command {
+    name: "version",
+    usage: "",
+    short: "Print the client and server version information",
+    long: "Show the version of this program, and of the server that the context in use names.",
+    examples: "
+      # Both
+      kubectl version
+      # This program's alone
+      kubectl version --client",
+    flags: &[&[Flag::bool("client", '\0', false, "Only this program's version"), Flag::str("output", 'o', "", "json or yaml")]],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+const ORDER: &[&str] = &[
+    "clientVersion",
+    "kustomizeVersion",
+    "serverVersion",
+    "major",
+    "minor",
+    "emulationMajor",
+    "emulationMinor",
+    "minCompatibilityMajor",
+    "minCompatibilityMinor",
+    "gitVersion",
+    "gitCommit",
+    "gitTreeState",
+    "buildDate",
+    "goVersion",
+    "compiler",
+    "platform",
+];
+
+/// What this program says of itself: the Kubernetes version that it answers to.
+fn own() -> Value {
+    let arch = if cfg!(target_arch = "x86_64") {
+        "amd64"
+    } else if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        std::env::consts::ARCH
+    };
+    json!({"major": "1", "minor": "36", "gitVersion": "v1.36.2", "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "rustc", "platform": format!("{}/{arch}", std::env::consts::OS)})
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if !ctx.args().is_empty() {
+        return Err(Error::msg(format!("extra arguments: [{}]", ctx.args().join(" "))));
+    }
+    if !matches!(f.str("output"), "" | "json" | "yaml") {
+        return Err(Error::msg("--output must be 'yaml' or 'json'"));
+    }
+    let mut info = json!({"clientVersion": own(), "kustomizeVersion": env!("CARGO_PKG_VERSION")});
+    let mut failure = None;
+    if !f.bool("client") {
+        match ctx.client()?.json(&Call::get("/version")).await {
+            Ok(v) => info["serverVersion"] = v,
+            Err(e) => failure = Some(e),
+        }
+    }
+    let git = |part: &str| info[part]["gitVersion"].as_str().unwrap_or("").to_string();
+    let text = match f.str("output") {
+        "json" => layout::write(&info, layout::Style { indent: 2, order: ORDER }) + "\n",
+        "yaml" => crate::yaml::write(&info),
+        _ => {
+            let mut t = format!("Client Version: {}\nSkiff Version: v{}\n", git("clientVersion"), env!("CARGO_PKG_VERSION"));
+            if info.get("serverVersion").is_some() {
+                t += &format!("Server Version: {}\n", git("serverVersion"));
+            }
+            t
+        }
+    };
+    print::put(&text)?;
+    if let Some(e) = failure {
+        return Err(e);
+    }
+    skew(&info);
+    Ok(())
+}
+
+/// Warns if the two versions are too far apart to work together.
+fn skew(info: &Value) {
+    let minor = |part: &str| info[part]["minor"].as_str().map(|m| m.trim_end_matches('+').to_string()).and_then(|m| m.parse::<i64>().ok());
+    if let (Some(c), Some(s)) = (minor("clientVersion"), minor("serverVersion")) {
+        if (c - s).abs() > 1 {
+            eprintln!("Warning: version difference between client (1.{c}) and server (1.{s}) exceeds the supported minor version skew of +/-1");
+        }
+    }
+}

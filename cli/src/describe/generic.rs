@@ -1,0 +1,134 @@
+//! Any kind: its fields, one after the other, under labels made of their names.
+//! Invariant: every field is shown but those that the head shows already.
+//! Behaviour follows the generic describer of `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
+
+use super::text::{annotations, labels, s};
+use super::{Kube, Out};
+use crate::error::Result;
+use crate::print::columns::go_value;
+use serde_json::{Map, Value};
+
+const SKIPPED: &[&str] = &[".metadata.managedFields", ".metadata.name", ".metadata.namespace", ".metadata.labels", ".metadata.annotations"];
+
+pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
+    let mut out = Out::default();
+    let m = &o["metadata"];
+    out.field("Name", s(m, "name"));
+    out.field("Namespace", s(m, "namespace"));
+    labels(&mut out, "Labels", &m["labels"]);
+    annotations(&mut out, "Annotations", &m["annotations"]);
+    if let Some(map) = o.as_object() {
+        content(&mut out, 0, map, "");
+    }
+    kube.events(&mut out, &o).await;
+    Ok(out)
+}
+
+fn content(out: &mut Out, level: usize, map: &Map<String, Value>, prefix: &str) {
+    for (field, value) in map {
+        let path = format!("{prefix}.{field}");
+        if SKIPPED.contains(&path.as_str()) {
+            continue;
+        }
+        match value {
+            Value::Object(inner) => {
+                out.put(level, format!("{}:\n", label(field)));
+                content(out, level + 1, inner, &path);
+            }
+            Value::Array(items) => {
+                out.put(level, format!("{}:\n", label(field)));
+                for item in items {
+                    match item {
+                        Value::Object(inner) => content(out, level + 1, inner, &path),
+                        v => out.put(level + 1, format!("{}\n", go_value(v))),
+                    }
+                }
+            }
+            v => out.put(level, format!("{}:\t{}\n", label(field), go_value(v))),
+        }
+    }
+}
+
+/// `nonResourceURLs` becomes `Non Resource UR Ls`, as it does upstream; `apiVersion` becomes `API Version`.
+fn label(field: &str) -> String {
+    if field.chars().any(|c| !c.is_alphabetic() && c != '-') {
+        return field.into();
+    }
+    let mut parts = camel(field);
+    let mut merged: Vec<String> = Vec::new();
+    while !parts.is_empty() {
+        let part = parts.remove(0);
+        let capitals = part.chars().count() >= 2 && part.chars().all(char::is_uppercase);
+        if capitals && parts.first().is_some_and(|n| n.starts_with(char::is_uppercase)) {
+            merged.push(part + &parts.remove(0));
+        } else {
+            merged.push(part);
+        }
+    }
+    let title = |p: String| {
+        if ["API", "URL", "UID", "GUID"].contains(&p.to_uppercase().as_str()) {
+            return p.to_uppercase();
+        }
+        if p.to_lowercase() != p {
+            return p;
+        }
+        let mut chars = p.chars();
+        chars.next().map_or_else(String::new, |c| c.to_uppercase().collect::<String>() + chars.as_str())
+    };
+    merged.into_iter().map(title).collect::<Vec<_>>().join(" ")
+}
+
+/// Splits at changes of case: an upper-case letter belongs to what follows it.
+fn camel(text: &str) -> Vec<String> {
+    let class = |c: char| {
+        if c.is_lowercase() {
+            1
+        } else if c.is_uppercase() {
+            2
+        } else {
+            3
+        }
+    };
+    let mut runs: Vec<String> = Vec::new();
+    let mut last = 0;
+    for c in text.chars() {
+        if class(c) == last {
+            if let Some(r) = runs.last_mut() {
+                r.push(c);
+            }
+        } else {
+            runs.push(c.to_string());
+        }
+        last = class(c);
+    }
+    for i in 0..runs.len().saturating_sub(1) {
+        let upper = runs[i].starts_with(char::is_uppercase);
+        if upper && runs[i + 1].starts_with(char::is_lowercase) {
+            if let Some(c) = runs[i].pop() {
+                runs[i + 1].insert(0, c);
+            }
+        }
+    }
+    runs.retain(|r| !r.is_empty());
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_made_of_names() {
+        for (field, want) in [
+            ("apiVersion", "API Version"),
+            ("creationTimestamp", "Creation Timestamp"),
+            ("uid", "UID"),
+            ("kind", "Kind"),
+            ("x.y", "x.y"),
+            ("resourceVersion", "Resource Version"),
+            ("podCIDR", "Pod CIDR"),
+        ] {
+            assert_eq!(label(field), want);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Config maps and secrets that a kustomization makes.
+//! Invariant: what is made has a hash of its data in its name, unless that is switched off.
+//! Behaviour follows `sigs.k8s.io/kustomize/api/internal/generators`.
+
+use super::Item;
+use crate::error::{Error, Result, go_io};
+use base64::Engine;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+pub fn run(dir: &Path, map: &Map<String, Value>) -> Result<Vec<Item>> {
+    let mut out = Vec::new();
+    let general = map.get("generatorOptions").cloned().unwrap_or(Value::Null);
+    for (field, kind) in [("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret")] {
+        for g in map.get(field).and_then(Value::as_array).into_iter().flatten() {
+            out.push(one(dir, g, kind, &general)?);
+        }
+    }
+    Ok(out)
+}
+
+fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
+    if !matches!(g["behavior"].as_str(), None | Some("create" | "")) {
+        return Err(Error::msg(format!("the behavior {} of a generator is not supported", g["behavior"])));
+    }
+    let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": g["name"]}});
+    if g["namespace"].is_string() {
+        object["metadata"]["namespace"] = g["namespace"].clone();
+    }
+    let encode = |b: &[u8]| json!(base64::engine::general_purpose::STANDARD.encode(b));
+    for (key, value) in data(dir, g)? {
+        match (kind, String::from_utf8(value)) {
+            ("Secret", Ok(t)) => object["data"][key] = encode(t.as_bytes()),
+            ("Secret", Err(e)) => object["data"][key] = encode(e.as_bytes()),
+            (_, Ok(t)) => object["data"][key] = json!(t),
+            (_, Err(e)) => object["binaryData"][key] = encode(e.as_bytes()),
+        }
+    }
+    if kind == "Secret" {
+        object["type"] = json!(g["type"].as_str().unwrap_or("Opaque"));
+    }
+    for options in [general, &g["options"]] {
+        for field in ["labels", "annotations"] {
+            for (k, v) in options[field].as_object().into_iter().flatten() {
+                object["metadata"][field][k] = v.clone();
+            }
+        }
+        if options["immutable"] == true {
+            object["immutable"] = json!(true);
+        }
+    }
+    let mut item = Item::new(object);
+    item.hashed = general["disableNameSuffixHash"] != true && g["options"]["disableNameSuffixHash"] != true;
+    if item.hashed {
+        item.hash = hash(&item.object);
+    }
+    Ok(item)
+}
+
+/// The hash of the data, in which the name does not count.
+fn hash(object: &Value) -> String {
+    let mut canonical = json!({"kind": object["kind"], "name": "", "data": object.get("data").cloned().unwrap_or_else(|| json!(""))});
+    for field in ["binaryData", "type", "immutable"] {
+        if let Some(v) = object.get(field) {
+            canonical[field] = v.clone();
+        }
+    }
+    crate::cmd::create::name_hash(&canonical)
+}
+
+fn texts(g: &Value, field: &str) -> Vec<String> {
+    g[field].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(String::from)).collect()
+}
+
+fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut out = Vec::new();
+    let file =
+        |p: &str| std::fs::read(dir.join(p)).map_err(|e| Error::msg(format!("loading KV pairs: file sources: open {}: {}", dir.join(p).display(), go_io(&e))));
+    for mut path in texts(g, "envs").into_iter().chain(g["env"].as_str().map(String::from)) {
+        path = dir.join(&path).display().to_string();
+        out.extend(crate::cmd::create::env_file(&path)?.into_iter().map(|(k, v)| (k, v.into_bytes())));
+    }
+    for literal in texts(g, "literals") {
+        let (k, v) = literal.split_once('=').ok_or_else(|| Error::msg(format!("invalid literal source {literal}, expected key=value")))?;
+        let v = v.strip_prefix(['"', '\'']).filter(|_| v.len() > 1 && v.chars().next() == v.chars().last()).map_or(v, |r| &r[..r.len() - 1]);
+        out.push((k.into(), v.into()));
+    }
+    for source in texts(g, "files") {
+        let (key, path) = source.split_once('=').map_or((None, source.as_str()), |(k, p)| (Some(k.to_string()), p));
+        let base = Path::new(path).file_name().and_then(|n| n.to_str()).unwrap_or(path).to_string();
+        out.push((key.unwrap_or(base), file(path)?));
+    }
+    Ok(out)
+}

@@ -1,0 +1,78 @@
+//! The pod inside an object that makes pods.
+//! Invariant: kinds that hold no pod are an error, never an empty pod.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/updatepodspec.go`.
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+
+/// Where the pod's spec is, for kinds that have one.
+pub fn pointer(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Pod" => "/spec",
+        "ReplicationController" | "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet" | "Job" => "/spec/template/spec",
+        "CronJob" => "/spec/jobTemplate/spec/template/spec",
+        _ => return None,
+    })
+}
+
+/// The pod's spec, to be changed.
+///
+/// # Errors
+/// An object that makes no pods.
+pub fn spec_mut(object: &mut Value) -> Result<&mut Value> {
+    let kind = object["kind"].as_str().unwrap_or("").to_string();
+    let path = pointer(&kind).ok_or_else(|| not_a_pod(object))?;
+    object.pointer_mut(path).ok_or_else(|| Error::msg(format!("the {kind} has no pod")))
+}
+
+fn not_a_pod(object: &Value) -> Error {
+    Error::msg(format!("the object is not a pod or does not have a pod template: {}", object["kind"].as_str().unwrap_or("unknown")))
+}
+
+/// The pod's spec.
+pub fn spec(object: &Value) -> Option<&Value> {
+    object.pointer(pointer(object["kind"].as_str()?)?)
+}
+
+/// The containers whose names match a pattern with `*`; init containers too if asked for.
+pub fn containers_mut<'a>(spec: &'a mut Value, pattern: &str, init: bool) -> Vec<&'a mut Value> {
+    let Some(map) = spec.as_object_mut() else { return vec![] };
+    map.iter_mut()
+        .filter(|(k, _)| k.as_str() == "containers" || (init && k.as_str() == "initContainers"))
+        .filter_map(|(_, v)| v.as_array_mut())
+        .flatten()
+        .filter(|c| matches_pattern(pattern, c["name"].as_str().unwrap_or("")))
+        .collect()
+}
+
+/// Whether a name fits a pattern in which `*` stands for anything.
+pub fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or("")) else { return false };
+    let mut last: Option<&str> = None;
+    for part in parts {
+        if let Some(p) = last {
+            match rest.find(p) {
+                Some(i) => rest = &rest[i + p.len()..],
+                None => return false,
+            }
+        }
+        last = Some(part);
+    }
+    match last {
+        None => rest.is_empty(),
+        Some(p) => rest.ends_with(p),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (p, n, want) in [("*", "x", true), ("a*", "abc", true), ("a*c", "abc", true), ("a*c", "ab", false), ("a", "ab", false), ("*b*", "abc", true)] {
+            assert_eq!(matches_pattern(p, n), want, "{p} {n}");
+        }
+    }
+}
