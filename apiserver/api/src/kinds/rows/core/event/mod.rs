@@ -1,6 +1,6 @@
 //! Event: its row.
 
-mod columns;
+pub mod columns;
 
 use crate::kinds::{Kind, Strategy, Verbs};
 
