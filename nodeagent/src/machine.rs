@@ -68,11 +68,12 @@ impl RealNode {
         OciRuntime::open(config, images)
     }
 
-    /// Runs until `stop`. To be called on a runtime whose threads are in `node`.
-    pub async fn run(self, client: Client, stop: CancellationToken) -> Result<(), Error> {
+    /// Runs until `stop`. To be called on a runtime whose threads are in `node`. `proxy` is for services, DNS and routes, which see more of the
+    /// cluster than a node's agent may.
+    pub async fn run(self, client: Client, proxy: Client, stop: CancellationToken) -> Result<(), Error> {
         let images = Store::open(&self.image_dir)?;
         let runtime = self.oci(images.clone())?;
-        let view = ClusterView::start(client.clone(), stop.clone());
+        let view = ClusterView::start(proxy, stop.clone());
         let networks = Arc::new(WhenKnown { view: view.clone(), config: self.clone(), made: OnceCell::new() });
         let services = tokio::spawn(run_services(self.clone(), view, stop.clone()));
         let images = Outside { inner: images, outside: self.outside_runtime.clone() };

@@ -77,12 +77,13 @@ pub async fn start_real(
     for name in names {
         let place = network.add_node(name).await.with_context(|| format!("cannot make the network of {name}"))?;
         let node = real_node(server, folders, name, place.ip, place.ns.clone(), service_cidr)?;
-        let client = node_client(server, name, place.gateway, port)?;
+        let client = network_client(server, &server.pki.authority.node_client(name)?, place.gateway, port)?;
+        let proxy = network_client(server, &server.pki.authority.client("system:kube-proxy", &[])?, place.gateway, port)?;
         let runtime = place.ns.runtime(name, 1)?;
         let (ended, done) = oneshot::channel::<()>();
         let (run, token, label) = (node.clone(), stop.clone(), name.clone());
         runtime.spawn(async move {
-            if let Err(error) = run.run(client, token).await {
+            if let Err(error) = run.run(client, proxy, token).await {
                 tracing::error!(%error, node = label, "the node agent ended");
             }
             let _ = ended.send(());
@@ -122,8 +123,7 @@ fn real_node(server: &Running, folders: &Folders, name: &str, ip: Ipv4Addr, ns: 
 }
 
 /// A client that goes through the node's own network, as a kubelet's does: a node that is cut off falls silent.
-fn node_client(server: &Running, name: &str, gateway: Ipv4Addr, port: u16) -> anyhow::Result<kube::Client> {
-    let identity = server.pki.authority.node_client(name)?;
+fn network_client(server: &Running, identity: &skiff_server::auth::pki::Issued, gateway: Ipv4Addr, port: u16) -> anyhow::Result<kube::Client> {
     let mut config = kube::Config::new(format!("https://{gateway}:{port}").parse()?);
     config.root_cert = Some(pem_blocks(&server.pki.serving_ca)?);
     config.auth_info.client_certificate_data = Some(base64_of(&identity.certificate));

@@ -212,7 +212,9 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
         (Some(_), None) => {
-            return Err(Error::Config(vec!["client-key-data or client-key must be specified for the user to use the clientCert authentication method.".into()]));
+            return Err(Error::Config(vec![
+                "client-key-data or client-key must be specified for the user to use the clientCert authentication method.".into(),
+            ]));
         }
         (None, Some(_)) => {
             return Err(Error::Config(vec![

@@ -178,16 +178,16 @@ mod tests {
 
     #[test]
     fn documents_and_lines() {
-        let docs = read("a: 1\nb:\n  - x: yes\n    y: \"no\"\n---\n# nothing\n---\n{c: [1, 2], d: &k {e: f}, g: *k}\n").unwrap();
-        assert_eq!(docs[0].value, json!({"a": 1, "b": [{"x": true, "y": "no"}]}));
-        assert_eq!(docs[0].lines["b[0].y"], 4);
+        let docs = read("a: 1\nb:\n  - x: yes\n    w: \"no\"\n---\n# nothing\n---\n{c: [1, 2], d: &k {e: f}, g: *k}\n").unwrap();
+        assert_eq!(docs[0].value, json!({"a": 1, "b": [{"x": true, "w": "no"}]}));
+        assert_eq!(docs[0].lines["b[0].w"], 4);
         assert_eq!(docs.last().unwrap().value, json!({"c": [1, 2], "d": {"e": "f"}, "g": {"e": "f"}}));
         assert_eq!(nearest_line(&docs[0].lines, "b[0].z.q"), Some(3));
     }
 
     #[test]
     fn merges_and_mistakes() {
-        assert_eq!(read("base: &b {x: 1, y: 2}\nsub:\n  <<: *b\n  x: 3\n").unwrap()[0].value["sub"], json!({"x": 3, "y": 2}));
+        assert_eq!(read("base: &b {x: 1, w: 2}\nsub:\n  <<: *b\n  x: 3\n").unwrap()[0].value["sub"], json!({"x": 3, "w": 2}));
         assert!(read("a: 1\na: 2\n").unwrap_err().contains("line 2: key \"a\" already set in map"));
         assert_eq!(read("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\n data:\n  a: b\n").unwrap_err(), "yaml: line 4: did not find expected key");
     }
