@@ -101,11 +101,10 @@ impl Served {
         if name.is_empty() {
             return None;
         }
-        if let (Some(version), Some(group)) = (second, third) {
-            if let Some(r) = self.named(name, Some(group), Some(version)) {
+        if let (Some(version), Some(group)) = (second, third)
+            && let Some(r) = self.named(name, Some(group), Some(version)) {
                 return Some(r);
             }
-        }
         match word.split_once('.') {
             Some((name, group)) => self.named(name, Some(group), None),
             None => self.named(name, None, None),

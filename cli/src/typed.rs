@@ -32,11 +32,10 @@ pub fn canonical(object: &Value) -> Value {
         if conform(&mut copy, node).is_err() {
             return object.clone();
         }
-        if copy["metadata"]["creationTimestamp"].is_null() {
-            if let Some(m) = copy.get_mut("metadata").and_then(Value::as_object_mut) {
+        if copy["metadata"]["creationTimestamp"].is_null()
+            && let Some(m) = copy.get_mut("metadata").and_then(Value::as_object_mut) {
                 m.remove("creationTimestamp");
             }
-        }
     }
     copy
 }

@@ -242,11 +242,10 @@ impl<T> Remembered<T> {
         if self.entries.insert(key.clone(), value).is_none() {
             self.order.push_back(key);
         }
-        if self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front() {
                 self.entries.remove(&oldest);
             }
-        }
     }
 }
 

@@ -137,10 +137,10 @@ mod tests {
     #[test]
     fn claims() {
         let owner =
-            |deleted: bool| ObjectMeta { uid: Some("me".into()), deletion_timestamp: deleted.then(|| Time(jiff::Timestamp::UNIX_EPOCH)), ..Default::default() };
+            |deleted: bool| ObjectMeta { uid: Some("me".into()), deletion_timestamp: deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH)), ..Default::default() };
         let dependent = |controller: Option<&str>, deleted: bool| ObjectMeta {
             owner_references: controller.map(|uid| vec![OwnerReference { uid: uid.into(), controller: Some(true), ..Default::default() }]),
-            deletion_timestamp: deleted.then(|| Time(jiff::Timestamp::UNIX_EPOCH)),
+            deletion_timestamp: deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
             ..Default::default()
         };
         for (controller, fits, owner_deleted, deleted, expected) in [

@@ -225,7 +225,7 @@ pub async fn wait_gone(ctx: &Ctx, deleted: &[(Info, String)], timeout: f64) -> R
     let end = tokio::time::Instant::now() + crate::flags::seconds(limit);
     for (info, uid) in deleted {
         let gone = |object: &Value| !uid.is_empty() && object["metadata"]["uid"].as_str().is_some_and(|u| u != uid);
-        match super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(|o| gone(o)))).await {
+        match super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(&gone))).await {
             Ok(true) => {}
             Ok(false) => return Err(Error::msg(format!("timed out waiting for the condition on {}", info.object_name()))),
             Err(e) if matches!(e.reason(), "Forbidden" | "MethodNotAllowed") => return Ok(()),

@@ -97,11 +97,10 @@ impl Condition {
                 let Some(c) = found else { return Ok(false) };
                 let (generation, observed) =
                     (object["metadata"]["generation"].as_i64(), c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64()));
-                if let (Some(g), Some(o)) = (generation, observed) {
-                    if o < g {
+                if let (Some(g), Some(o)) = (generation, observed)
+                    && o < g {
                         return Ok(false);
                     }
-                }
                 Ok(c["status"].as_str().is_some_and(|s| s.eq_ignore_ascii_case(value)))
             }
             Condition::Field { path, value } => {

@@ -112,7 +112,7 @@ pub fn relaxed(expression: &str) -> Result<String, String> {
     };
     let inner = inner
         .filter(|i| !i.is_empty() && !i.contains(['{', '}']))
-        .ok_or_else(|| format!("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"))?;
+        .ok_or_else(|| "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'".to_string())?;
     let inner = inner.strip_prefix('.').unwrap_or(inner);
     Ok(if inner.starts_with('[') { format!("{{{inner}}}") } else { format!("{{.{inner}}}") })
 }

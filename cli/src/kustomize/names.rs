@@ -39,11 +39,10 @@ fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(|v| walk(v, field, renamed)),
         Value::Object(map) => {
-            if let Some(kind) = target(field) {
-                if let Some(name) = map.get_mut("name") {
+            if let Some(kind) = target(field)
+                && let Some(name) = map.get_mut("name") {
                     rename(kind, name);
                 }
-            }
             // References that say what they refer to.
             if matches!(field, "roleRef" | "scaleTargetRef" | "subjects") {
                 let kind = map.get("kind").and_then(Value::as_str).unwrap_or("").to_string();
@@ -51,11 +50,10 @@ fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
                     rename(&kind, name);
                 }
             }
-            if field == "service" {
-                if let Some(name) = map.get_mut("name") {
+            if field == "service"
+                && let Some(name) = map.get_mut("name") {
                     rename("Service", name);
                 }
-            }
             for (k, v) in map.iter_mut() {
                 match k.as_str() {
                     "secretName" => rename("Secret", v),
@@ -66,11 +64,10 @@ fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
                     "storageClassName" => rename("StorageClass", v),
                     "ingressClassName" => rename("IngressClass", v),
                     "sources" | "secret" if field == "projected" || field == "sources" => {
-                        if k == "secret" {
-                            if let Some(n) = v.get_mut("name") {
+                        if k == "secret"
+                            && let Some(n) = v.get_mut("name") {
                                 rename("Secret", n);
                             }
-                        }
                     }
                     _ => {}
                 }

@@ -463,11 +463,10 @@ fn local_resource(api_version: &str, kind: &str) -> Resource {
 
 /// `a,b x` means `a/x b/x`.
 fn normalize(args: &[String]) -> Vec<String> {
-    if let [types, names @ ..] = args {
-        if !names.is_empty() && types.contains(',') {
+    if let [types, names @ ..] = args
+        && !names.is_empty() && types.contains(',') {
             return types.split(',').flat_map(|t| names.iter().map(move |n| format!("{t}/{n}"))).collect();
         }
-    }
     args.to_vec()
 }
 

@@ -133,11 +133,10 @@ pub fn all(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], phase: &str
         let message = "In-place resize of running containers is not supported on this node".to_owned();
         conditions.push(with_transition(condition(pod, AT_NEED, true, "Infeasible", message), old));
     }
-    if let Some(disrupted) = old.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionTarget") {
-        if !conditions.iter().any(|condition| condition.type_ == "DisruptionTarget") {
+    if let Some(disrupted) = old.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionTarget")
+        && !conditions.iter().any(|condition| condition.type_ == "DisruptionTarget") {
             conditions.push(disrupted.clone());
         }
-    }
     let own = [
         condition(pod, "PodReadyToStartContainers", sandbox_ready, "", String::new()),
         initialized(pod, old, statuses, phase),

@@ -70,7 +70,7 @@ impl Vars {
 }
 
 /// `None` when the object is missing and may be; otherwise the object or what to report.
-fn found<'a, T>(read: Option<&'a Result<T, objects::Error>>, optional: Option<bool>) -> Result<Option<&'a T>, String> {
+fn found<T>(read: Option<&Result<T, objects::Error>>, optional: Option<bool>) -> Result<Option<&T>, String> {
     match read {
         Some(Ok(object)) => Ok(Some(object)),
         Some(Err(objects::Error::NotFound(_))) if optional == Some(true) => Ok(None),

@@ -115,7 +115,7 @@ async fn carry_udp(socket: Arc<UdpSocket>, target: SocketAddr) {
     loop {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
         clients.retain(|_, (_, task)| !task.is_finished());
-        if !clients.contains_key(&client) {
+        if let std::collections::hash_map::Entry::Vacant(e) = clients.entry(client) {
             let Ok(upstream) = connected(target).await else { continue };
             let upstream = Arc::new(upstream);
             let (back, answers) = (socket.clone(), upstream.clone());
@@ -127,7 +127,7 @@ async fn carry_udp(socket: Arc<UdpSocket>, target: SocketAddr) {
                     }
                 }
             });
-            clients.insert(client, (upstream, AbortOnDropHandle::new(task)));
+            e.insert((upstream, AbortOnDropHandle::new(task)));
         }
         if let Some((upstream, _)) = clients.get(&client) {
             // Datagrams may get lost.

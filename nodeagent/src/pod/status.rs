@@ -110,11 +110,10 @@ fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<
     let Facts { pod, old, view, .. } = *facts;
     let in_api = names::phase(pod);
     let before = old.phase.as_deref().unwrap_or_default();
-    if let Some((reason, message)) = facts.failed {
-        if !is_terminal_phase(in_api) {
+    if let Some((reason, message)) = facts.failed
+        && !is_terminal_phase(in_api) {
             return ("Failed".into(), Some(reason.clone()), Some(message.clone()));
         }
-    }
     let initialized = containers::any_active_regular_started(pod, view);
     let computed = phase::phase(spec(pod), statuses, facts.terminal, initialized);
     let phase = match () {

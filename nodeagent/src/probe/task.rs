@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Container, Probe};
 
 use super::{
     run::{self, Outcome},
-    state::{Counter, Results, Step, Type},
+    state::{Counter, Step, Type},
 };
 use crate::{
     agent::context::Context,
@@ -137,8 +137,8 @@ impl Task {
     fn set(&self, result: bool) {
         let changed = {
             let mut state = self.handle.state.lock();
-            let slot = state.probes.entry(self.state.id.clone()).or_insert_with(Results::default);
-            std::mem::replace(self.type_.slot(slot), Some(result)) != Some(result)
+            let slot = state.probes.entry(self.state.id.clone()).or_default();
+            self.type_.slot(slot).replace(result) != Some(result)
         };
         if changed {
             self.handle.moved.send_replace(());

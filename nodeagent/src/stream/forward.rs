@@ -82,11 +82,10 @@ pub async fn spdy(io: impl Io, target: Target) {
                 continue;
             }
         }
-        if let Pair { data: Some(_), error: Some(_) } = pair {
-            if let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&request) {
+        if let Pair { data: Some(_), error: Some(_) } = pair
+            && let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&request) {
                 forwards.spawn(one(target.clone(), data, error));
             }
-        }
     }
 }
 
@@ -156,13 +155,11 @@ pub async fn websocket(io: impl Io, framing: ws::Framing, ports: &[u16], target:
     }
     drop(outbound);
     while let Some(message) = inbound.recv().await {
-        if let ws::Inbound::Data(channel, data) = message {
-            if let Some(sender) = into.get(&channel).filter(|_| !data.is_empty()) {
-                if sender.send(data).await.is_err() {
+        if let ws::Inbound::Data(channel, data) = message
+            && let Some(sender) = into.get(&channel).filter(|_| !data.is_empty())
+                && sender.send(data).await.is_err() {
                     into.remove(&channel);
                 }
-            }
-        }
     }
     forwards.shutdown().await;
 }

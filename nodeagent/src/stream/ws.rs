@@ -56,11 +56,10 @@ async fn run(mut socket: WebSocketStream<impl Io>, framing: Framing, sender: mps
         tokio::select! {
             message = socket.next() => match message {
                 Some(Ok(message)) => {
-                    if let (Some(received), Some(to)) = (decode(framing, &message), &sender) {
-                        if to.send(received).await.is_err() {
+                    if let (Some(received), Some(to)) = (decode(framing, &message), &sender)
+                        && to.send(received).await.is_err() {
                             sender = None;
                         }
-                    }
                 }
                 Some(Err(_)) | None => return,
             },

@@ -406,11 +406,10 @@ impl Runtime for FakeRuntime {
             state.phase = ContainerPhase::Running;
             state.started_at = Some(Timestamp::now());
         })?;
-        if let [word, code] = &spec.command[..] {
-            if word == "exit" {
+        if let [word, code] = &spec.command[..]
+            && word == "exit" {
                 self.change(container, |state| end(state, code.parse().unwrap()))?;
             }
-        }
         Ok(())
     }
 

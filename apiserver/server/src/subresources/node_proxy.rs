@@ -191,7 +191,7 @@ fn proxy_target(ctx: &Context, kind: &'static Kind) -> Result<Target, Status> {
 /// A ready endpoint of a service's port.
 fn service_endpoint(ctx: &Context, service: &Value, port: &str) -> Option<String> {
     let ports = service["spec"]["ports"].as_array()?;
-    let wanted = ports.iter().find(|p| port.is_empty() && ports.len() == 1 || p["name"] == port || p["port"].to_string() == port)?;
+    let wanted = ports.iter().find(|p| port.is_empty() && ports.len() == 1 || p["name"] == port || p["port"] == port)?;
     let port_name = wanted["name"].as_str().unwrap_or("");
     let snapshot = ctx.app.store.snapshot("endpointslices.discovery.k8s.io");
     let slices = snapshot.range(Some(service.namespace()), None).filter_map(|object| serde_json::from_slice::<Value>(&object.bytes).ok());

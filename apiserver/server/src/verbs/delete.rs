@@ -47,9 +47,6 @@ impl DeleteOptions {
         self.dry_run
     }
 
-    pub fn with_uid(uid: &str, grace: Option<i64>) -> DeleteOptions {
-        DeleteOptions { uid: Some(uid.into()), grace, ..DeleteOptions::default() }
-    }
 
     /// From the body, else from the query.
     fn read(ctx: &Context, text: &[u8]) -> Result<DeleteOptions, Status> {

@@ -40,7 +40,7 @@ pub const COLUMNS: Columns = Columns {
         ),
     ],
     cells,
-    conditions: conditions,
+    conditions,
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
