@@ -102,9 +102,10 @@ impl Served {
             return None;
         }
         if let (Some(version), Some(group)) = (second, third)
-            && let Some(r) = self.named(name, Some(group), Some(version)) {
-                return Some(r);
-            }
+            && let Some(r) = self.named(name, Some(group), Some(version))
+        {
+            return Some(r);
+        }
         match word.split_once('.') {
             Some((name, group)) => self.named(name, Some(group), None),
             None => self.named(name, None, None),
@@ -259,6 +260,7 @@ impl Discovery {
         lists
     }
 
+    #[allow(clippy::wrong_self_convention, reason = "reads what this one keeps on disk")]
     fn from_disk(&self) -> Option<Served> {
         let groups = read_young(&self.dir.join("servergroups.json"))?;
         let mut served = Served { groups: groups_of(&groups), ..Served::default() };

@@ -33,9 +33,10 @@ pub fn canonical(object: &Value) -> Value {
             return object.clone();
         }
         if copy["metadata"]["creationTimestamp"].is_null()
-            && let Some(m) = copy.get_mut("metadata").and_then(Value::as_object_mut) {
-                m.remove("creationTimestamp");
-            }
+            && let Some(m) = copy.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            m.remove("creationTimestamp");
+        }
     }
     copy
 }

@@ -243,9 +243,10 @@ impl<T> Remembered<T> {
             self.order.push_back(key);
         }
         if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front() {
-                self.entries.remove(&oldest);
-            }
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
     }
 }
 

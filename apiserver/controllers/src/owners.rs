@@ -136,8 +136,11 @@ mod tests {
 
     #[test]
     fn claims() {
-        let owner =
-            |deleted: bool| ObjectMeta { uid: Some("me".into()), deletion_timestamp: deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH)), ..Default::default() };
+        let owner = |deleted: bool| ObjectMeta {
+            uid: Some("me".into()),
+            deletion_timestamp: deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
+            ..Default::default()
+        };
         let dependent = |controller: Option<&str>, deleted: bool| ObjectMeta {
             owner_references: controller.map(|uid| vec![OwnerReference { uid: uid.into(), controller: Some(true), ..Default::default() }]),
             deletion_timestamp: deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH)),

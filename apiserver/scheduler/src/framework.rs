@@ -24,6 +24,7 @@ impl Rejection {
 
 /// One plugin, as functions in a table.
 pub struct Plugin {
+    #[allow(dead_code, reason = "tells a reader of the table which plugin a line is")]
     pub name: &'static str,
     /// `None` when the node can take the pod.
     pub filter: Option<fn(&PodInfo, &NodeInfo) -> Option<Rejection>>,

@@ -58,14 +58,13 @@ impl RequestInfo {
                 _ => String::new(),
             };
         }
-        if parts[0] == "namespaces"
-            && parts.len() > 1 {
-                info.namespace = parts[1].clone();
-                // `namespaces/x` and its own subresources are about the namespace, anything longer lies within it
-                if parts.len() > 2 && !matches!(parts[2].as_str(), "status" | "finalize") {
-                    parts.drain(..2);
-                }
+        if parts[0] == "namespaces" && parts.len() > 1 {
+            info.namespace = parts[1].clone();
+            // `namespaces/x` and its own subresources are about the namespace, anything longer lies within it
+            if parts.len() > 2 && !matches!(parts[2].as_str(), "status" | "finalize") {
+                parts.drain(..2);
             }
+        }
         let mut parts = parts.into_iter();
         info.resource = parts.next().unwrap_or_default();
         info.name = parts.next().unwrap_or_default();

@@ -101,6 +101,7 @@ impl Client {
     }
 
     /// `host:port` as the kubeconfig writes it.
+    #[allow(clippy::misnamed_getters, reason = "kubeconfigs call it host")]
     pub fn host(&self) -> &str {
         &self.0.target.authority
     }
@@ -287,9 +288,11 @@ fn warning_text(value: &str) -> Option<String> {
 /// The error that an unsuccessful answer is.
 fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
     if let Ok(status) = serde_json::from_slice::<Value>(body)
-        && status["kind"] == "Status" && (status["status"] == "Failure" || code >= 400) {
-            return Error::Status(Box::new(status));
-        }
+        && status["kind"] == "Status"
+        && (status["status"] == "Failure" || code >= 400)
+    {
+        return Error::Status(Box::new(status));
+    }
     let (reason, message) = match code {
         400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
         401 => ("Unauthorized", "Unauthorized".to_string()),

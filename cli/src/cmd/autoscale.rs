@@ -50,7 +50,7 @@ fn metric(name: &str, text: &str) -> Result<Value> {
             json!({"type": "Utilization", "averageUtilization": n})
         }
         None => {
-            let amount = if name == "cpu" && text.parse::<f64>().is_ok() { text.to_string() } else { text.to_string() };
+            let amount = text.to_string();
             if crate::describe::quantity::parse(&amount).is_none() {
                 return Err(Error::msg(format!("invalid resource {name} value: {text}")));
             }

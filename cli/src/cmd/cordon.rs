@@ -86,10 +86,11 @@ pub async fn mark(ctx: &Ctx, nodes: &[Info], closed: bool) -> Result<()> {
                 after["spec"].as_object_mut().map(|m| m.remove("unschedulable"));
             }
             if dry_run != DryRun::Client
-                && let Err(e) = modify::send(ctx, info, &after).await {
-                    eprintln!("error: unable to {verb} node {}: {e}", quote(&info.name));
-                    continue;
-                }
+                && let Err(e) = modify::send(ctx, info, &after).await
+            {
+                eprintln!("error: unable to {verb} node {}: {e}", quote(&info.name));
+                continue;
+            }
             printer.operation(&format!("{changed}{}", dry_run.suffix()));
         }
         printer.print(&info.object)?;

@@ -50,14 +50,17 @@ async fn run(ctx: Ctx) -> Result<()> {
     builder.allow_empty_selector = true;
     builder.latest = true;
     let mut found = builder.find().await?;
-    if found.infos.is_empty() && found.errors.iter().all(Error::is_not_found) && !found.errors.is_empty()
-        && let [word, prefix] = ctx.args() {
-            let named = by_prefix(&ctx, word, prefix).await?;
-            if !named.is_empty() {
-                found.infos = named;
-                found.errors.clear();
-            }
+    if found.infos.is_empty()
+        && found.errors.iter().all(Error::is_not_found)
+        && !found.errors.is_empty()
+        && let [word, prefix] = ctx.args()
+    {
+        let named = by_prefix(&ctx, word, prefix).await?;
+        if !named.is_empty() {
+            found.infos = named;
+            found.errors.clear();
         }
+    }
     let kube = Kube { ctx: ctx.clone(), show_events: f.bool("show-events") };
     let mut first = true;
     for info in &found.infos {

@@ -76,9 +76,10 @@ async fn run(ctx: Ctx) -> Result<()> {
             } else {
                 // Without a version the object is replaced whatever it is now.
                 if info.object["metadata"]["resourceVersion"].as_str().unwrap_or("").is_empty()
-                    && let Ok(live) = helper::get(client, &info.resource, &info.namespace, &info.name).await {
-                        info.object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
-                    }
+                    && let Ok(live) = helper::get(client, &info.resource, &info.namespace, &info.name).await
+                {
+                    info.object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+                }
                 write.replace(client, &info.resource, &info.namespace, &info.name, &info.object).await
             };
             match sent {

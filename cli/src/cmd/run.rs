@@ -171,9 +171,10 @@ async fn run(ctx: Ctx) -> Result<()> {
         let options = super::delete::Options { grace: f.int("grace-period"), policy: super::delete::policy(f.str("cascade"))?, dry_run: DryRun::None };
         let deleted = super::delete::one(&ctx, &info, &options).await;
         if let Err(e) = deleted
-            && !e.is_not_found() {
-                return Err(e);
-            }
+            && !e.is_not_found()
+        {
+            return Err(e);
+        }
     }
     result
 }

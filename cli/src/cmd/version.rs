@@ -96,7 +96,8 @@ async fn run(ctx: Ctx) -> Result<()> {
 fn skew(info: &Value) {
     let minor = |part: &str| info[part]["minor"].as_str().map(|m| m.trim_end_matches('+').to_string()).and_then(|m| m.parse::<i64>().ok());
     if let (Some(c), Some(s)) = (minor("clientVersion"), minor("serverVersion"))
-        && (c - s).abs() > 1 {
-            eprintln!("Warning: version difference between client (1.{c}) and server (1.{s}) exceeds the supported minor version skew of +/-1");
-        }
+        && (c - s).abs() > 1
+    {
+        eprintln!("Warning: version difference between client (1.{c}) and server (1.{s}) exceeds the supported minor version skew of +/-1");
+    }
 }

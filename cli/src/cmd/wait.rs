@@ -98,9 +98,10 @@ impl Condition {
                 let (generation, observed) =
                     (object["metadata"]["generation"].as_i64(), c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64()));
                 if let (Some(g), Some(o)) = (generation, observed)
-                    && o < g {
-                        return Ok(false);
-                    }
+                    && o < g
+                {
+                    return Ok(false);
+                }
                 Ok(c["status"].as_str().is_some_and(|s| s.eq_ignore_ascii_case(value)))
             }
             Condition::Field { path, value } => {

@@ -103,10 +103,12 @@ fn camel(text: &str) -> Vec<String> {
     }
     for i in 0..runs.len().saturating_sub(1) {
         let upper = runs[i].starts_with(char::is_uppercase);
-        if upper && runs[i + 1].starts_with(char::is_lowercase)
-            && let Some(c) = runs[i].pop() {
-                runs[i + 1].insert(0, c);
-            }
+        if upper
+            && runs[i + 1].starts_with(char::is_lowercase)
+            && let Some(c) = runs[i].pop()
+        {
+            runs[i + 1].insert(0, c);
+        }
     }
     runs.retain(|r| !r.is_empty());
     runs

@@ -135,11 +135,14 @@ impl Config {
         if !missing.is_empty() {
             return Err(Error::Config(missing));
         }
-        if cluster.is_none() && user.is_none() && over.server.is_none()
-            && let Some(mut inside) = in_cluster() {
-                inside.credentials.impersonate = impersonation(&Value::Null, over)?;
-                return Ok(inside);
-            }
+        if cluster.is_none()
+            && user.is_none()
+            && over.server.is_none()
+            && let Some(mut inside) = in_cluster()
+        {
+            inside.credentials.impersonate = impersonation(&Value::Null, over)?;
+            return Ok(inside);
+        }
         let mut resolved = cluster.map_or(Ok(Resolved::default()), |c| from_cluster(&c.value, &c.file))?;
         override_cluster(&mut resolved, over)?;
         let (user_value, user_file) = user.map_or((Value::Null, PathBuf::new()), |u| (u.value.clone(), u.file.clone()));

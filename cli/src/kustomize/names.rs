@@ -40,9 +40,10 @@ fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
         Value::Array(list) => list.iter_mut().for_each(|v| walk(v, field, renamed)),
         Value::Object(map) => {
             if let Some(kind) = target(field)
-                && let Some(name) = map.get_mut("name") {
-                    rename(kind, name);
-                }
+                && let Some(name) = map.get_mut("name")
+            {
+                rename(kind, name);
+            }
             // References that say what they refer to.
             if matches!(field, "roleRef" | "scaleTargetRef" | "subjects") {
                 let kind = map.get("kind").and_then(Value::as_str).unwrap_or("").to_string();
@@ -51,9 +52,10 @@ fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
                 }
             }
             if field == "service"
-                && let Some(name) = map.get_mut("name") {
-                    rename("Service", name);
-                }
+                && let Some(name) = map.get_mut("name")
+            {
+                rename("Service", name);
+            }
             for (k, v) in map.iter_mut() {
                 match k.as_str() {
                     "secretName" => rename("Secret", v),
@@ -65,9 +67,10 @@ fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
                     "ingressClassName" => rename("IngressClass", v),
                     "sources" | "secret" if field == "projected" || field == "sources" => {
                         if k == "secret"
-                            && let Some(n) = v.get_mut("name") {
-                                rename("Secret", n);
-                            }
+                            && let Some(n) = v.get_mut("name")
+                        {
+                            rename("Secret", n);
+                        }
                     }
                     _ => {}
                 }

@@ -108,10 +108,9 @@ fn template(object: &mut Value) -> Option<&mut Value> {
 fn label(object: &mut Value, key: &str, value: &Value, selectors: bool, templates: bool) {
     object["metadata"]["labels"][key] = value.clone();
     let kind = object["kind"].as_str().unwrap_or("").to_string();
-    if templates
-        && let Some(t) = template(object) {
-            t["metadata"]["labels"][key] = value.clone();
-        }
+    if templates && let Some(t) = template(object) {
+        t["metadata"]["labels"][key] = value.clone();
+    }
     if !selectors {
         return;
     }

@@ -428,7 +428,7 @@ impl Builder {
         };
         let mut object = m.object;
         if resource.namespaced {
-            if namespace.is_empty() && !(self.local && !self.require_namespace) {
+            if namespace.is_empty() && (!self.local || self.require_namespace) {
                 namespace = if self.namespace.is_empty() { self.ctx.namespace()?.0 } else { self.namespace.clone() };
                 if !self.local {
                     object["metadata"]["namespace"] = json!(namespace);
@@ -464,9 +464,11 @@ fn local_resource(api_version: &str, kind: &str) -> Resource {
 /// `a,b x` means `a/x b/x`.
 fn normalize(args: &[String]) -> Vec<String> {
     if let [types, names @ ..] = args
-        && !names.is_empty() && types.contains(',') {
-            return types.split(',').flat_map(|t| names.iter().map(move |n| format!("{t}/{n}"))).collect();
-        }
+        && !names.is_empty()
+        && types.contains(',')
+    {
+        return types.split(',').flat_map(|t| names.iter().map(move |n| format!("{t}/{n}"))).collect();
+    }
     args.to_vec()
 }
 

@@ -165,12 +165,13 @@ fn glob(pattern: &str) -> Result<Vec<PathBuf>> {
 pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
     let fail = |e: String| Error::msg(format!("error parsing {source}: {e}"));
     if text.trim_start().starts_with('{')
-        && let Some(list) = json_documents(text) {
-            return list.map_or_else(
-                |e| vec![Err(fail(e))],
-                |l| l.into_iter().map(|object| Ok(Manifest { source: source.into(), object, lines: Rc::default() })).collect(),
-            );
-        }
+        && let Some(list) = json_documents(text)
+    {
+        return list.map_or_else(
+            |e| vec![Err(fail(e))],
+            |l| l.into_iter().map(|object| Ok(Manifest { source: source.into(), object, lines: Rc::default() })).collect(),
+        );
+    }
     match crate::yaml::read(text) {
         Ok(list) => {
             let real = list.into_iter().filter(|d| !d.value.is_null());

@@ -139,9 +139,10 @@ impl Pods {
 
     async fn wake_owners(&mut self, runtime: &SharedRuntime, sandboxes: HashSet<String>) {
         if sandboxes.iter().any(|sandbox| !self.owners.contains_key(sandbox))
-            && let Ok(listed) = runtime.list().await {
-                note_owners(&mut self.owners, &listed);
-            }
+            && let Ok(listed) = runtime.list().await
+        {
+            note_owners(&mut self.owners, &listed);
+        }
         let owners: HashSet<&String> = sandboxes.iter().filter_map(|sandbox| self.owners.get(sandbox)).collect();
         owners.into_iter().filter_map(|owner| self.wakes.get(owner)).for_each(|wake| wake.notify_one());
     }

@@ -134,9 +134,10 @@ pub fn all(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], phase: &str
         conditions.push(with_transition(condition(pod, AT_NEED, true, "Infeasible", message), old));
     }
     if let Some(disrupted) = old.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionTarget")
-        && !conditions.iter().any(|condition| condition.type_ == "DisruptionTarget") {
-            conditions.push(disrupted.clone());
-        }
+        && !conditions.iter().any(|condition| condition.type_ == "DisruptionTarget")
+    {
+        conditions.push(disrupted.clone());
+    }
     let own = [
         condition(pod, "PodReadyToStartContainers", sandbox_ready, "", String::new()),
         initialized(pod, old, statuses, phase),

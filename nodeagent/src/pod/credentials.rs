@@ -44,9 +44,10 @@ pub fn for_image(secrets: &[Secret], image: &str) -> Vec<Credentials> {
     let mut found: Vec<(usize, Credentials)> = Vec::new();
     for (registry, entry) in secrets.iter().flat_map(entries) {
         if matches(&registry, &wanted)
-            && let Some(credentials) = entry.credentials() {
-                found.push((registry.len(), credentials));
-            }
+            && let Some(credentials) = entry.credentials()
+        {
+            found.push((registry.len(), credentials));
+        }
     }
     found.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
     found.dedup_by(|a, b| a.1 == b.1);

@@ -131,7 +131,9 @@ pub fn resolver(pod: &Pod, node: &Resolver, cluster_dns: &[IpAddr], cluster_doma
     let mut resolver = match policy {
         "None" => Resolver::default(),
         _ if cluster && cluster_dns.is_empty() => {
-            let text = "kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. Falling back to \"Default\" policy.".to_string();
+            let text =
+                "kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. Falling back to \"Default\" policy."
+                    .to_string();
             warnings.push(("MissingClusterDNS", format!("pod: {:?}. {text}", super::names::describe(pod))));
             node.clone()
         }

@@ -147,9 +147,10 @@ pub fn matching_rule(container: &Container, exit_code: i32) -> Option<&Container
 pub fn should_restart(container: &Container, spec: &PodSpec, exit_code: i32) -> bool {
     if let Some(policy) = container.restart_policy.as_deref() {
         if let Some(rule) = matching_rule(container, exit_code)
-            && matches!(rule.action.as_str(), "Restart" | "RestartAllContainers") {
-                return true;
-            }
+            && matches!(rule.action.as_str(), "Restart" | "RestartAllContainers")
+        {
+            return true;
+        }
         match policy {
             "Always" => return true,
             "OnFailure" => return exit_code != 0,

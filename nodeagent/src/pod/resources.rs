@@ -253,7 +253,7 @@ mod tests {
     fn classes() {
         let full = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1000m", "memory": "1Gi"}});
         assert_eq!(qos(&pod(&[json!({})])), "BestEffort");
-        assert_eq!(qos(&pod(&[full.clone()])), "Guaranteed");
+        assert_eq!(qos(&pod(std::slice::from_ref(&full))), "Guaranteed");
         assert_eq!(qos(&pod(&[full, json!({})])), "Burstable");
         assert_eq!(qos(&pod(&[json!({"requests": {"cpu": "0"}})])), "BestEffort");
         assert_eq!(cgroup(&pod(&[json!({"requests": {"cpu": "1"}})])), "burstable/podu");

@@ -106,7 +106,8 @@ async fn check_addresses(node: &Context, pod: &Pod, id: String, ips: &[IpAddr]) 
 /// Gives the pod's addresses back.
 pub async fn take_network_back(node: &Context, pod: &Pod) {
     if let (Some(network), false) = (&node.network, is_host_network(pod))
-        && let Err(error) = network.teardown(uid(pod)).await {
-            tracing::warn!(%error, pod = name(pod), "pod network not taken down");
-        }
+        && let Err(error) = network.teardown(uid(pod)).await
+    {
+        tracing::warn!(%error, pod = name(pod), "pod network not taken down");
+    }
 }

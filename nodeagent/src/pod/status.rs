@@ -111,9 +111,10 @@ fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<
     let in_api = names::phase(pod);
     let before = old.phase.as_deref().unwrap_or_default();
     if let Some((reason, message)) = facts.failed
-        && !is_terminal_phase(in_api) {
-            return ("Failed".into(), Some(reason.clone()), Some(message.clone()));
-        }
+        && !is_terminal_phase(in_api)
+    {
+        return ("Failed".into(), Some(reason.clone()), Some(message.clone()));
+    }
     let initialized = containers::any_active_regular_started(pod, view);
     let computed = phase::phase(spec(pod), statuses, facts.terminal, initialized);
     let phase = match () {

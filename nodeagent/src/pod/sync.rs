@@ -87,11 +87,12 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
         }
     };
     if let Some(left) = deadline(&pod, handle)
-        && left.is_zero() {
-            node.events.record(names::reference(&pod), Type::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
-            handle.state.lock().failed = Some(("DeadlineExceeded".to_owned(), DEADLINE_MESSAGE.to_owned()));
-            return Next::Terminate;
-        }
+        && left.is_zero()
+    {
+        node.events.record(names::reference(&pod), Type::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
+        handle.state.lock().failed = Some(("DeadlineExceeded".to_owned(), DEADLINE_MESSAGE.to_owned()));
+        return Next::Terminate;
+    }
     if handle.state.lock().status.phase.as_deref().is_some_and(is_terminal_phase) {
         return Next::Terminate;
     }

@@ -53,7 +53,7 @@ pub enum Sandbox {
 
 impl PodView {
     pub fn new(mut sandboxes: Vec<SandboxState>, listing: u64) -> Self {
-        sandboxes.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+        sandboxes.sort_by_key(|sandbox| std::cmp::Reverse(sandbox.created_at));
         let mut containers: Vec<_> = sandboxes.iter_mut().flat_map(|sandbox| std::mem::take(&mut sandbox.containers)).collect();
         containers.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.restart_count.cmp(&a.restart_count)));
         Self { sandboxes, containers, listing }

@@ -83,9 +83,10 @@ pub async fn spdy(io: impl Io, target: Target) {
             }
         }
         if let Pair { data: Some(_), error: Some(_) } = pair
-            && let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&request) {
-                forwards.spawn(one(target.clone(), data, error));
-            }
+            && let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&request)
+        {
+            forwards.spawn(one(target.clone(), data, error));
+        }
     }
 }
 
@@ -157,9 +158,10 @@ pub async fn websocket(io: impl Io, framing: ws::Framing, ports: &[u16], target:
     while let Some(message) = inbound.recv().await {
         if let ws::Inbound::Data(channel, data) = message
             && let Some(sender) = into.get(&channel).filter(|_| !data.is_empty())
-                && sender.send(data).await.is_err() {
-                    into.remove(&channel);
-                }
+            && sender.send(data).await.is_err()
+        {
+            into.remove(&channel);
+        }
     }
     forwards.shutdown().await;
 }

@@ -105,9 +105,10 @@ pub async fn websocket(io: impl Io, version: Version, framing: Framing, spec: &E
             match message {
                 Inbound::Data(STDIN, data) => {
                     if let Some(sender) = stdin.as_ref().filter(|_| !data.is_empty())
-                        && sender.send(data).await.is_err() {
-                            stdin = None;
-                        }
+                        && sender.send(data).await.is_err()
+                    {
+                        stdin = None;
+                    }
                 }
                 Inbound::Close(STDIN) => stdin = None,
                 Inbound::Data(RESIZE, data) => forward_size(&data, &resize_sender).await,

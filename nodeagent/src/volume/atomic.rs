@@ -22,9 +22,10 @@ pub fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<bool, Erro
     fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).during(|| format!("set the mode of {}", dir.display()))?;
     let old = fs::read_link(dir.join(DATA)).ok();
     if let Some(old) = &old
-        && holds(&dir.join(old), files)? {
-            return Ok(false);
-        }
+        && holds(&dir.join(old), files)?
+    {
+        return Ok(false);
+    }
     let place = format!("..{}_{:09}", crate::time::now().strftime("%Y_%m_%d_%H_%M_%S"), rand::random_range(0..1_000_000_000u32));
     let fresh = dir.join(&place);
     fill(&fresh, files, group)?;

@@ -407,9 +407,10 @@ impl Runtime for FakeRuntime {
             state.started_at = Some(Timestamp::now());
         })?;
         if let [word, code] = &spec.command[..]
-            && word == "exit" {
-                self.change(container, |state| end(state, code.parse().unwrap()))?;
-            }
+            && word == "exit"
+        {
+            self.change(container, |state| end(state, code.parse().unwrap()))?;
+        }
         Ok(())
     }
 

@@ -96,7 +96,9 @@ fn world(lines: &[Value]) -> (Authenticator, Authorizers) {
 
 fn headers(line: &Value) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let mut add = |name: &str, value: &str| drop(headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap()));
+    let mut add = |name: &str, value: &str| {
+        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+    };
     for (name, value) in line["headers"].as_object().into_iter().flatten() {
         for value in value.as_array().unwrap_or(&vec![value.clone()]) {
             add(name, value.as_str().unwrap());

@@ -47,7 +47,6 @@ impl DeleteOptions {
         self.dry_run
     }
 
-
     /// From the body, else from the query.
     fn read(ctx: &Context, text: &[u8]) -> Result<DeleteOptions, Status> {
         let value = if text.is_empty() { from_query(ctx)? } else { from_body(ctx, text)? };

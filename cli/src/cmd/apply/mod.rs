@@ -171,9 +171,10 @@ pub fn annotated(object: &Value) -> Value {
 async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Session) -> Result<()> {
     let f = ctx.flags();
     if info.name.is_empty()
-        && let Some(prefix) = info.object["metadata"]["generateName"].as_str().filter(|p| !p.is_empty()) {
-            return Err(Error::msg(format!("from {prefix}: cannot use generate name with apply")));
-        }
+        && let Some(prefix) = info.object["metadata"]["generateName"].as_str().filter(|p| !p.is_empty())
+    {
+        return Err(Error::msg(format!("from {prefix}: cannot use generate name with apply")));
+    }
     if f.bool("server-side") {
         server_side::apply(ctx, &mut info, validation).await?;
         return session.tell(ctx, info, "serverside-applied");

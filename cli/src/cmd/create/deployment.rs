@@ -73,9 +73,10 @@ async fn run(ctx: Ctx) -> Result<()> {
         containers.push(c);
     }
     if f.int("port") >= 0
-        && let Some(c) = containers.first_mut() {
-            c["ports"] = json!([{"containerPort": f.int("port")}]);
-        }
+        && let Some(c) = containers.first_mut()
+    {
+        c["ports"] = json!([{"containerPort": f.int("port")}]);
+    }
     let kind = generate::kind("apps", "v1", "deployments", "Deployment", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     let labels = json!({"app": name});
