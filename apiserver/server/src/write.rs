@@ -131,6 +131,9 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
 
     let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
     let mut attempts = if generate { 8 } else { 1 };
+    for warning in (kind.strategy.early_warnings)(&value) {
+        ctx.warn(warning);
+    }
     (kind.strategy.prepare_for_create)(&mut value);
     if kind.strategy.has_status && !kind.strategy.keeps_status_on_create {
         clear_status(kind, &mut value);
@@ -340,8 +343,10 @@ async fn attempt(
     let admitted = ctx.app.admission.validate(&attributes).await;
     let new = attributes.object.take().unwrap_or_default();
     admitted?;
-    for warning in (kind.strategy.warnings)(&new, Some(live)) {
-        ctx.warn(warning);
+    if matches!(part, Part::Whole) {
+        for warning in (kind.strategy.warnings)(&new, Some(live)) {
+            ctx.warn(warning);
+        }
     }
     if dry {
         return Ok(Some(Written::Dry(new)));
@@ -438,13 +443,16 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
             *new = base;
             (kind.strategy.prepare_for_status_update)(new, live);
         }
-        _ => {
-            if kind.strategy.has_status && !matches!(part, Part::Sub(_)) {
+        Part::Sub(sub) => {
+            if let Some(rules) = kind.strategy.part(sub.name()) {
+                (rules.prepare)(new, live);
+            }
+        }
+        Part::Whole => {
+            if kind.strategy.has_status {
                 status(new, live);
             }
-            if !matches!(part, Part::Sub(_)) {
-                (kind.strategy.prepare_for_update)(new, live);
-            }
+            (kind.strategy.prepare_for_update)(new, live);
         }
     }
     let _ = conform(new, kind.node());
@@ -471,6 +479,9 @@ fn validate_update(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result
     let mut errors = object_meta::validate_update(new, live);
     errors.extend(match part {
         Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
+        Part::Sub(sub) if kind.strategy.part(sub.name()).is_some() => {
+            kind.strategy.part(sub.name()).map_or_else(Errors::default, |rules| (rules.validate)(new, live))
+        }
         _ => (kind.strategy.validate_update)(new, live),
     });
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, new.name(), &errors)) }
