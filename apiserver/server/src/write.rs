@@ -456,13 +456,17 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
         }
     }
     let _ = conform(new, kind.node());
-    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status)) && desired_differs(new, live) {
+    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status)) && desired_differs(kind, new, live) {
         new.set_meta("generation", live.generation() + 1);
     }
 }
 
 /// Something besides metadata and status changed.
-fn desired_differs(new: &Value, live: &Value) -> bool {
+fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
+    let annotations = |value: &Value| value.meta().and_then(|meta| meta.get("annotations")).cloned();
+    if kind.strategy.annotations_are_desired && annotations(new) != annotations(live) {
+        return true;
+    }
     let desired = |value: &Value| {
         value
             .as_object()

@@ -43,6 +43,8 @@ pub struct Strategy {
     pub status_reset: &'static [&'static str],
     /// `metadata.generation` counts changes of what is not metadata or status.
     pub has_generation: bool,
+    /// A change of annotations counts, too (Deployments hand them on).
+    pub annotations_are_desired: bool,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -79,6 +81,7 @@ impl Strategy {
         keeps_status_on_create: false,
         status_reset: &["spec"],
         has_generation: false,
+        annotations_are_desired: false,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,

@@ -7,3 +7,4 @@ pub mod diff;
 pub mod internal;
 pub mod pod;
 pub mod read;
+pub mod workload;

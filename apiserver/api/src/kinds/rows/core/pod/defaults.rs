@@ -10,9 +10,13 @@ use crate::{
     machinery::quantity::Quantity,
 };
 
-/// `SetDefaults_Pod`.
+/// `SetDefaults_Pod`, and what conversion to the hub type makes of old pods.
 pub fn pod(object: &mut Value) {
+    drop_old_annotations(object.get_mut("metadata").and_then(Value::as_object_mut));
     let spec = spec(object);
+    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|grace| grace < 0) {
+        spec.insert("terminationGracePeriodSeconds".into(), 1.into());
+    }
     pod_spec(spec);
     absent(spec, "enableServiceLinks", true);
     for list in ["containers", "initContainers"] {
@@ -25,6 +29,20 @@ pub fn pod(object: &mut Value) {
     }
     if spec.get("hostNetwork") == Some(&Value::Bool(true)) {
         host_ports(spec);
+    }
+}
+
+/// Annotations that held containers before there was a field for them.
+fn drop_old_annotations(metadata: Option<&mut Map<String, Value>>) {
+    const OLD: [&str; 4] = [
+        "pod.beta.kubernetes.io/init-containers",
+        "pod.alpha.kubernetes.io/init-containers",
+        "pod.beta.kubernetes.io/init-container-statuses",
+        "pod.alpha.kubernetes.io/init-container-statuses",
+    ];
+    let Some(annotations) = metadata.and_then(|metadata| inner(metadata, "annotations")) else { return };
+    for name in OLD {
+        annotations.remove(name);
     }
 }
 
@@ -55,6 +73,7 @@ fn host_ports(spec: &mut Map<String, Value>) {
 /// The spec of a template.
 pub fn template(owner: &mut Map<String, Value>) {
     if let Some(template) = inner(owner, "template") {
+        drop_old_annotations(inner(template, "metadata"));
         let spec = template.entry("spec").or_insert_with(|| json!({}));
         if let Some(spec) = spec.as_object_mut() {
             pod_spec(spec);

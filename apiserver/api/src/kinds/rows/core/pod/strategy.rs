@@ -23,6 +23,7 @@ use crate::{
 pub const STRATEGY: Strategy = Strategy {
     defaults: super::defaults::pod,
     prepare_for_create,
+    after_system_fields,
     prepare_for_update,
     prepare_for_status_update,
     validate: validation::validate_create,
@@ -65,6 +66,14 @@ fn prepare_for_create(pod: &mut Value) {
     }
     label_keys::apply(pod);
     app_armor::annotations_to_fields(pod);
+}
+
+/// The condition of a pod that waits for its gates is as old as the pod.
+fn after_system_fields(pod: &mut Value) {
+    let now = pod["metadata"]["creationTimestamp"].clone();
+    for condition in pod["status"].get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        condition["lastTransitionTime"] = now.clone();
+    }
 }
 
 fn prepare_for_update(new: &mut Value, old: &Value) {
