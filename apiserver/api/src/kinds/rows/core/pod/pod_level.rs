@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn each() {
         for (given, wanted) in [
-            (json!({"requests": {"cpu": "1"}}), json!({"requests": {"cpu": "1"}})),
+            (json!({"requests": {"cpu": "1"}}), json!({"limits": {"hugepages-2Mi": "4Mi"}, "requests": {"cpu": "1", "hugepages-2Mi": "4Mi"}})),
             (
                 json!({"limits": {"cpu": "4", "memory": "1Gi"}}),
                 json!({"limits": {"cpu": "4", "memory": "1Gi", "hugepages-2Mi": "4Mi"}, "requests": {"cpu": "2", "memory": "1Gi", "hugepages-2Mi": "4Mi"}}),
