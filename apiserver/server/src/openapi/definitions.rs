@@ -139,7 +139,6 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Value>, tags: Option
         out["properties"] = properties.into();
     }
     if !required.is_empty() {
-        required.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
         out["required"] = required.into();
     }
     if definition.atomic {
@@ -175,6 +174,8 @@ fn property(schema: &Schema, field: &Field, told: Option<&Value>) -> Value {
     }
     if field.atomic {
         out["x-kubernetes-map-type"] = "atomic".into();
+    } else if field.granular {
+        out["x-kubernetes-map-type"] = "granular".into();
     }
     let strategies: Vec<&str> = [(field.merge, "merge"), (field.retain_keys, "retainKeys"), (field.replace, "replace")]
         .into_iter()
