@@ -291,7 +291,7 @@ fn check_preconditions(kind: &Kind, name: &str, how: &Update, live: &Value) -> R
     Ok(())
 }
 
-/// One try; `None` when the object changed since it was read and the client did not say which version it saw.
+/// One try; `None` when the object changed since it was read.
 #[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
 async fn attempt(
     ctx: &Context,
@@ -372,7 +372,8 @@ async fn attempt(
             }
             Ok(Some(Written::Stored(object)))
         }
-        Err(Error::Conflict(_) | Error::NotFound) if unconditional => Ok(None),
+        // computed anew over what stands now: a client that said which version it saw is told of the conflict then
+        Err(Error::Conflict(_) | Error::NotFound) => Ok(None),
         Err(error) => Err(store_error(kind, &key.name, error)),
     }
 }

@@ -142,7 +142,7 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
         let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
         let live = stored::decoded(kind, &object)?;
         preconditions(kind, name, options, &live)?;
-        let attributes = Attributes {
+        let mut attributes = Attributes {
             app: &ctx.app,
             kind,
             subresource: "",
@@ -155,6 +155,7 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
             dry_run: options.dry_run,
             warnings: Vec::new(),
         };
+        ctx.app.admission.admit(&mut attributes).await?;
         ctx.app.admission.validate(&attributes).await?;
         let plan = plan(kind, &live, options, ctx.app.clock.now());
         if let Some(done) = carry_out(ctx, kind, &object, live, plan, options).await? {

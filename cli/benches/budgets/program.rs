@@ -1,0 +1,94 @@
+//! A control plane under measurement: the built program in a folder of its own, ended when it is dropped.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+
+use crate::client::Client;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff");
+const TOKEN: &str = "bench-token";
+
+pub struct Program {
+    child: Child,
+    pub port: u16,
+    /// From the start of the process to the first 200 of `/readyz`.
+    pub ready_after: Duration,
+    pub folder: PathBuf,
+}
+
+impl Program {
+    /// `skiff server` with `extra` flags over `folder`, once it is ready.
+    pub fn server(folder: PathBuf, extra: &[&str]) -> anyhow::Result<Program> {
+        std::fs::create_dir_all(&folder)?;
+        let tokens = folder.join("tokens.csv");
+        std::fs::write(&tokens, format!("{TOKEN},bench,u-bench,system:masters\n"))?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let begun = Instant::now();
+        let child = Command::new(PROGRAM)
+            .args(["server", "--data-dir"])
+            .arg(folder.join("data"))
+            .args(["--secure-port", &port.to_string(), "--token-auth-file"])
+            .arg(&tokens)
+            .arg("--kubeconfig")
+            .arg(folder.join("kubeconfig"))
+            .args(extra)
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("log"))?)
+            .spawn()
+            .context("cannot start the program")?;
+        let mut program = Program { child, port, ready_after: Duration::ZERO, folder };
+        program.wait_ready(begun)?;
+        Ok(program)
+    }
+
+    fn wait_ready(&mut self, begun: Instant) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            while begun.elapsed() < Duration::from_secs(60) {
+                if let Some(status) = self.child.try_wait()? {
+                    bail!("the program ended with {status}; see {}", self.folder.join("log").display());
+                }
+                if let Ok(mut client) = self.client().await
+                    && client.get("/readyz").await.is_ok_and(|(status, _)| status == 200)
+                {
+                    self.ready_after = begun.elapsed();
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            bail!("not ready within a minute")
+        })
+    }
+
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        Client::connect(self.port, TOKEN).await
+    }
+
+    /// Resident memory in MB.
+    pub fn resident(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kilobytes / 1e3)
+    }
+
+    /// Ends it as Ctrl-C does and waits.
+    pub fn end(mut self) -> anyhow::Result<()> {
+        Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
