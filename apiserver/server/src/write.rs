@@ -457,7 +457,7 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
         }
     }
     let _ = conform(new, kind.node());
-    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status)) && desired_differs(kind, new, live) {
+    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding)) && desired_differs(kind, new, live) {
         new.set_meta("generation", live.generation() + 1);
     }
 }

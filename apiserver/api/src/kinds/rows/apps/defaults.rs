@@ -77,8 +77,9 @@ pub fn stateful_set(object: &mut Value) {
         if let Some(status) = inner(claim, "status") {
             text(status, "phase", "Pending");
         }
-        text(claim, "apiVersion", "v1");
-        text(claim, "kind", "PersistentVolumeClaim");
+        // whatever was given
+        claim.insert("apiVersion".into(), "v1".into());
+        claim.insert("kind".into(), "PersistentVolumeClaim".into());
     }
 }
 

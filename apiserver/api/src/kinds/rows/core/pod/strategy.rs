@@ -140,6 +140,8 @@ const PARTS: &[PartStrategy] = &[
         },
         validate: |new, old| validation::resize::validate(new, old, qos),
     },
+    // what a binding changes is no update, and it is checked where it is applied
+    PartStrategy { name: "binding", prepare: |_, _| {}, validate: |_, _| Default::default() },
 ];
 
 fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
