@@ -179,11 +179,14 @@ impl Ctx {
         self.0.client.get().map_or(0, Client::warnings)
     }
 
-    /// The dry-run strategy that `--dry-run` asks for.
+    /// The dry-run strategy that `--dry-run` asks for; none for a verb without that flag.
     ///
     /// # Errors
     /// A value that is none of `none`, `server` and `client`.
     pub fn dry_run(&self) -> Result<DryRun> {
+        if !self.flags().declares("dry-run") {
+            return Ok(DryRun::None);
+        }
         let text = self.flags().str("dry-run");
         match text {
             "none" => Ok(DryRun::None),
