@@ -184,7 +184,8 @@ pub fn help(root: &Command, found: &Found) -> String {
         sections.push(format!("Options:\n{}", options.trim_end()));
     }
     if !std::ptr::eq(root, c) {
-        let usage: Vec<&str> = ["Usage:\n ", &found.path, c.usage, "[options]"].into_iter().filter(|w| !w.is_empty() && !(*w == "[options]" && c.usage.contains(w))).collect();
+        let usage: Vec<&str> =
+            ["Usage:\n ", &found.path, c.usage, "[options]"].into_iter().filter(|w| !w.is_empty() && !(*w == "[options]" && c.usage.contains(w))).collect();
         sections.push(usage.join(" "));
     }
     let mut tail = String::new();
