@@ -184,11 +184,9 @@ pub fn help(root: &Command, found: &Found) -> String {
         sections.push(format!("Options:\n{}", options.trim_end()));
     }
     if !std::ptr::eq(root, c) {
-        let mut usage = format!("Usage:\n  {} {}", found.path, c.usage);
-        if !options.is_empty() && !usage.contains("[options]") {
-            usage += " [options]";
-        }
-        sections.push(usage.trim_end().to_string());
+        let usage: Vec<&str> =
+            ["Usage:\n ", &found.path, c.usage, "[options]"].into_iter().filter(|w| !w.is_empty() && !(*w == "[options]" && c.usage.contains(w))).collect();
+        sections.push(usage.join(" "));
     }
     let mut tail = String::new();
     if !c.subcommands.is_empty() {

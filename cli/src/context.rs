@@ -124,7 +124,7 @@ impl Ctx {
         if let Some(r) = self.0.resolved.get() {
             return Ok(r);
         }
-        let made = self.config()?.resolve(&self.overrides())?;
+        let made = self.config()?.present()?.resolve(&self.overrides())?;
         Ok(self.0.resolved.get_or_init(|| made))
     }
 
@@ -133,7 +133,7 @@ impl Ctx {
         if self.flags().changed("namespace") && !self.flags().str("namespace").is_empty() {
             return Ok((self.flags().str("namespace").to_string(), true));
         }
-        Ok((self.config()?.namespace(self.flags().str("context"))?, false))
+        Ok((self.config()?.present()?.namespace(self.flags().str("context"))?, false))
     }
 
     pub fn client(&self) -> Result<&Client> {
@@ -179,11 +179,14 @@ impl Ctx {
         self.0.client.get().map_or(0, Client::warnings)
     }
 
-    /// The dry-run strategy that `--dry-run` asks for.
+    /// The dry-run strategy that `--dry-run` asks for; none for a verb without that flag.
     ///
     /// # Errors
     /// A value that is none of `none`, `server` and `client`.
     pub fn dry_run(&self) -> Result<DryRun> {
+        if !self.flags().declares("dry-run") {
+            return Ok(DryRun::None);
+        }
         let text = self.flags().str("dry-run");
         match text {
             "none" => Ok(DryRun::None),

@@ -104,6 +104,12 @@ pub async fn create_with(ctx: &Ctx, r: &Resource, mut object: Value, printer: &m
     result.map(|()| object)
 }
 
+/// Letters at random, as generated names end with.
+pub fn suffix(length: usize) -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    (0..length).map(|_| LETTERS[rand::random_range(0..LETTERS.len())] as char).collect()
+}
+
 /// A number or a percentage, as `maxUnavailable` takes it.
 pub fn int_or_string(text: &str) -> Value {
     text.parse::<i64>().map_or_else(|_| json!(text), |n| json!(n))

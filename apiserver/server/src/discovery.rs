@@ -62,18 +62,25 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
     let etag = format!("\"{:X}\"", Sha256::digest(document.to_string()));
     if is_aggregated && ctx.header(header::IF_NONE_MATCH.as_str()) == etag {
-        return Ok(ctx.finish(304, "application/json", axum::body::Body::empty()));
+        // A cache takes the headers of this answer for those that it kept: the media type must be the aggregated one here, too.
+        return Ok(aggregated_headers(ctx.finish(304, "application/json", axum::body::Body::empty()), &etag));
     }
     let mut response = ctx.value(200, &accept, &document)?;
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     if is_aggregated {
-        let media = HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
-        response.headers_mut().insert(header::CONTENT_TYPE, media);
-        if let Ok(etag) = HeaderValue::from_str(&etag) {
-            response.headers_mut().insert(header::ETAG, etag);
-        }
+        response = aggregated_headers(response, &etag);
     }
     Ok(response)
+}
+
+fn aggregated_headers(mut response: axum::response::Response, etag: &str) -> axum::response::Response {
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"));
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    response
 }
 
 fn with_kind(mut value: Value, kind: &str) -> Value {

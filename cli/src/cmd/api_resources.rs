@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
     name: "api-resources",
-    usage: "",
+    usage: "[flags]",
     short: "Print the supported API resources on the server",
     examples: "
       # All of them

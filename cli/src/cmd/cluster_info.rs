@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 
 pub static COMMAND: Command = Command {
     name: "cluster-info",
-    usage: "",
+    usage: "[flags]",
     short: "Display cluster information",
     long: "Show the addresses of the control plane and of services with the label kubernetes.io/cluster-service=true.",
     examples: "

@@ -50,6 +50,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     builder.allow_empty_selector = true;
     builder.latest = true;
     let mut found = builder.find().await?;
+    // Events are asked for with each object, so of many objects only when they are wanted in so many words.
+    let mut by_prefix_alone = false;
+    let many = !found.errors.is_empty() || found.infos.len() > 1;
     if found.infos.is_empty()
         && found.errors.iter().all(Error::is_not_found)
         && !found.errors.is_empty()
@@ -57,14 +60,16 @@ async fn run(ctx: Ctx) -> Result<()> {
     {
         let named = by_prefix(&ctx, word, prefix).await?;
         if !named.is_empty() {
+            by_prefix_alone = true;
             found.infos = named;
             found.errors.clear();
         }
     }
-    let kube = Kube { ctx: ctx.clone(), show_events: f.bool("show-events") };
+    let kube = Kube { ctx: ctx.clone(), show_events: f.bool("show-events") && (!many || f.changed("show-events")) };
     let mut first = true;
     for info in &found.infos {
         match describe(kube.clone(), info).await {
+            Ok(text) if by_prefix_alone => print::put(&format!("{text}\n"))?,
             Ok(text) => {
                 print::put(&format!("{}{text}", if first { "" } else { "\n\n" }))?;
                 first = false;

@@ -9,7 +9,7 @@ use crate::print;
 
 pub static COMMAND: Command = Command {
     name: "kustomize",
-    usage: "DIR",
+    usage: "DIR [flags]",
     short: "Build a kustomization target from a directory or URL",
     long: "Print the objects that the kustomization in a folder comes to.",
     examples: "

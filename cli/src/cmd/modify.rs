@@ -41,11 +41,12 @@ pub async fn send(ctx: &Ctx, info: &Info, after: &Value) -> Result<Value> {
     helper::Write::by(manager, ctx.dry_run()?).patch(ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await
 }
 
-/// Runs a `set` verb: finds the objects, changes each, sends the patches, tells `what` was done.
+/// Runs a `set` verb: finds the objects, changes each, sends the patches, tells `what` was done. Some verbs tell it of objects, too, where there was
+/// nothing to change (`tells_no_change`).
 ///
 /// # Errors
 /// All that failed.
-pub async fn set(ctx: &Ctx, builder: Builder, what: &str, mut change: impl FnMut(&mut Info) -> Result<()>) -> Result<()> {
+pub async fn set(ctx: &Ctx, builder: Builder, what: &str, tells_no_change: bool, mut change: impl FnMut(&mut Info) -> Result<()>) -> Result<()> {
     let f = ctx.flags();
     let local = is_local(ctx)?;
     let mut printer = Printer::new(f, format!("{what}{}", ctx.dry_run()?.suffix()))?;
@@ -69,7 +70,7 @@ pub async fn set(ctx: &Ctx, builder: Builder, what: &str, mut change: impl FnMut
             printer.print(&crate::typed::canonical(&changed.object))?;
             continue;
         }
-        if changed.object == info.object {
+        if changed.object == info.object && !tells_no_change {
             continue;
         }
         match send(ctx, &info, &changed.object).await {

@@ -93,7 +93,8 @@ async fn run(ctx: Ctx) -> Result<()> {
             Ok(after) => {
                 let note = if after == info.object { "patched (no change)" } else { "patched" };
                 if f.str("output") != "name" {
-                    printer.operation(&format!("{note}{}", if local && f.bool("local") { "" } else { ctx.dry_run()?.suffix() }));
+                    // A dry run is not told: kubectl's own message for it is overwritten by this note.
+                    printer.operation(note);
                 }
                 printer.print(&after)?;
             }

@@ -78,7 +78,8 @@ pub fn names(pod: &Value, fields: &[&str]) -> Vec<String> {
     fields.iter().flat_map(|f| pod["spec"][*f].as_array().into_iter().flatten()).filter_map(|c| c["name"].as_str().map(String::from)).collect()
 }
 
-const ALL: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
+/// All lists of containers of a pod.
+pub const ALL: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
 
 /// The container to use: the named one, the annotated one, or the first; tells of a choice unless `quiet`.
 ///

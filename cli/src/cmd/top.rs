@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub static COMMAND: Command = Command {
     name: "top",
-    usage: "",
+    usage: "[flags]",
     short: "Display resource (CPU/memory) usage",
     long: "Show how much CPU and memory nodes and pods use. The metrics API must be served.",
     subcommands: &[&NODE, &POD],

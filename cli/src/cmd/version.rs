@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
     name: "version",
-    usage: "",
+    usage: "[flags]",
     short: "Print the client and server version information",
     long: "Show the version of this program, and of the server that the context in use names.",
     examples: "

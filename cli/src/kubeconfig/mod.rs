@@ -37,21 +37,20 @@ pub struct Config {
     pub preferences: Value,
     /// The files that were looked for, in order.
     pub files: Vec<PathBuf>,
-    /// The single file that `--kubeconfig` named.
-    pub explicit: bool,
+    /// The file that `--kubeconfig` named and that is not there: only `config` makes do without it.
+    pub missing: Option<PathBuf>,
 }
 
 impl Config {
     /// Reads the files that the flag, else `$KUBECONFIG`, else the home folder name.
     ///
     /// # Errors
-    /// A file that cannot be read or is no kubeconfig; a missing file that the flag named.
+    /// A file that cannot be read or is no kubeconfig.
     pub fn load(flag: &str) -> Result<Config> {
         let variable = std::env::var("KUBECONFIG").unwrap_or_default();
         let mut config = Config { preferences: json!({}), ..Config::default() };
         if !flag.is_empty() {
             config.files = vec![PathBuf::from(flag)];
-            config.explicit = true;
         } else if !variable.is_empty() {
             for p in std::env::split_paths(&variable).filter(|p| !p.as_os_str().is_empty()) {
                 if !config.files.contains(&p) {
@@ -64,10 +63,7 @@ impl Config {
         for file in config.files.clone() {
             match std::fs::read_to_string(&file) {
                 Ok(text) => config.merge(&text, &file)?,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && !config.explicit => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(Error::msg(format!("stat {}: no such file or directory", file.display())));
-                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => config.missing = (!flag.is_empty()).then_some(file),
                 Err(e) => {
                     return Err(Error::msg(format!("error loading config file \"{}\": open {}: {}", file.display(), file.display(), crate::error::go_io(&e))));
                 }
@@ -75,6 +71,17 @@ impl Config {
         }
         config.sort();
         Ok(config)
+    }
+
+    /// This kubeconfig, for verbs that need one.
+    ///
+    /// # Errors
+    /// The file that the flag named is not there.
+    pub fn present(&self) -> Result<&Config> {
+        match &self.missing {
+            Some(file) => Err(Error::msg(format!("stat {}: no such file or directory", file.display()))),
+            None => Ok(self),
+        }
     }
 
     fn merge(&mut self, text: &str, file: &Path) -> Result<()> {

@@ -24,7 +24,8 @@ pub async fn network(node: &Context, pod: &Pod) -> Result<(Option<PathBuf>, Vec<
     match &node.network {
         _ if is_host_network(pod) => Ok((None, node.host_ips.clone())),
         Some(network) => network.setup(uid(pod)).await.map(|network| (Some(network.netns), network.ips)).map_err(|error| error.to_string()),
-        None => Ok((None, Vec::new())),
+        // Simulated nodes have no namespaces: the place only tells the runtime that the pod wants an address of its own.
+        None => Ok((node.config.simulated.then(|| PathBuf::from("/simulated")), Vec::new())),
     }
 }
 

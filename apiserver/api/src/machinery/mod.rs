@@ -9,6 +9,7 @@ pub mod meta;
 pub mod names;
 pub mod object_meta;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

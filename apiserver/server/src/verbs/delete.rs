@@ -98,12 +98,13 @@ fn from_query(ctx: &Context) -> Result<Value, Status> {
 }
 
 fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
-    let (mut value, _) = body::parse(text, negotiate::body_type(&ctx.headers).unwrap_or(BodyType::Json)).map_err(Status::bad_request)?;
+    let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
+    let media = negotiate::body_type(&ctx.headers).unwrap_or(BodyType::Json);
+    let (mut value, _) = body::parse_object(text, media, node).map_err(Status::bad_request)?;
     let kind = value["kind"].as_str().unwrap_or("");
     if !matches!(kind, "" | "DeleteOptions") {
         return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions, got {kind}")));
     }
-    let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
     conform(&mut value, node).map_err(|error| Status::bad_request(format!("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}")))?;
     Ok(value)
 }

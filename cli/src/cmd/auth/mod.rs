@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
     name: "auth",
-    usage: "",
+    usage: "[flags]",
     short: "Inspect authorization",
     long: "Ask who you are to the server, and what you may do.",
     subcommands: &[&can_i::COMMAND, &reconcile::COMMAND, &WHOAMI],

@@ -11,6 +11,7 @@ use crate::print::tabwriter::TabWriter;
 
 pub static GET_CLUSTERS: Command = Command {
     name: "get-clusters",
+    usage: "[flags]",
     short: "Display clusters defined in the kubeconfig",
     examples: "
       # All clusters
@@ -21,6 +22,7 @@ pub static GET_CLUSTERS: Command = Command {
 
 pub static GET_USERS: Command = Command {
     name: "get-users",
+    usage: "[flags]",
     short: "Display users defined in the kubeconfig",
     examples: "
       # All users

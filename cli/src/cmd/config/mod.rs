@@ -40,7 +40,7 @@ pub static COMMAND: Command = Command {
 
 static CURRENT: Command = Command {
     name: "current-context",
-    usage: "",
+    usage: "[flags]",
     short: "Display the current-context",
     examples: "
       # The context in use

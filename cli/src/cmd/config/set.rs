@@ -127,16 +127,15 @@ async fn cluster(ctx: Ctx) -> Result<()> {
             put(value, field, f.str(field));
         }
     }
-    if f.changed("insecure-skip-tls-verify") {
-        value["insecure-skip-tls-verify"] = json!(f.bool("insecure-skip-tls-verify"));
-        if f.bool("insecure-skip-tls-verify") {
-            put(value, "certificate-authority", "");
-            put(value, "certificate-authority-data", "");
-        }
+    // Unlike the other fields this one does not stay: it is what this command line says.
+    value.as_object_mut().map(|m| m.remove("insecure-skip-tls-verify"));
+    if f.bool("insecure-skip-tls-verify") {
+        value["insecure-skip-tls-verify"] = json!(true);
+        put(value, "certificate-authority", "");
+        put(value, "certificate-authority-data", "");
     }
     if f.changed("certificate-authority") {
         put_file(value, "certificate-authority", f.str("certificate-authority"), f.bool("embed-certs"))?;
-        value["insecure-skip-tls-verify"] = json!(false);
     }
     config.save(before)?;
     print::put(&format!("Cluster {} set.\n", quote(&name)))

@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub static COMMAND: Command = Command {
     name: "view",
-    usage: "",
+    usage: "[flags]",
     short: "Display merged kubeconfig settings or a specified kubeconfig file",
     long: "Show the kubeconfig, merged from all its files. With --output jsonpath={...} only a part of it.",
     examples: "
@@ -37,8 +37,11 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// The order of the fields, as Go's structs have it.
+/// The order of the fields, as Go's structs have it; an exec plugin's own come first, for its `apiVersion` follows them.
 const ORDER: &[&str] = &[
+    "command",
+    "args",
+    "env",
     "kind",
     "apiVersion",
     "preferences",
@@ -68,11 +71,7 @@ const ORDER: &[&str] = &[
     "password",
     "auth-provider",
     "exec",
-    "command",
-    "args",
-    "env",
     "value",
-    "apiVersion",
     "installHint",
     "provideClusterInfo",
     "interactiveMode",

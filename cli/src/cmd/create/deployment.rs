@@ -62,9 +62,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     for image in &images {
         let mut unique = container_name(image);
         if containers.iter().any(|c| c["name"] == unique) {
-            let letters: Vec<char> = "bcdfghjklmnpqrstvwxz2456789".chars().collect();
-            let suffix: String = (0..5).map(|_| letters[rand::random_range(0..letters.len())]).collect();
-            unique = format!("{unique}-{suffix}");
+            unique = format!("{unique}-{}", generate::suffix(5));
         }
         let mut c = json!({"name": unique, "image": image, "resources": {}});
         if !command.is_empty() {

@@ -35,7 +35,7 @@ pub static JOB: Command = Command {
 pub static CRONJOB: Command = Command {
     name: "cronjob",
     aliases: &["cj"],
-    usage: "NAME --image=image --schedule='0/5 * * * ?' -- [COMMAND] [args...]",
+    usage: "NAME --image=image --schedule='0/5 * * * ?' -- [COMMAND] [args...] [flags]",
     short: "Create a cron job with the specified name",
     long: "Create a cron job that runs an image again and again.",
     examples: "

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub static COMMAND: Command = Command {
     name: "service",
     aliases: &["svc"],
-    usage: "",
+    usage: "[flags]",
     short: "Create a service using a specified subcommand",
     long: "Create a service of one of the four types.",
     subcommands: &[&CLUSTERIP, &NODEPORT, &LOADBALANCER, &EXTERNALNAME],

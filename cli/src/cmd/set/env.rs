@@ -121,7 +121,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     let pattern = f.str("containers").to_string();
     let overwrite = f.bool("overwrite");
-    modify::set(&ctx, builder(&ctx, &resources)?, "env updated", |info| {
+    modify::set(&ctx, builder(&ctx, &resources)?, "env updated", false, |info| {
         let (kind, name) = (info.resource.kind.clone(), info.name.clone());
         let spec = podspec::spec_mut(&mut info.object)?;
         let containers = podspec::containers_mut(spec, &pattern, true);

@@ -57,7 +57,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if !wrong.is_empty() {
         return Err(Error::Many(wrong));
     }
-    modify::set(&ctx, builder(&ctx, &resources)?, "image updated", |info| {
+    modify::set(&ctx, builder(&ctx, &resources)?, "image updated", false, |info| {
         let spec = podspec::spec_mut(&mut info.object)?;
         let mut errors = Vec::new();
         for (name, image) in &images {

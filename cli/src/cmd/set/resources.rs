@@ -64,7 +64,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     let (limits, requests) = (amounts(f.str("limits"))?, amounts(f.str("requests"))?);
     let pattern = f.str("containers").to_string();
-    modify::set(&ctx, builder(&ctx, ctx.args())?, "resource requirements updated", |info| {
+    modify::set(&ctx, builder(&ctx, ctx.args())?, "resource requirements updated", false, |info| {
         let spec = podspec::spec_mut(&mut info.object)?;
         let mut containers = podspec::containers_mut(spec, &pattern, true);
         if containers.is_empty() {

@@ -32,7 +32,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let [text] = pairs.as_slice() else { return Err(Error::msg("one selector is required")) };
     let selector = Value::Object(generate::labels(text)?);
     let version = f.str("resource-version").to_string();
-    modify::set(&ctx, builder(&ctx, &resources)?, "selector updated", |info| {
+    modify::set(&ctx, builder(&ctx, &resources)?, "selector updated", true, |info| {
         if info.resource.kind != "Service" {
             return Err(Error::msg("setting a selector is only supported for Services"));
         }

@@ -28,7 +28,7 @@ pub static COMMAND: Command = Command {
 
 async fn run(ctx: Ctx) -> Result<()> {
     let Some((account, resources)) = ctx.args().split_last() else { return Err(Error::msg("serviceaccount is required")) };
-    modify::set(&ctx, builder(&ctx, resources)?, "serviceaccount updated", |info| {
+    modify::set(&ctx, builder(&ctx, resources)?, "serviceaccount updated", true, |info| {
         let spec = podspec::spec_mut(&mut info.object)?;
         spec["serviceAccountName"] = json!(account);
         Ok(())

@@ -58,7 +58,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if subjects.is_empty() {
         return Err(Error::msg("you must specify at least one value of user, group or serviceaccount"));
     }
-    modify::set(&ctx, builder(&ctx, ctx.args())?, "subjects updated", |info| {
+    modify::set(&ctx, builder(&ctx, ctx.args())?, "subjects updated", false, |info| {
         if !matches!(info.resource.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
             return Err(Error::msg("setting subjects is only supported for RoleBinding/ClusterRoleBinding"));
         }

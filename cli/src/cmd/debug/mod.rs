@@ -1,0 +1,401 @@
+//! `debug`: a debugging container in a running pod, in a copy of a pod, or on a node; and attaches to it.
+//! Invariant: the pod that is debugged changes in nothing but its ephemeral containers, unless `--replace` says that it shall go.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/debug/debug.go`.
+
+mod profile;
+
+use crate::command::{Command, Run};
+use crate::context::{Ctx, DryRun};
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::generate;
+use crate::print;
+use crate::remote::session;
+use crate::resource::{Builder, Info, helper};
+use profile::{Keep, Profile, Style};
+use serde_json::{Map, Value, json};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub static COMMAND: Command = Command {
+    name: "debug",
+    usage: "(POD | TYPE[[.VERSION].GROUP]/NAME) [ -- COMMAND [args...] ]",
+    short: "Create debugging sessions for troubleshooting workloads and nodes",
+    long: "Look into pods and nodes from a container made for it.\n\n A pod gets an ephemeral container, or with --copy-to a copy of it is changed. For a node, a pod is made that sees the node's processes, network and files (under /host).",
+    examples: "
+      # A shell beside what runs in a pod
+      kubectl debug mypod -it --image=busybox
+      # A container of this name
+      kubectl debug --image=myproj/debug-tools -c debugger mypod
+      # In a copy of the pod
+      kubectl debug mypod -it --image=busybox --copy-to=my-debugger
+      # Another command in a copy
+      kubectl debug mypod -it --copy-to=my-debugger --container=mycontainer -- sh
+      # Other images in a copy
+      kubectl debug mypod --copy-to=my-debugger --set-image=*=busybox
+      # On a node
+      kubectl debug node/mynode -it --image=busybox",
+    flags: &[&[
+        Flag::slice("filename", 'f', "A file with the object to debug"),
+        Flag::bool("arguments-only", '\0', false, "What follows -- are the command's arguments, not the command"),
+        Flag::bool("attach", '\0', false, "Attach to the container as soon as it runs; the default with --stdin"),
+        Flag::str("container", 'c', "", "The debugging container's name"),
+        Flag::str("copy-to", '\0', "", "Debug a copy of this name"),
+        Flag::bool("replace", '\0', false, "With --copy-to: delete the original"),
+        Flag::slice("env", '\0', "Environment variables of the container (NAME=VALUE,…)"),
+        Flag::str("image", '\0', "", "The debugging container's image"),
+        Flag::bool("keep-labels", '\0', false, "With --copy-to: keep the labels"),
+        Flag::bool("keep-annotations", '\0', false, "With --copy-to: keep the annotations"),
+        Flag::bool("keep-liveness", '\0', false, "With --copy-to: keep liveness probes"),
+        Flag::bool("keep-readiness", '\0', false, "With --copy-to: keep readiness probes"),
+        Flag::bool("keep-startup", '\0', false, "With --copy-to: keep startup probes"),
+        Flag::bool("keep-init-containers", '\0', true, "With --copy-to: keep init containers"),
+        Flag::slice("set-image", '\0', "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)"),
+        Flag::str("image-pull-policy", '\0', "", "When the image is pulled: Always, IfNotPresent or Never"),
+        Flag::bool("stdin", 'i', false, "Keep standard input open"),
+        Flag::bool("quiet", 'q', false, "Say nothing but what the container says"),
+        Flag::bool("same-node", '\0', false, "With --copy-to: on the same node"),
+        Flag::bool("share-processes", '\0', true, "With --copy-to: containers see each other's processes"),
+        Flag::str("target", '\0', "", "The container whose processes an ephemeral container sees"),
+        Flag::bool("tty", 't', false, "Give the container a terminal"),
+        Flag::str("profile", '\0', "general", "What the container may do: general, baseline, restricted, netadmin or sysadmin"),
+        Flag::str("custom", '\0', "", "A file with a part of a container, laid over the profile"),
+    ]],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+/// What the command line asks for.
+struct Plan {
+    ctx: Ctx,
+    /// The words before `--`.
+    targets: Vec<String>,
+    /// The words after it.
+    words: Vec<String>,
+    attach: bool,
+    images: Map<String, Value>,
+    env: Vec<Value>,
+    profile: Profile,
+    custom: Option<Value>,
+}
+
+fn is_image(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace) && !text.starts_with(['/', ':', '@']) && text.chars().all(|c| c.is_ascii_graphic())
+}
+
+fn plan(ctx: &Ctx) -> Result<Plan> {
+    let f = ctx.flags();
+    let profile = profile::named(f.str("profile"))?;
+    let custom = if f.str("custom").is_empty() { None } else { Some(profile::custom(f.str("custom"))?) };
+    let mut images = Map::new();
+    for pair in f.list("set-image") {
+        let (name, image) = pair.split_once('=').ok_or_else(|| Error::msg(format!("{pair} must be formatted as key=value")))?;
+        images.insert(name.into(), json!(image));
+    }
+    let targets = ctx.args()[..f.dash.unwrap_or(ctx.args().len())].to_vec();
+    let attach = f.bool("attach") || (f.bool("stdin") && !f.changed("attach"));
+    Ok(Plan { ctx: ctx.clone(), targets, words: generate::after_dash(ctx), attach, images, env: generate::env(&f.list("env"))?, profile, custom })
+}
+
+/// Refuses what does not go together, in kubectl's order.
+fn check(plan: &Plan) -> Result<()> {
+    let f = plan.ctx.flags();
+    let given = |n: &str| !f.str(n).is_empty();
+    let no = |text: &str| Err(Error::msg(text));
+    if f.changed("attach") && f.bool("attach") && !given("image") && !given("container") {
+        return no("you must specify --container or create a new container using --image in order to attach.");
+    }
+    if given("copy-to") {
+        if !given("image") && plan.images.is_empty() && plan.words.is_empty() {
+            return no("you must specify --image, --set-image or command arguments.");
+        }
+        if !plan.words.is_empty() && !given("container") && !given("image") {
+            return no("you must specify an existing container or a new image when specifying args.");
+        }
+    } else {
+        for (wrong, flag) in [(f.bool("replace"), "replace"), (f.bool("same-node"), "same-node"), (!plan.images.is_empty(), "set-image")] {
+            if wrong {
+                return Err(Error::msg(format!("--{flag} may only be used with --copy-to.")));
+            }
+        }
+        if !given("image") {
+            return no("you must specify --image when not using --copy-to.");
+        }
+    }
+    if given("image") && !is_image(f.str("image")) {
+        return Err(Error::msg(format!("invalid image name {}: invalid reference format", quote(f.str("image")))));
+    }
+    if plan.targets.is_empty() && f.list("filename").is_empty() {
+        return no("NAME or filename is required for debug");
+    }
+    if !matches!(f.str("image-pull-policy"), "Always" | "IfNotPresent" | "Never" | "") {
+        return Err(Error::msg(format!("invalid image pull policy: {}", f.str("image-pull-policy"))));
+    }
+    for (name, image) in &plan.images {
+        if !is_image(image.as_str().unwrap_or("")) {
+            return Err(Error::msg(format!("invalid image name {image} for container {}: invalid reference format", quote(name))));
+        }
+    }
+    if given("target") {
+        if given("copy-to") {
+            return no("--target is incompatible with --copy-to. Use --share-processes instead.");
+        }
+        plan.say(&format!(
+            "Targeting container {}. If you don't see processes from this container it may be because the container runtime doesn't support this feature.",
+            quote(f.str("target"))
+        ))?;
+    }
+    if f.bool("tty") && !f.bool("stdin") {
+        return no("-i/--stdin is required for containers with -t/--tty=true");
+    }
+    if plan.profile.name == "legacy" {
+        eprintln!(
+            "--profile=legacy is deprecated and planned to be removed in v1.39. It is recommended to specify other profile, for example \"--profile=general\"."
+        );
+    }
+    Ok(())
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let plan = plan(&ctx)?;
+    check(&plan)?;
+    let words = plan.targets.iter().map(|w| if w.contains('/') { w.clone() } else { format!("pods/{w}") });
+    let mut builder = Builder::new(&ctx)?.args(&words.collect::<Vec<_>>());
+    builder.latest = true;
+    builder.continue_on_error = false;
+    for info in builder.find().await?.all()? {
+        let (made, container) = match info.resource.kind.as_str() {
+            "Pod" if ctx.flags().str("copy-to").is_empty() => plan.ephemeral(&info).await?,
+            "Pod" => plan.copy(&info).await?,
+            "Node" => plan.node(&info).await?,
+            other => return Err(Error::msg(format!("{} not supported by debug", quote(&format!("{}, Kind={other}", info.resource.api_version()))))),
+        };
+        if plan.attach && !container.is_empty() {
+            plan.attach(&made, &container).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Tells the user, unless nothing is to be said.
+    fn say(&self, text: &str) -> Result<()> {
+        if self.ctx.flags().bool("quiet") { Ok(()) } else { print::put(&format!("{text}\n")) }
+    }
+
+    fn keep(&self) -> Keep {
+        let on = |name: &str| self.ctx.flags().bool(name);
+        Keep {
+            labels: on("keep-labels"),
+            annotations: on("keep-annotations"),
+            liveness: on("keep-liveness"),
+            readiness: on("keep-readiness"),
+            startup: on("keep-startup"),
+            init_containers: on("keep-init-containers"),
+        }
+    }
+
+    /// The debugging container's name: the one that the user gave, or one that the pod has not.
+    fn name(&self, pod: &Value) -> Result<String> {
+        let given = self.ctx.flags().str("container");
+        if !given.is_empty() {
+            return Ok(given.into());
+        }
+        let taken = super::pods::names(pod, super::pods::ALL);
+        let name = std::iter::repeat_with(|| format!("debugger-{}", generate::suffix(5))).find(|n| !taken.contains(n)).unwrap_or_default();
+        self.say(&format!("Defaulting debug container name to {name}."))?;
+        Ok(name)
+    }
+
+    /// A container as the flags describe it.
+    fn container(&self, name: &str) -> Value {
+        let f = self.ctx.flags();
+        let mut c = json!({"name": name, "image": f.str("image"), "resources": {}, "terminationMessagePolicy": "File"});
+        if !self.env.is_empty() {
+            c["env"] = json!(self.env);
+        }
+        if !f.str("image-pull-policy").is_empty() {
+            c["imagePullPolicy"] = json!(f.str("image-pull-policy"));
+        }
+        for flag in ["stdin", "tty"] {
+            if f.bool(flag) {
+                c[flag] = json!(true);
+            }
+        }
+        if !self.words.is_empty() {
+            c[if f.bool("arguments-only") { "args" } else { "command" }] = json!(self.words);
+        }
+        c
+    }
+
+    /// What the profile and the custom file make of the pod.
+    fn shape(&self, pod: &mut Value, name: &str, style: Style) -> Result<()> {
+        self.profile.apply(pod, name, style, self.keep());
+        if let Some(custom) = &self.custom {
+            profile::lay_over(pod, name, custom)?;
+        }
+        if style != Style::Node {
+            warn_of_user(pod, name);
+        }
+        Ok(())
+    }
+
+    async fn ephemeral(&self, info: &Info) -> Result<(Info, String)> {
+        let name = self.name(&info.object)?;
+        let mut after = info.object.clone();
+        let mut c = self.container(&name);
+        if !self.ctx.flags().str("target").is_empty() {
+            c["targetContainerName"] = json!(self.ctx.flags().str("target"));
+        }
+        match after["spec"]["ephemeralContainers"].as_array_mut() {
+            Some(list) => list.push(c),
+            None => after["spec"]["ephemeralContainers"] = json!([c]),
+        }
+        self.shape(&mut after, &name, Style::Ephemeral)?;
+        let (patch, kind) = crate::typed::patch(&info.object, &after).map_err(|e| Error::msg(format!("error creating patch to add debug container: {e}")))?;
+        let write = helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
+        write.patch(self.ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await?;
+        Ok((info.clone(), name))
+    }
+
+    async fn copy(&self, info: &Info) -> Result<(Info, String)> {
+        let f = self.ctx.flags();
+        let from = &info.object;
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f.str("copy-to"), "namespace": info.namespace}, "spec": from["spec"]});
+        for field in ["labels", "annotations"] {
+            if !from["metadata"][field].is_null() {
+                pod["metadata"][field] = from["metadata"][field].clone();
+            }
+        }
+        let spec = pod["spec"].as_object_mut().ok_or_else(|| Error::msg("the pod has no spec"))?;
+        spec.remove("ephemeralContainers");
+        if !f.bool("same-node") {
+            spec.remove("nodeName");
+        }
+        if f.changed("share-processes") {
+            spec.insert("shareProcessNamespace".into(), json!(f.bool("share-processes")));
+        }
+        for c in spec.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(image) = c["name"].as_str().and_then(|n| self.images.get(n)).or_else(|| self.images.get("*")) {
+                c["image"] = image.clone();
+            }
+        }
+        let name = self.changed_container(&mut pod)?;
+        if !name.is_empty() {
+            self.shape(&mut pod, &name, Style::Copy)?;
+        }
+        let made = self.create(&info.namespace, &pod).await?;
+        if f.bool("replace") {
+            helper::delete(self.ctx.client()?, info, &json!({"gracePeriodSeconds": 0}), false).await?;
+        }
+        Ok((made, name))
+    }
+
+    /// Changes the named container of a copy, or adds one; its name is empty where only images were changed.
+    fn changed_container(&self, pod: &mut Value) -> Result<String> {
+        let f = self.ctx.flags();
+        let given = f.str("container");
+        let wanted = self.container(given);
+        if let Some(c) = profile::container(pod, given) {
+            if !self.words.is_empty() && !f.bool("arguments-only") {
+                c.as_object_mut().map(|m| m.remove("args"));
+            }
+            for flag in ["stdin", "tty"] {
+                c.as_object_mut().map(|m| m.remove(flag));
+            }
+            for field in ["command", "args", "env", "imagePullPolicy", "stdin", "tty"] {
+                if !wanted[field].is_null() {
+                    c[field] = wanted[field].clone();
+                }
+            }
+            if !f.str("image").is_empty() {
+                c["image"] = wanted["image"].clone();
+            }
+            return Ok(given.into());
+        }
+        if f.str("image").is_empty() {
+            return if self.images.is_empty() { Err(Error::msg("you must specify image when creating new container")) } else { Ok(String::new()) };
+        }
+        let name = self.name(pod)?;
+        let added = self.container(&name);
+        pod["spec"]["containers"].as_array_mut().map(|l| l.push(added));
+        Ok(name)
+    }
+
+    async fn node(&self, info: &Info) -> Result<(Info, String)> {
+        let f = self.ctx.flags();
+        let container = if f.str("container").is_empty() { "debugger" } else { f.str("container") };
+        let name = format!("node-debugger-{}-{}", info.name, generate::suffix(5));
+        self.say(&format!("Creating debugging pod {name} with container {container} on node {}.", info.name))?;
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "kubectl-debug"}},
+            "spec": {"containers": [self.container(container)], "nodeName": info.name, "restartPolicy": "Never", "tolerations": [{"operator": "Exists"}]}});
+        self.shape(&mut pod, container, Style::Node)?;
+        Ok((self.create(&self.ctx.namespace()?.0, &pod).await?, container.into()))
+    }
+
+    async fn create(&self, namespace: &str, pod: &Value) -> Result<Info> {
+        let kind = generate::kind("", "v1", "pods", "Pod", true);
+        let object = helper::Write::by("kubectl-debug", DryRun::None).create(self.ctx.client()?, &kind, namespace, pod).await?;
+        let name = object["metadata"]["name"].as_str().unwrap_or("").to_string();
+        Ok(Info { resource: kind, namespace: namespace.into(), name, object, source: String::new(), lines: Rc::default() })
+    }
+
+    /// Attaches to the container once it runs; shows what it said if it has ended.
+    async fn attach(&self, info: &Info, container: &str) -> Result<()> {
+        let f = self.ctx.flags();
+        let mut ended = false;
+        let mut told = String::new();
+        let forever = Instant::now() + Duration::from_secs(30 * 24 * 3600);
+        super::wait::until(&self.ctx, info, forever, |pod| {
+            let pod = pod.ok_or_else(|| Error::msg(format!("pods {} not found", quote(&info.name))))?;
+            let state = state(pod, container);
+            ended = !state["terminated"].is_null();
+            let waiting = state["waiting"]["message"].as_str().unwrap_or("");
+            if !f.bool("quiet") && !waiting.is_empty() && told != waiting {
+                eprintln!("Warning: container {container}: {waiting}");
+                told = waiting.into();
+            }
+            Ok(ended || !state["running"].is_null())
+        })
+        .await?;
+        if ended {
+            return super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await;
+        }
+        if f.bool("stdin") && f.bool("tty") && !f.bool("quiet") {
+            eprintln!("If you don't see a command prompt, try pressing enter.");
+        }
+        let request = session::Request { container: container.into(), stdin: f.bool("stdin"), tty: f.bool("tty"), command: None };
+        match session::run(&self.ctx, &info.namespace, &info.name, &request).await {
+            Ok(()) | Err(Error::Exit(_) | Error::Plain(..)) => Ok(()),
+            Err(e) => {
+                eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {e}", info.name);
+                super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await
+            }
+        }
+    }
+}
+
+/// The state of a container, in whichever list of the status it is.
+fn state<'a>(pod: &'a Value, name: &str) -> &'a Value {
+    let lists = ["containerStatuses", "ephemeralContainerStatuses", "initContainerStatuses"];
+    let mut all = lists.iter().flat_map(|l| pod["status"][*l].as_array().into_iter().flatten());
+    all.find(|s| s["name"] == name).map_or(&Value::Null, |s| &s["state"])
+}
+
+/// Capabilities come to nothing where all containers run as another user than root.
+fn warn_of_user(pod: &mut Value, name: &str) {
+    let runs_as_other = |v: &Value| v["securityContext"]["runAsUser"].as_i64().is_some_and(|u| u != 0);
+    if !runs_as_other(pod.get("spec").unwrap_or(&Value::Null)) {
+        return;
+    }
+    let Some(c) = profile::container(pod, name) else { return };
+    let s = &c["securityContext"];
+    let capable = s["privileged"] == true || s["capabilities"]["add"].as_array().is_some_and(|l| !l.is_empty());
+    if s["runAsUser"] != 0 && capable {
+        eprintln!(
+            "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\"."
+        );
+    }
+}
