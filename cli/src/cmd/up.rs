@@ -27,6 +27,8 @@ const FLAGS: &[Flag] = &[
     Flag::str("kubeconfig", '\0', "", "The file that the admin context 'skiff' is written into; by default $KUBECONFIG or ~/.kube/config"),
     Flag::int("nodes", '\0', "1", "How many real nodes, each in a network namespace of its own"),
     Flag::optional("simulate", "1", "This many simulated nodes instead: no root, no containers; pods become ready at once"),
+    Flag::duration("node-monitor-period", '\0', "5s", "How often nodes are looked at"),
+    Flag::duration("node-monitor-grace-period", '\0', "50s", "How long a node may be silent before it is taken for lost"),
     Flag::bool("demo", '\0', false, "Deploy a small shop and wait until it answers"),
     Flag::bool("detach", '\0', false, "Return when the cluster is ready; 'skiff status' and 'skiff down' find it again by its data folder"),
 ];
@@ -107,6 +109,8 @@ async fn up(flags: Parsed) -> anyhow::Result<()> {
     );
     let mut plan = Plan::new(&wish.folders);
     plan.server.listen = vec![wish.listen];
+    plan.controllers.node_monitor_period = Duration::from_secs_f64(flags.duration("node-monitor-period"));
+    plan.controllers.node_monitor_grace_period = Duration::from_secs_f64(flags.duration("node-monitor-grace-period"));
     let cluster_cidr = *plan.controllers.cluster_cidrs.first().context("no cluster network")?;
     let service_cidr = plan.server.service_cidr;
     let network = if wish.simulated {
