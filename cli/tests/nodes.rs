@@ -66,7 +66,7 @@ fn everything_reaches_everything(cluster: &Cluster) {
         let pod = format!("probe-{number}");
         let urls = addresses.iter().map(|ip| format!("http://{ip}:8080/")).chain(["http://web/".into(), "http://web.default.svc.cluster.local/".into()]);
         for url in urls.chain(node_ips.iter().map(|ip| format!("http://{ip}:{port}/"))) {
-            let said = cluster.skiff(&["exec", &pod, "--", "wget", "-q", "-T", "5", "-O", "-", &url]);
+            let said = cluster.skiff(&["exec", &pod, "--", "curl", "-s", "-S", "-m", "5", &url]);
             assert!(said.contains("left"), "{pod} asked {url}: {said}");
         }
     }
@@ -96,7 +96,7 @@ fn cable_of(cluster: &Cluster, node: &str) -> String {
 #[test]
 fn a_node_that_is_cut_off_loses_its_pods() {
     const NAME: &str = "a_node_that_is_cut_off_loses_its_pods";
-    if let Some(why) = missing(&["busybox", "ip", "bridge"]) {
+    if let Some(why) = missing(&["busybox", "curl", "ip", "bridge"]) {
         return skip(NAME, &why);
     }
     let cluster = Cluster::start(&["--nodes=3", "--node-monitor-period=500ms", "--node-monitor-grace-period=12s"]);

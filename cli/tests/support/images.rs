@@ -50,11 +50,12 @@ fn header(size: u64, mode: u32) -> tar::Header {
     header
 }
 
-/// Debian's static busybox as `sh` and what else is named, for things to do inside a container.
+/// Debian's static busybox as `sh` and what else is named, and curl where there is one, for things to do inside a container.
 pub fn busybox(to: &Path, tag: &str) -> Option<()> {
     let program = super::on_path("busybox")?;
-    let names = ["sh", "cat", "echo", "env", "sleep", "wget", "ls", "id", "true", "tee", "tar", "nslookup"];
-    let files = names.iter().map(|name| (format!("/bin/{name}"), program.clone())).collect();
+    let names = ["sh", "cat", "echo", "env", "sleep", "ls", "id", "true", "tee", "tar", "nslookup"];
+    let mut files: BTreeMap<String, PathBuf> = names.iter().map(|name| (format!("/bin/{name}"), program.clone())).collect();
+    files.extend(super::on_path("curl").map(|curl| with_libraries(&curl, "/bin/curl")).into_iter().flatten());
     docker_archive(to, tag, &files, &[], &["/bin/sh", "-c", "while :; do sleep 1; done"]);
     Some(())
 }
