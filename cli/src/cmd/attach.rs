@@ -28,16 +28,17 @@ pub static COMMAND: Command = Command {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let word = match ctx.args() {
-        [] => return Err(Error::usage(ctx.path(), "at least 1 argument is required for attach")),
-        [word] => word,
+        [] => return Err(Error::msg("at least 1 argument is required for attach")),
+        [word] => word.clone(),
+        [kind, name] => format!("{kind}/{name}"),
         more => {
-            return Err(Error::usage(
-                ctx.path(),
-                format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 1 argument) saw {}: [{}]", more.len(), more.join(" ")),
-            ));
+            return Err(Error::msg(format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]", more.len(), more.join(" "))));
         }
     };
-    let pod = pods::find(&ctx, word, f.duration("pod-running-timeout")).await?;
+    if f.duration("pod-running-timeout") <= 0.0 {
+        return Err(Error::msg("--pod-running-timeout must be higher than zero"));
+    }
+    let pod = pods::find(&ctx, &word, f.duration("pod-running-timeout")).await?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
     if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
         return Err(Error::msg(format!("cannot attach a container in a completed pod; current phase is {}", pod["status"]["phase"].as_str().unwrap_or(""))));

@@ -67,9 +67,6 @@ fn line(e: &Value, all: bool) -> String {
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    if let Some(extra) = ctx.args().first() {
-        return Err(Error::usage(ctx.path(), format!("unexpected argument: {extra}")));
-    }
     let all = f.bool("all-namespaces");
     let namespace = ctx.namespace()?.0;
     let mut field = String::new();
