@@ -25,6 +25,16 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
+/// What the user is told before a session with what runs in a container begins.
+pub fn greet(quiet: bool) {
+    if !quiet {
+        eprintln!(
+            "All commands and output from this session will be recorded in container logs, including credentials and sensitive information passed through the command prompt."
+        );
+        eprintln!("If you don't see a command prompt, try pressing enter.");
+    }
+}
+
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let word = match ctx.args() {
@@ -48,13 +58,12 @@ async fn run(ctx: Ctx) -> Result<()> {
         .iter()
         .flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten())
         .any(|c| c["name"] == container.as_str() && c["tty"] == true);
-    let wanted = f.bool("tty");
-    if wanted && !has_tty && !f.bool("quiet") {
+    if f.bool("tty") && !has_tty && !f.bool("quiet") {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");
     }
-    if f.bool("stdin") && wanted && has_tty && !f.bool("quiet") {
-        eprintln!("If you don't see a command prompt, try pressing enter.");
-    }
-    let request = session::Request { container, stdin: f.bool("stdin"), tty: has_tty && wanted && tty(&ctx), command: None };
+    greet(f.bool("quiet"));
+    // A container with a terminal speaks as one, whether it was asked for or not.
+    let tty = has_tty && (!f.bool("tty") || tty(&ctx));
+    let request = session::Request { container, stdin: f.bool("stdin"), tty, command: None };
     session::run(&ctx, &text("namespace"), &text("name"), &request).await
 }
