@@ -86,7 +86,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     events.retain(&fits);
     events.sort_by_key(last_seen);
     if f.bool("watch") {
-        return watch(&ctx, &path, &field, &revision, events, all, fits).await;
+        return crate::remote::interruptible(watch(&ctx, &path, &field, &revision, events, all, fits)).await;
     }
     if events.is_empty() {
         if all {

@@ -89,7 +89,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     check(&ctx)?;
     let format = print::format(f, ALLOWED_GET)?;
     if f.bool("watch") || f.bool("watch-only") {
-        return super::get_watch::run(&ctx, format).await;
+        return crate::remote::interruptible(super::get_watch::run(&ctx, format)).await;
     }
     let mut builder = builder(&ctx, format.is_none())?;
     if !f.str("sort-by").is_empty() {

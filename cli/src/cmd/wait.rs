@@ -43,7 +43,7 @@ pub static COMMAND: Command = Command {
             Flag::array("for", '\0', "What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated"),
         ],
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
     ..Command::NEW
 };
 
