@@ -319,7 +319,9 @@ impl Plan {
         }
         let name = self.name(pod)?;
         let added = self.container(&name);
-        pod["spec"]["containers"].as_array_mut().map(|l| l.push(added));
+        if let Some(containers) = pod["spec"]["containers"].as_array_mut() {
+            containers.push(added);
+        }
         Ok(name)
     }
 
