@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 use std::process::Output;
-use support::{Cluster, SKIFF, kubectl};
+use support::{Cluster, PROGRAM, on_path, skip};
 
 const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/manifests/shop.yaml");
 
@@ -136,7 +136,7 @@ fn text(output: &Output) -> (String, String, i32) {
 fn check(cluster: &Cluster, table: &[(&str, i32, &str)]) {
     let mut wrong = Vec::new();
     for (line, status, want) in table {
-        let (out, err, got) = text(&cluster.run(Path::new(SKIFF), &line.replace("$SHOP", SHOP)));
+        let (out, err, got) = text(&cluster.shell(Path::new(PROGRAM), &line.replace("$SHOP", SHOP)));
         if got != *status || !format!("{out}{err}").contains(want) {
             wrong.push(format!("{line}\n  wanted {status} {want:?}\n  got    {got} {out:?} {err:?}"));
         }
@@ -146,18 +146,18 @@ fn check(cluster: &Cluster, table: &[(&str, i32, &str)]) {
 
 #[test]
 fn a_deployment_lives_and_dies() {
-    check(&Cluster::simulated(3), LIFE);
+    check(&Cluster::start(&["--simulate=3"]), LIFE);
 }
 
 #[test]
 fn mistakes_are_told() {
-    let cluster = Cluster::simulated(1);
+    let cluster = Cluster::start(&["--simulate=1"]);
     let typo = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replica: 3\n  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      containers:\n        - name: x\n          imag: nginx\n";
     let right = typo.replace("replica:", "replicas:").replace("imag:", "image:");
     for (name, content) in
         [("typo.yaml", typo.to_string()), ("kind.yaml", right.replace("Deployment", "Deploymnt")), ("name.yaml", right.replace("name: web", "name: We_b"))]
     {
-        std::fs::write(cluster.path(name), content).unwrap();
+        std::fs::write(cluster.folder.join(name), content).unwrap();
     }
     check(&cluster, MISTAKES);
 }
@@ -177,14 +177,11 @@ fn masked(text: &str) -> String {
 
 #[test]
 fn output_is_that_of_the_real_kubectl() {
-    let Some(real) = kubectl() else {
-        eprintln!("SKIPPED: there is no kubectl on this machine to compare with");
-        return;
-    };
-    let cluster = Cluster::simulated(3);
+    let Some(real) = on_path("kubectl") else { return skip("output_is_that_of_the_real_kubectl", "kubectl is not installed") };
+    let cluster = Cluster::start(&["--simulate=3"]);
     let mut wrong = Vec::new();
     for line in ALIKE {
-        let (want, got) = (text(&cluster.run(&real, line)), text(&cluster.run(Path::new(SKIFF), line)));
+        let (want, got) = (text(&cluster.shell(&real, line)), text(&cluster.shell(Path::new(PROGRAM), line)));
         let mask = |t: &(String, String, i32)| (masked(&t.0), masked(&t.1), t.2);
         if mask(&want) != mask(&got) {
             wrong.push(format!("{line}\n  kubectl {:?}\n  skiff   {:?}", mask(&want), mask(&got)));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use skiff_api::{
     kinds::{self, Kind},
     machinery::{
+        protobuf,
         schema::{Node, conform, parse_json},
         status::Status,
     },
@@ -45,12 +46,35 @@ impl FieldValidation {
     }
 }
 
+/// An object in protobuf, whose type is at `node`.
+fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, String> {
+    let envelope = protobuf::unwrap(data).map_err(|error| error.to_string())?;
+    let name = node.as_type().map_or("", |of| &*of.name);
+    let read = protobuf::decode(envelope.raw, node.schema(), name).ok_or_else(|| format!("no protobuf form of {name:?} is known"))?;
+    let mut value = read.map_err(|error| error.to_string())?;
+    for (field, given) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
+        if !given.is_empty() {
+            value[field] = given.into();
+        }
+    }
+    Ok(value)
+}
+
+/// A body that should hold an object whose type is at `node`: its values and the keys that it holds twice.
+pub fn parse_object(data: &[u8], kind: BodyType, node: Node) -> Result<(Value, Vec<String>), String> {
+    match kind {
+        BodyType::Protobuf => parse_protobuf(data, node).map(|value| (value, Vec::new())),
+        _ => parse(data, kind),
+    }
+}
+
 /// A document as text: its values and the keys that it holds twice.
 pub fn parse(text: &[u8], kind: BodyType) -> Result<(Value, Vec<String>), String> {
     match kind {
         BodyType::Json => {
             parse_json(text).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
         }
+        BodyType::Protobuf => Err("protobuf is no text".into()),
         BodyType::Yaml => serde_yaml_ng::from_slice::<Value>(text).map(|value| (value, Vec::new())).map_err(|error| format!("yaml: {error}")),
     }
 }
@@ -76,7 +100,7 @@ fn shown(text: &[u8], json: bool) -> String {
 /// Defaults are the caller's. Warnings and strict errors as the request asks.
 pub fn decode(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
     let (group, version, kind) = expected;
-    let (value, duplicates) = parse(text, body).map_err(|error| {
+    let (value, duplicates) = parse_object(text, body, node).map_err(|error| {
         Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error} ({})", shown(text, body == BodyType::Json)))
     })?;
     let mut value = match value {

@@ -102,6 +102,7 @@ fn offered(clause: &str, offers: Offers) -> Option<Accept> {
 pub enum BodyType {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// Reads the Content-Type of a body that is an object.
@@ -110,8 +111,9 @@ pub fn body_type(headers: &HeaderMap) -> Result<BodyType, Status> {
     match given.split(';').next().unwrap_or("").trim() {
         "" | "application/json" => Ok(BodyType::Json),
         "application/yaml" | "application/x-yaml" => Ok(BodyType::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(BodyType::Protobuf),
         _ => Err(Status::unsupported_media_type(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )),
     }
 }

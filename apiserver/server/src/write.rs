@@ -131,6 +131,9 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
 
     let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
     let mut attempts = if generate { 8 } else { 1 };
+    for warning in (kind.strategy.early_warnings)(&value) {
+        ctx.warn(warning);
+    }
     (kind.strategy.prepare_for_create)(&mut value);
     if kind.strategy.has_status && !kind.strategy.keeps_status_on_create {
         clear_status(kind, &mut value);
@@ -340,8 +343,10 @@ async fn attempt(
     let admitted = ctx.app.admission.validate(&attributes).await;
     let new = attributes.object.take().unwrap_or_default();
     admitted?;
-    for warning in (kind.strategy.warnings)(&new, Some(live)) {
-        ctx.warn(warning);
+    if matches!(part, Part::Whole) {
+        for warning in (kind.strategy.warnings)(&new, Some(live)) {
+            ctx.warn(warning);
+        }
     }
     if dry {
         return Ok(Some(Written::Dry(new)));
@@ -439,23 +444,30 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
             *new = base;
             (kind.strategy.prepare_for_status_update)(new, live);
         }
-        _ => {
-            if kind.strategy.has_status && !matches!(part, Part::Sub(_)) {
+        Part::Sub(sub) => {
+            if let Some(rules) = kind.strategy.part(sub.name()) {
+                (rules.prepare)(new, live);
+            }
+        }
+        Part::Whole => {
+            if kind.strategy.has_status {
                 status(new, live);
             }
-            if !matches!(part, Part::Sub(_)) {
-                (kind.strategy.prepare_for_update)(new, live);
-            }
+            (kind.strategy.prepare_for_update)(new, live);
         }
     }
     let _ = conform(new, kind.node());
-    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status)) && desired_differs(new, live) {
+    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding)) && desired_differs(kind, new, live) {
         new.set_meta("generation", live.generation() + 1);
     }
 }
 
 /// Something besides metadata and status changed.
-fn desired_differs(new: &Value, live: &Value) -> bool {
+fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
+    let annotations = |value: &Value| value.meta().and_then(|meta| meta.get("annotations")).cloned();
+    if kind.strategy.annotations_are_desired && annotations(new) != annotations(live) {
+        return true;
+    }
     let desired = |value: &Value| {
         value
             .as_object()
@@ -472,6 +484,9 @@ fn validate_update(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result
     let mut errors = object_meta::validate_update(new, live);
     errors.extend(match part {
         Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
+        Part::Sub(sub) if kind.strategy.part(sub.name()).is_some() => {
+            kind.strategy.part(sub.name()).map_or_else(Errors::default, |rules| (rules.validate)(new, live))
+        }
         _ => (kind.strategy.validate_update)(new, live),
     });
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, new.name(), &errors)) }

@@ -104,7 +104,7 @@ pub async fn answers(url: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Waits until all nodes are Ready.
+/// Waits until all nodes are Ready and take pods, so that the first pods spread over all of them.
 pub async fn wait_for_nodes(client: &kube::Client, names: &[String]) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -112,6 +112,7 @@ pub async fn wait_for_nodes(client: &kube::Client, names: &[String]) -> anyhow::
         let ready = |name: &String| {
             list["items"].as_array().into_iter().flatten().any(|node| {
                 node["metadata"]["name"] == name.as_str()
+                    && !node["spec"]["taints"].as_array().into_iter().flatten().any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
                     && node["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
             })
         };

@@ -29,9 +29,11 @@ pub fn main(args: Vec<String>) -> i32 {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     println!("shop {} {part} on {} listens on port {port}", variable("SHOP_VERSION"), variable("POD_NAME"));
     let closing = Arc::new(AtomicBool::new(false));
-    leave_when_told(closing.clone());
+    let visits = Arc::new(AtomicU64::new(0));
+    leave_when_told(closing.clone(), visits.clone());
     let served = Arc::new(AtomicU64::new(0));
     for stream in listener.incoming().flatten() {
+        visits.fetch_add(1, Ordering::Relaxed);
         let (part, served, closing) = (part.clone(), served.clone(), closing.clone());
         std::thread::spawn(move || {
             let _ = serve(stream, &part, &served, &closing);
@@ -40,9 +42,11 @@ pub fn main(args: Vec<String>) -> i32 {
     0
 }
 
-/// On SIGTERM: answers go on for a while, because rules elsewhere still lead here; then the end.
-fn leave_when_told(closing: Arc<AtomicBool>) {
+/// On SIGTERM: visitors are served as long as they come, because rules elsewhere may still lead here; a second without one is the end.
+fn leave_when_told(closing: Arc<AtomicBool>, visits: Arc<AtomicU64>) {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+    /// Node agents kill after their grace time; the shop is gone before.
+    const MOST: Duration = Duration::from_secs(20);
     let mut set = SigSet::empty();
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGINT);
@@ -51,7 +55,14 @@ fn leave_when_told(closing: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         let _ = set.wait();
         closing.store(true, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_secs(1));
+        let told = std::time::Instant::now();
+        loop {
+            let before = visits.load(Ordering::Relaxed);
+            std::thread::sleep(Duration::from_secs(1));
+            if visits.load(Ordering::Relaxed) == before || told.elapsed() > MOST {
+                break;
+            }
+        }
         println!("shop: closed");
         std::process::exit(0);
     });
@@ -67,11 +78,13 @@ fn serve(stream: TcpStream, part: &str, served: &AtomicU64, closing: &AtomicBool
             return Ok(());
         }
         let path = line.split(' ').nth(1).unwrap_or("/").to_string();
+        let mut last = false;
         loop {
             let mut header = String::new();
             if reader.read_line(&mut header)? == 0 || header == "\r\n" || header == "\n" {
                 break;
             }
+            last |= header.trim().eq_ignore_ascii_case("connection: close");
         }
         let (code, body) = match path.as_str() {
             "/healthz" => (200, "ok\n".to_string()),
@@ -81,7 +94,7 @@ fn serve(stream: TcpStream, part: &str, served: &AtomicU64, closing: &AtomicBool
             _ => front(),
         };
         let reason = if code == 200 { "OK" } else { "Service Unavailable" };
-        let keep = if closing.load(Ordering::Relaxed) { "close" } else { "keep-alive" };
+        let keep = if last || closing.load(Ordering::Relaxed) { "close" } else { "keep-alive" };
         write!(writer, "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {keep}\r\n\r\n{body}", body.len())?;
         if keep == "close" {
             return Ok(());

@@ -1,93 +1,256 @@
-//! What tests of the built program share: a cluster of simulated nodes in a temporary folder on a free port, and command lines against it.
-//! Invariant: everything that a test started is gone when its `Cluster` is dropped, whether the test passed or not.
+//! What the tests from outside share: a cluster of the built program in a folder of its own, commands against it, waiting.
+//!
+//! Invariant: real clusters run one at a time; when one has ended, nothing of it is left on the machine.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+pub mod images;
 
-/// The program under test.
-pub const SKIFF: &str = env!("CARGO_BIN_EXE_skiff");
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
 
-/// A `skiff up --simulate` that runs.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff");
+
+/// Says aloud why a test does not run.
+pub fn skip(test: &str, why: &str) {
+    eprintln!("skipped: {test}: {why}");
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// A program on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).chain(["/usr/sbin".into(), "/sbin".into()]).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// What is missing on this machine of what real nodes need, besides the test's own `programs`.
+pub fn missing(programs: &[&str]) -> Option<String> {
+    if !is_root() {
+        return Some("real nodes need root".into());
+    }
+    programs.iter().find(|name| on_path(name).is_none()).map(|name| format!("{name} is not installed"))
+}
+
+/// One cluster at a time within a test program; cargo runs the programs one after another.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A running `skiff up`.
 pub struct Cluster {
-    child: Child,
-    folder: tempfile::TempDir,
+    child: Option<Child>,
+    pub folder: PathBuf,
+    said: String,
+    _temporary: Option<tempfile::TempDir>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
-    /// Starts a cluster and waits until it is ready.
-    ///
-    /// # Panics
-    /// It ended, or was not ready in 30 s.
-    pub fn simulated(nodes: usize) -> Cluster {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let child = Command::new(SKIFF)
-            .args(["up", &format!("--simulate={nodes}"), "--listen=127.0.0.1:0"])
-            .arg(format!("--data-dir={}", folder.path().join("data").display()))
-            .arg(format!("--kubeconfig={}", folder.path().join("kubeconfig").display()))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the log"))
-            .stderr(log)
-            .spawn()
-            .expect("skiff starts");
-        let mut cluster = Cluster { child, folder };
-        let end = Instant::now() + Duration::from_secs(30);
-        while !cluster.log().contains("Ready after") {
-            assert!(cluster.child.try_wait().expect("its state").is_none(), "the cluster ended:\n{}", cluster.log());
-            assert!(Instant::now() < end, "the cluster is not ready:\n{}", cluster.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    /// `skiff up` with `flags`, once it is ready.
+    pub fn start(flags: &[&str]) -> Cluster {
+        let turn = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_path_buf();
+        let mut cluster = Cluster { child: None, folder, said: String::new(), _temporary: Some(temporary), _turn: turn };
+        cluster.up(flags);
         cluster
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// A place for the test's own files.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// A command line of the shell, in which `kubectl` (and `skiff`) is this program, with the cluster's kubeconfig and a cache of its own.
-    pub fn run(&self, program: &Path, line: &str) -> Output {
-        let bin = self.path(&format!("bin-{}", if program == Path::new(SKIFF) { "skiff" } else { "kubectl" }));
-        if !bin.exists() {
-            std::fs::create_dir(&bin).expect("a folder for the program");
-            ["kubectl", "skiff"].iter().for_each(|name| std::os::unix::fs::symlink(program, bin.join(name)).expect("a link to the program"));
+    /// Starts the program over the folder, whatever it holds, and waits until it is ready.
+    pub fn up(&mut self, flags: &[&str]) {
+        let mut child = Command::new(PROGRAM)
+            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.data())
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        self.child = Some(child);
+        self.said.clear();
+        while !self.said.contains("Ctrl-C ends it.") {
+            if out.read_line(&mut self.said).unwrap() == 0 {
+                panic!("the cluster did not start:\n{}\n{}", self.said, self.errors());
+            }
         }
-        Command::new("bash")
-            .args(["-c", line])
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
-            .env("HOME", &bin)
-            .env("KUBECONFIG", self.path("kubeconfig"))
-            .env("KUBE_EDITOR", "true")
-            .env("TZ", "UTC")
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .output()
-            .expect("bash runs")
+        // what it says later is read, so that it never waits for us
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// What `up` printed until it was ready.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    pub fn errors(&self) -> String {
+        std::fs::read_to_string(self.folder.join("stderr")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// A command with this cluster's kubeconfig and a home of its own.
+    pub fn command(&self, program: impl AsRef<Path>, args: &[&str]) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.args(args).env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.folder).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn output(&self, program: impl AsRef<Path>, args: &[&str]) -> Output {
+        self.command(program, args).output().unwrap()
+    }
+
+    /// Runs it; panics unless it succeeds; what it printed.
+    pub fn run(&self, program: impl AsRef<Path>, args: &[&str]) -> String {
+        let output = self.output(program.as_ref(), args);
+        let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{} {args:?}: {}\n{out}\n{errors}", program.as_ref().display(), output.status);
+        out.into_owned()
+    }
+
+    /// A line of the shell in the cluster's folder, in which `kubectl` (and `skiff`) is that program, with a home and a cache of its own.
+    pub fn shell(&self, program: &Path, line: &str) -> Output {
+        let bin = self.folder.join(format!("as-{}", program.file_name().unwrap_or_default().to_string_lossy()));
+        if !bin.exists() {
+            std::fs::create_dir(&bin).unwrap();
+            ["kubectl", "skiff"].iter().for_each(|name| std::os::unix::fs::symlink(program, bin.join(name)).unwrap());
+        }
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(&self.folder).env_clear().stdin(Stdio::null());
+        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", &bin).env("KUBECONFIG", self.kubeconfig());
+        command.envs([("KUBE_EDITOR", "true"), ("TZ", "UTC"), ("NO_COLOR", "1")]).output().unwrap()
+    }
+
+    /// `skiff` itself.
+    pub fn skiff(&self, args: &[&str]) -> String {
+        self.run(PROGRAM, args)
+    }
+
+    /// Applies a manifest that is given as text.
+    pub fn apply(&self, manifest: &str) {
+        let mut child = self.command(PROGRAM, &["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Asks until the answer holds `text`.
+    pub fn until(&self, limit: Duration, text: &str, args: &[&str]) -> String {
+        let mut last = String::new();
+        wait(limit, &format!("{text:?} in skiff {args:?}"), || {
+            let output = self.output(PROGRAM, args);
+            last = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            if last.contains(text) { Ok(()) } else { Err(last.clone()) }
+        });
+        last
+    }
+
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Ends it as Ctrl-C does: within 5 s, and nothing is left of it.
+    pub fn end(mut self) {
+        self.interrupt();
+        let left = self.left();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+
+    /// Ends it as Ctrl-C does; the folder stays.
+    pub fn interrupt(&mut self) {
+        let mut child = self.child.take().unwrap();
+        let begun = Instant::now();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT).unwrap();
+        wait(Duration::from_secs(5), "the end of the cluster", || match child.try_wait().unwrap() {
+            Some(_) => Ok(()),
+            None => Err(format!("it runs {:?} after Ctrl-C", begun.elapsed())),
+        });
+    }
+
+    /// What of it is still on the machine: processes, mounts, interfaces, tables.
+    pub fn left(&self) -> Vec<String> {
+        let data = self.data().to_string_lossy().into_owned();
+        let mut left = Vec::new();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        left.extend(mounts.lines().filter(|line| line.contains(&data) || line.contains("/run/skiff/")).map(str::to_string));
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let name = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+            if name.starts_with("skiff-shim") {
+                left.push(name.replace('\0', " "));
+            }
+        }
+        for entry in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("skiff") {
+                left.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        if let Some(nft) = on_path("nft") {
+            let tables =
+                Command::new(nft).args(["list", "tables"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            left.extend(tables.lines().filter(|line| line.contains("skiff")).map(str::to_string));
+        }
+        left
     }
 }
 
 impl Drop for Cluster {
+    /// For tests that fail: nothing is left of them either.
     fn drop(&mut self) {
-        // Asked to end, so that it takes down what it made; killed if it does not.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let end = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
+        if let Some(mut child) = self.child.take() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT);
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(10) && child.try_wait().ok().flatten().is_none() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
-/// The real kubectl, if the machine has one.
-pub fn kubectl() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|file| file.is_file())
+/// Tries until it succeeds; panics with the last reason.
+pub fn wait<T>(limit: Duration, what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let begun = Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(why) if begun.elapsed() > limit => panic!("waited {limit:?} for {what}: {why}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(30)),
+        }
+    }
+}
+
+/// One HTTP request over a connection of its own: the body of a 200.
+pub fn http_get(address: &str, path: &str) -> Result<String, String> {
+    let limit = Duration::from_secs(5);
+    let target = address.parse().map_err(|error| format!("{address}: {error}"))?;
+    let mut stream = TcpStream::connect_timeout(&target, limit).map_err(|error| format!("connect: {error}"))?;
+    stream.set_read_timeout(Some(limit)).map_err(|error| error.to_string())?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").map_err(|error| format!("write: {error}"))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).map_err(|error| format!("read: {error}"))?;
+    match text.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.into()),
+        _ => Err(format!("answered {:?}", text.lines().next().unwrap_or(""))),
+    }
 }

@@ -1,21 +1,20 @@
 //! The images of this node on disk: config documents, unpacked layers, and an index of names.
 //!
 //! Invariant: `images.json` is replaced atomically and after the layers that it names; a layer folder is made in `tmp`
-//! and renamed, so that one that exists is whole. What no image names any more is swept away.
+//! and renamed, so that one that exists is whole. What no image names any more is swept away. Several processes may use
+//! the folder at once (agents, `skiff image load`): writes of the index and sweeps exclude each other by locks on files.
 //! Plays the part of containerd's image service behind `pkg/kubelet/images`.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use nix::fcntl::{Flock, FlockArg};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -40,27 +39,37 @@ pub struct Store {
 /// What the clones of a [`Store`] share.
 pub(super) struct Shelf {
     root: PathBuf,
-    index: Mutex<Index>,
+    index: Mutex<Held>,
     builtin: Builtin,
     /// One pull of a name at a time: the others then find its layers.
     pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// Pulls and loads under way: their layers have no name yet and must not be swept.
-    arriving: AtomicUsize,
 }
 
-/// Holds the sweeping back while it lives.
-struct ArrivalGuard<'a>(&'a AtomicUsize);
+/// Holds the sweeping back while it lives, in every process that uses the folder.
+struct ArrivalGuard(#[allow(dead_code, reason = "the lock ends with it")] Flock<fs::File>);
 
-impl<'a> ArrivalGuard<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
+impl ArrivalGuard {
+    fn new(shelf: &Shelf) -> Result<Self, Error> {
+        lock(&shelf.root, "arriving.lock", FlockArg::LockShared).map(Self)
     }
 }
 
-impl Drop for ArrivalGuard<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+/// Locks a file of the folder, waiting for it unless `how` says otherwise.
+fn lock(root: &Path, name: &str, how: FlockArg) -> Result<Flock<fs::File>, Error> {
+    let path = root.join(name);
+    let file = fs::File::options().create(true).append(true).open(&path).map_err(|err| failed(format!("open {}", path.display()), err))?;
+    Flock::lock(file, how).map_err(|(_, err)| failed(format!("lock {}", path.display()), err))
+}
+
+/// Tells one version of the index file from another.
+type Stamp = (u64, i64, i64, u64);
+
+fn stamp(path: &Path) -> Result<Option<Stamp>, Error> {
+    use std::os::unix::fs::MetadataExt;
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(failed("look at images.json", err)),
     }
 }
 
@@ -70,6 +79,14 @@ pub struct Rootfs {
     /// Folders for overlayfs, the topmost first; never empty.
     pub layers: Vec<PathBuf>,
     pub config: ImageConfig,
+}
+
+/// The index as this process knows it: that of the file, and layers that are here and have no image yet.
+#[derive(Default)]
+struct Held {
+    index: Index,
+    /// Of the file that it was read from.
+    stamp: Option<Stamp>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -101,16 +118,11 @@ impl Store {
     /// Opens (or makes) the store under `root`, and sweeps what a crash left behind.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let root = root.into();
-        let _ = fs::remove_dir_all(root.join("tmp"));
         for folder in ["tmp", "layers", "configs"] {
             fs::create_dir_all(root.join(folder)).map_err(|err| failed(format!("make {}", root.join(folder).display()), err))?;
         }
-        let index = match fs::read(root.join("images.json")) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|err| failed("read images.json", err))?,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Index::default(),
-            Err(err) => return Err(failed("read images.json", err)),
-        };
-        let shelf = Shelf { builtin: Builtin::of_this_program()?, root, index: Mutex::new(index), pulls: Mutex::default(), arriving: AtomicUsize::new(0) };
+        let shelf = Shelf { builtin: Builtin::of_this_program()?, root, index: Mutex::default(), pulls: Mutex::default() };
+        drop(shelf.fresh()?);
         shelf.sweep()?;
         Ok(Self { shelf: Arc::new(shelf) })
     }
@@ -127,18 +139,41 @@ impl Store {
 }
 
 impl Shelf {
+    /// The index as it stands, with what other processes have written.
+    fn fresh(&self) -> Result<MutexGuard<'_, Held>, Error> {
+        let mut held = self.index.lock();
+        let path = self.root.join("images.json");
+        let now = stamp(&path)?;
+        if now.is_some() && now != held.stamp {
+            let bytes = fs::read(&path).map_err(|err| failed("read images.json", err))?;
+            let mut index: Index = serde_json::from_slice(&bytes).map_err(|err| failed("read images.json", err))?;
+            let old = std::mem::take(&mut held.index);
+            for (diff_id, size) in old.layers.into_iter().filter(|(diff_id, _)| self.layer_folder(diff_id).is_dir()) {
+                index.layers.entry(diff_id).or_insert(size);
+            }
+            index.blobs.extend(old.blobs.into_iter().filter(|(_, diff_id)| self.layer_folder(diff_id).is_dir()));
+            *held = Held { index, stamp: now };
+        }
+        Ok(held)
+    }
+
+    /// The same while no other process writes it.
+    fn exclusive(&self) -> Result<Flock<fs::File>, Error> {
+        lock(&self.root, "images.lock", FlockArg::LockExclusive)
+    }
+
     fn rootfs(&self, id: &str) -> Result<Rootfs, Error> {
         if let Some(config) = self.builtin.config(id) {
             let folder = self.builtin.materialise(&self.root).map_err(|err| failed("make the built-in image's layer", err))?;
             return Ok(Rootfs { layers: vec![folder], config });
         }
-        let record = self.index.lock().images.get(id).cloned().ok_or_else(|| Error::NotFound(id.to_owned()))?;
+        let record = self.fresh()?.index.images.get(id).cloned().ok_or_else(|| Error::NotFound(id.to_owned()))?;
         let layers = record.layers.iter().rev().map(|diff_id| self.layer_folder(diff_id)).collect();
         Ok(Rootfs { layers, config: self.config(id)?.config })
     }
 
     pub(super) fn has_blob(&self, digest: &str) -> bool {
-        let index = self.index.lock();
+        let index = &self.index.lock().index;
         index.blobs.get(digest).is_some_and(|diff_id| index.layers.contains_key(diff_id))
     }
 
@@ -149,7 +184,7 @@ impl Shelf {
 
     /// Unpacks a layer's blob (compressed or not), checks it against `diff_id`, and keeps it. Blocks.
     pub(super) fn add_layer(&self, blob: &Path, blob_digest: Option<&str>, diff_id: &str) -> Result<(), Error> {
-        if !self.index.lock().layers.contains_key(diff_id) {
+        if !self.fresh()?.index.layers.contains_key(diff_id) {
             let scratch = self.scratch();
             let size = self.unpack_into(blob, &scratch, diff_id).inspect_err(|_| {
                 let _ = fs::remove_dir_all(&scratch);
@@ -157,10 +192,10 @@ impl Shelf {
             let folder = self.layer_folder(diff_id);
             let _ = fs::remove_dir_all(&folder); // one that the index does not know
             fs::rename(&scratch, &folder).map_err(|err| failed("keep a layer", err))?;
-            self.index.lock().layers.insert(diff_id.to_owned(), size);
+            self.index.lock().index.layers.insert(diff_id.to_owned(), size);
         }
         if let Some(digest) = blob_digest {
-            self.index.lock().blobs.insert(digest.to_owned(), diff_id.to_owned());
+            self.index.lock().index.blobs.insert(digest.to_owned(), diff_id.to_owned());
         }
         Ok(())
     }
@@ -184,7 +219,9 @@ impl Shelf {
         let id = format!("sha256:{}", layer::hex(&Sha256::digest(&arrived.config)));
         let document = parse_config(&arrived.config)?;
         write_atomically(&self.config_path(&id), &arrived.config).map_err(|err| failed("keep an image's config", err))?;
-        let mut index = self.index.lock();
+        let _turn = self.exclusive()?;
+        let held = &mut *self.fresh()?;
+        let index = &mut held.index;
         if let Some(missing) = document.rootfs.diff_ids.iter().find(|diff_id| !index.layers.contains_key(*diff_id)) {
             return Err(failed("keep an image", format!("its layer {missing} is not here")));
         }
@@ -195,8 +232,8 @@ impl Shelf {
         merge(&mut record.tags, arrived.tags);
         merge(&mut record.digests, arrived.digests);
         let record = record.clone();
-        self.save(&index)?;
-        Ok(image_of(&id, &record, &index, &document.config))
+        self.save(held)?;
+        Ok(image_of(&id, &record, &held.index, &document.config))
     }
 
     fn config(&self, id: &str) -> Result<ConfigDocument, Error> {
@@ -205,11 +242,11 @@ impl Shelf {
     }
 
     fn list_now(&self) -> Result<Vec<Image>, Error> {
-        let records: Vec<(String, Record)> = self.index.lock().images.iter().map(|(id, record)| (id.clone(), record.clone())).collect();
+        let records: Vec<(String, Record)> = self.fresh()?.index.images.iter().map(|(id, record)| (id.clone(), record.clone())).collect();
         let mut images = self.builtin.images();
         for (id, record) in records {
             let config = self.config(&id)?.config;
-            images.push(image_of(&id, &record, &self.index.lock(), &config));
+            images.push(image_of(&id, &record, &self.index.lock().index, &config));
         }
         Ok(images)
     }
@@ -219,10 +256,10 @@ impl Shelf {
         if let Some(image) = self.builtin.images().into_iter().find(|image| wanted.is(&image.id, &image.tags, &image.digests)) {
             return Ok(Some(image));
         }
-        let found = self.index.lock().images.iter().find(|(id, r)| wanted.is(id, &r.tags, &r.digests)).map(|(id, r)| (id.clone(), r.clone()));
+        let found = self.fresh()?.index.images.iter().find(|(id, r)| wanted.is(id, &r.tags, &r.digests)).map(|(id, r)| (id.clone(), r.clone()));
         let Some((id, record)) = found else { return Ok(None) };
         let config = self.config(&id)?.config;
-        Ok(Some(image_of(&id, &record, &self.index.lock(), &config)))
+        Ok(Some(image_of(&id, &record, &self.index.lock().index, &config)))
     }
 
     fn remove_now(&self, reference: &str) -> Result<(), Error> {
@@ -231,7 +268,9 @@ impl Shelf {
             return Err(failed(format!("remove image {reference}"), "it is part of this program"));
         }
         {
-            let mut index = self.index.lock();
+            let _turn = self.exclusive()?;
+            let held = &mut *self.fresh()?;
+            let index = &mut held.index;
             let id = index.images.iter().find(|(id, r)| wanted.is(id, &r.tags, &r.digests)).map(|(id, _)| id.clone());
             let id = id.ok_or_else(|| Error::NotFound(reference.to_owned()))?;
             let gone = match (&wanted, index.images.get_mut(&id)) {
@@ -244,16 +283,20 @@ impl Shelf {
             if gone {
                 index.images.remove(&id);
             }
-            self.save(&index)?;
+            self.save(held)?;
         }
         self.sweep()
     }
 
     /// Takes away layers and configs that no image names. Goes on past what fails and reports the first of it.
     fn sweep(&self) -> Result<(), Error> {
-        let mut index = self.index.lock();
-        if self.arriving.load(Ordering::SeqCst) > 0 {
-            return Ok(()); // the next removal or start does it
+        let Ok(_alone) = lock(&self.root, "arriving.lock", FlockArg::LockExclusiveNonblock) else {
+            return Ok(()); // something arrives: the next removal or start does it
+        };
+        let held = &mut *self.fresh()?;
+        let index = &mut held.index;
+        for entry in entries(&self.root.join("tmp"))? {
+            let _ = fs::remove_dir_all(&entry).or_else(|_| fs::remove_file(&entry));
         }
         let used: std::collections::BTreeSet<String> = index.images.values().flat_map(|r| r.layers.iter().cloned()).collect();
         index.layers.retain(|diff_id, _| used.contains(diff_id));
@@ -281,9 +324,12 @@ impl Shelf {
         first.map_or(Ok(()), Err)
     }
 
-    fn save(&self, index: &Index) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(index).map_err(|err| failed("write images.json", err))?;
-        write_atomically(&self.root.join("images.json"), &bytes).map_err(|err| failed("write images.json", err))
+    fn save(&self, held: &mut Held) -> Result<(), Error> {
+        let path = self.root.join("images.json");
+        let bytes = serde_json::to_vec(&held.index).map_err(|err| failed("write images.json", err))?;
+        write_atomically(&path, &bytes).map_err(|err| failed("write images.json", err))?;
+        held.stamp = stamp(&path)?;
+        Ok(())
     }
 
     fn layer_folder(&self, diff_id: &str) -> PathBuf {
@@ -310,7 +356,7 @@ impl ImageStore for Store {
         let turn = Arc::clone(self.shelf.pulls.lock().entry(name.to_string()).or_default());
         let answer = {
             let _turn = turn.lock().await;
-            let _arrival = ArrivalGuard::new(&self.shelf.arriving);
+            let _arrival = ArrivalGuard::new(&self.shelf)?;
             pull::pull(&self.shelf, &name, credentials).await
         };
         self.shelf.pulls.lock().retain(|_, turn| Arc::strong_count(turn) > 2);
@@ -320,7 +366,7 @@ impl ImageStore for Store {
     async fn load(&self, archive: &Path) -> Result<Vec<Image>, Error> {
         let archive = archive.to_owned();
         self.blocking(move |shelf| {
-            let _arrival = ArrivalGuard::new(&shelf.arriving);
+            let _arrival = ArrivalGuard::new(shelf)?;
             archive::load(shelf, &archive)
         })
         .await

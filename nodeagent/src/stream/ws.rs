@@ -9,7 +9,10 @@ use futures::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::Role},
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 use super::Io;
@@ -74,8 +77,13 @@ async fn run(mut socket: WebSocketStream<impl Io>, framing: Framing, sender: mps
         }
     }
     // Whatever goes wrong while closing, the connection is over.
-    let _ = socket.close(None).await;
+    let _ = socket.close(Some(normal())).await;
     let _ = crate::time::timeout(std::time::Duration::from_secs(1), async { while let Some(Ok(_)) = socket.next().await {} }).await;
+}
+
+/// Clients take a close without a code for a connection that broke off, and throw away what they had read.
+fn normal() -> CloseFrame {
+    CloseFrame { code: CloseCode::Normal, reason: "".into() }
 }
 
 fn decode(framing: Framing, message: &Message) -> Option<Inbound> {
@@ -134,7 +142,7 @@ pub async fn tunnel(io: impl Io) -> tokio::io::DuplexStream {
             }
         }
         // Whatever goes wrong while closing, the connection is over.
-        let _ = socket.close(None).await;
+        let _ = socket.close(Some(normal())).await;
     });
     near
 }
@@ -163,6 +171,6 @@ mod tests {
         server.outbound.send((1, Bytes::from_static(b"out"))).await.unwrap();
         assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(Bytes::from_static(b"\x01out")));
         drop(server);
-        assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Close(Some(normal())));
     }
 }

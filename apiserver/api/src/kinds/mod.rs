@@ -9,6 +9,7 @@ pub mod rows;
 pub mod strategy;
 mod subresource;
 pub mod table;
+pub mod validation;
 
 pub mod fill;
 mod list;
@@ -16,7 +17,7 @@ mod list;
 use std::{collections::HashMap, sync::OnceLock};
 
 use serde_json::Value;
-pub use strategy::{Strategy, Warnings};
+pub use strategy::{PartStrategy, Strategy, Warnings};
 pub use subresource::{Scale, Subresource};
 pub use table::{Cell, Column, Columns};
 

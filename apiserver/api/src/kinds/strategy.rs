@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::machinery::{field::Errors, names};
+use crate::machinery::{field::Errors, meta::Meta, names};
 
 /// Texts for the Warning header.
 pub type Warnings = Vec<String>;
@@ -29,6 +29,10 @@ pub struct Strategy {
     /// `(new, old)`.
     pub validate_update: fn(&Value, &Value) -> Errors,
     pub validate_status_update: fn(&Value, &Value) -> Errors,
+    /// Subresources that write a part of the object by rules of their own.
+    pub parts: &'static [PartStrategy],
+    /// Of an object as the client sent it, before `prepare_for_create` changes it.
+    pub early_warnings: fn(&Value) -> Warnings,
     /// `(new, old)`.
     pub warnings: fn(&Value, Option<&Value>) -> Warnings,
     /// The main resource leaves `status` alone and `/status` leaves all else alone.
@@ -39,6 +43,8 @@ pub struct Strategy {
     pub status_reset: &'static [&'static str],
     /// `metadata.generation` counts changes of what is not metadata or status.
     pub has_generation: bool,
+    /// A change of annotations counts, too (Deployments hand them on).
+    pub annotations_are_desired: bool,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -68,11 +74,14 @@ impl Strategy {
         validate: |_| Errors::default(),
         validate_update: |_, _| Errors::default(),
         validate_status_update: |_, _| Errors::default(),
+        parts: &[],
+        early_warnings: |_| Vec::new(),
         warnings: |_, _| Vec::new(),
         has_status: false,
         keeps_status_on_create: false,
         status_reset: &["spec"],
         has_generation: false,
+        annotations_are_desired: false,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,
@@ -82,6 +91,37 @@ impl Strategy {
         unknown_field: |field| format!("field label not supported: {field}"),
         returns_deleted: false,
     };
+}
+
+/// How a subresource writes its part of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct PartStrategy {
+    /// The subresource's name.
+    pub name: &'static str,
+    /// `(new, old)`: takes from `old` all that is not the part.
+    pub prepare: fn(&mut Value, &Value),
+    /// `(new, old)`.
+    pub validate: fn(&Value, &Value) -> Errors,
+}
+
+impl Strategy {
+    pub fn part(&self, name: &str) -> Option<&'static PartStrategy> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+}
+
+/// Metadata that only writes of the whole object change is as it was in `old`.
+pub fn keep_metadata(new: &mut Value, old: &Value) {
+    for name in ["deletionTimestamp", "generation", "selfLink", "labels", "annotations", "finalizers", "ownerReferences"] {
+        match old.meta().and_then(|meta| meta.get(name)) {
+            Some(value) => {
+                new.meta_mut().insert(name.into(), value.clone());
+            }
+            None => {
+                new.meta_mut().remove(name);
+            }
+        }
+    }
 }
 
 /// Names that are DNS subdomains.

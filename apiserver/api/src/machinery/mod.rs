@@ -1,6 +1,7 @@
 //! The machinery that reads every kind: quantities, selectors, patches, schemas, errors, time. No I/O, no async.
 
 pub mod clock;
+pub mod cron;
 pub mod field;
 pub mod gojson;
 pub mod managed_fields;
@@ -8,6 +9,7 @@ pub mod meta;
 pub mod names;
 pub mod object_meta;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
+use skiff_api::machinery::cron::Schedule;
 
-use super::{schedule::Schedule, spec};
+use super::spec;
 use crate::clock::{after, until};
 
 /// Past so many missed times something is thought to be wrong.

@@ -4,7 +4,6 @@
 //! pkg/controller/cronjob/cronjob_controllerv2.go and utils.go.
 
 mod missed;
-mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,10 +16,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 
-use self::{
-    missed::{Missed, due, next_wait},
-    schedule::Schedule,
-};
+use skiff_api::machinery::cron::{self, Schedule};
+
+use self::missed::{Missed, due, next_wait};
 use crate::{
     api::{Api, Delete},
     clock::{Clock, after},
@@ -137,7 +135,7 @@ impl Controller {
             return Ok(None);
         }
         let zone_name = spec(cron).time_zone.clone().unwrap_or_default();
-        if let Err(error) = schedule::zone(&zone_name) {
+        if let Err(error) = cron::zone(&zone_name) {
             self.recorder.warning(cron, "UnknownTimeZone", format!("invalid timeZone: {zone_name:?}: {error}"));
             return Ok(None);
         }
@@ -266,7 +264,7 @@ impl Controller {
         let template = &spec(cron).job_template;
         let meta = template.metadata.clone().unwrap_or_default();
         let mut annotations = meta.annotations.unwrap_or_default();
-        let zone = schedule::zone(zone_name).map_err(|e| Error::Failed(e.to_string()))?;
+        let zone = cron::zone(zone_name).map_err(|e| Error::Failed(e.to_string()))?;
         let offset = if zone_name.is_empty() || zone_name == "UTC" { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%:z" };
         annotations.insert(SCHEDULED_AT.into(), time.to_zoned(zone).strftime(offset).to_string());
         let job = Job {

@@ -3,13 +3,29 @@
 //! Invariant: all mutating steps come before all validating ones, in upstream's order of plugins; an error refuses the write.
 //! Follows `pkg/kubeapiserver/options/plugins.go` (order) and `staging/src/k8s.io/apiserver/pkg/admission`.
 
+mod default_ingress_class;
+mod default_storage_class;
+mod default_toleration_seconds;
+mod limit_ranger;
+mod namespace_lifecycle;
+mod node_restriction;
+mod persistent_volume_claim_resize;
+mod priority;
+mod service_account;
+mod storage_object_in_use_protection;
+mod taint_nodes_by_condition;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::{kinds::Kind, machinery::status::Status};
+use skiff_api::{
+    kinds::{self, Kind},
+    machinery::status::Status,
+};
+use skiff_storage::{Key, Object};
 
-use crate::{app::App, auth::User};
+use crate::{app::App, auth::User, context::Context, stored};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -61,6 +77,29 @@ impl<'a> Attributes<'a> {
         self.kind.group == group && self.kind.plural == plural && self.subresource.is_empty()
     }
 
+    /// The write is of this resource itself and one of these operations.
+    pub fn is_one(&self, operations: &[Operation], group: &str, plural: &str) -> bool {
+        operations.contains(&self.operation) && self.is(group, plural)
+    }
+
+    /// An object as it is stored; `resource` is `plural.group`.
+    pub fn stored(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.app.store.get(&Key { resource: resource.into(), namespace: namespace.into(), name: name.into() })
+    }
+
+    /// The same, decoded.
+    pub fn look_up(&self, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
+        let Some(object) = self.stored(resource, namespace, name) else { return Ok(None) };
+        let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+        stored::decoded(row, &object).map(Some)
+    }
+
+    /// All objects of a resource in a namespace (`None`: everywhere), decoded.
+    pub fn list(&self, resource: &str, namespace: Option<&str>) -> Result<Vec<Value>, Status> {
+        let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+        self.app.store.snapshot(resource).range(namespace, None).map(|object| stored::decoded(row, &object)).collect()
+    }
+
     /// `pods "x" is forbidden: WHY`.
     pub fn forbidden(&self, why: impl std::fmt::Display) -> Status {
         let name = if self.name.is_empty() {
@@ -78,6 +117,8 @@ impl<'a> Attributes<'a> {
 pub trait Plugin: Send + Sync {
     /// As kube-apiserver's `--enable-admission-plugins` names it.
     fn name(&self) -> &'static str;
+    /// Whether it has anything to say of such a write; asked before the object is looked at, so that others do not pay for it.
+    fn handles(&self, attributes: &Attributes<'_>) -> bool;
     async fn admit(&self, _attributes: &mut Attributes<'_>) -> Result<(), Status> {
         Ok(())
     }
@@ -93,17 +134,42 @@ pub struct Chain(Vec<Box<dyn Plugin>>);
 impl Chain {
     pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         for plugin in &self.0 {
-            plugin.admit(attributes).await?;
+            if plugin.handles(attributes) {
+                plugin.admit(attributes).await?;
+            }
         }
         Ok(())
     }
 
     pub async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
         for plugin in &self.0 {
-            plugin.validate(attributes).await?;
+            if plugin.handles(attributes) {
+                plugin.validate(attributes).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// Asks about a write of a subresource that is no part of its object (`pods/eviction`, `serviceaccounts/token`); the object as admitted.
+pub async fn subresource(ctx: &Context, kind: &'static Kind, subresource: &str, operation: Operation, object: Option<Value>) -> Result<Option<Value>, Status> {
+    let mut attributes = Attributes {
+        app: &ctx.app,
+        kind,
+        subresource,
+        operation,
+        namespace: &ctx.info.namespace,
+        name: ctx.info.name_in_path(),
+        object,
+        old: None,
+        user: &ctx.user,
+        dry_run: crate::write::dry_run(ctx)?,
+        warnings: Vec::new(),
+    };
+    ctx.app.admission.admit(&mut attributes).await?;
+    ctx.app.admission.validate(&attributes).await?;
+    std::mem::take(&mut attributes.warnings).into_iter().for_each(|text| ctx.warn(text));
+    Ok(attributes.object)
 }
 
 /// What the command line says of plugins.
@@ -131,7 +197,19 @@ struct Entry {
 }
 
 /// All plugins, in upstream's order, one line each.
-const PLUGINS: &[Entry] = &[];
+const PLUGINS: &[Entry] = &[
+    Entry { name: "NamespaceLifecycle", default: true, make: || Box::new(namespace_lifecycle::NamespaceLifecycle) },
+    Entry { name: "LimitRanger", default: true, make: || Box::new(limit_ranger::LimitRanger) },
+    Entry { name: "ServiceAccount", default: true, make: || Box::new(service_account::ServiceAccount) },
+    Entry { name: "NodeRestriction", default: true, make: || Box::new(node_restriction::NodeRestriction) },
+    Entry { name: "TaintNodesByCondition", default: true, make: || Box::new(taint_nodes_by_condition::TaintNodesByCondition) },
+    Entry { name: "Priority", default: true, make: || Box::new(priority::Priority) },
+    Entry { name: "DefaultTolerationSeconds", default: true, make: || Box::new(default_toleration_seconds::DefaultTolerationSeconds) },
+    Entry { name: "DefaultStorageClass", default: true, make: || Box::new(default_storage_class::DefaultStorageClass) },
+    Entry { name: "StorageObjectInUseProtection", default: true, make: || Box::new(storage_object_in_use_protection::StorageObjectInUseProtection) },
+    Entry { name: "PersistentVolumeClaimResize", default: true, make: || Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize) },
+    Entry { name: "DefaultIngressClass", default: true, make: || Box::new(default_ingress_class::DefaultIngressClass) },
+];
 
 /// The chain that the command line asks for.
 pub fn chain(selection: &Selection) -> Result<Chain, SelectionError> {

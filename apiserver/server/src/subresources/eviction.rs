@@ -16,6 +16,7 @@ use skiff_api::{
 };
 
 use crate::{
+    admission::{self, Operation},
     body,
     context::{Answer, Context},
     negotiate::{self, Offers},
@@ -34,6 +35,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
     }
     let pod = ctx.app.store.get(&stored::key_of(kind, &ctx.info.namespace, name)).ok_or_else(|| Status::not_found("", "pods", name))?;
     let pod = stored::decoded(kind, &pod)?;
+    let eviction = admission::subresource(ctx, kind, "eviction", Operation::Create, Some(eviction)).await?.unwrap_or_default();
     let options = verbs::DeleteOptions::from_value(&eviction["deleteOptions"])?;
     if needs_budget(&pod) && !options.dry_run() {
         ask_budgets(ctx, &pod).await?;

@@ -98,12 +98,13 @@ fn from_query(ctx: &Context) -> Result<Value, Status> {
 }
 
 fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
-    let (mut value, _) = body::parse(text, negotiate::body_type(&ctx.headers).unwrap_or(BodyType::Json)).map_err(Status::bad_request)?;
+    let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
+    let media = negotiate::body_type(&ctx.headers).unwrap_or(BodyType::Json);
+    let (mut value, _) = body::parse_object(text, media, node).map_err(Status::bad_request)?;
     let kind = value["kind"].as_str().unwrap_or("");
     if !matches!(kind, "" | "DeleteOptions") {
         return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions, got {kind}")));
     }
-    let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
     conform(&mut value, node).map_err(|error| Status::bad_request(format!("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}")))?;
     Ok(value)
 }
@@ -142,7 +143,7 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
         let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
         let live = stored::decoded(kind, &object)?;
         preconditions(kind, name, options, &live)?;
-        let attributes = Attributes {
+        let mut attributes = Attributes {
             app: &ctx.app,
             kind,
             subresource: "",
@@ -155,6 +156,7 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
             dry_run: options.dry_run,
             warnings: Vec::new(),
         };
+        ctx.app.admission.admit(&mut attributes).await?;
         ctx.app.admission.validate(&attributes).await?;
         let plan = plan(kind, &live, options, ctx.app.clock.now());
         if let Some(done) = carry_out(ctx, kind, &object, live, plan, options).await? {

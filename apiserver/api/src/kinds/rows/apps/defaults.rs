@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::kinds::{
-    fill::{absent, inner, spec, text},
-    rows::core::pod::defaults::template,
+    fill::{absent, each, inner, spec, text},
+    rows::apps::daemon_set,
+    rows::core::pod::defaults::{claim_spec, template},
 };
 
 fn child<'v>(map: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Map<String, Value>> {
@@ -55,9 +56,12 @@ pub fn stateful_set(object: &mut Value) {
     absent(spec, "replicas", 1);
     absent(spec, "revisionHistoryLimit", 10);
     if let Some(strategy) = child(spec, "updateStrategy") {
-        text(strategy, "type", "RollingUpdate");
+        if strategy.get("type").and_then(Value::as_str).unwrap_or("").is_empty() {
+            text(strategy, "type", "RollingUpdate");
+            absent(strategy, "rollingUpdate", json!({}));
+        }
         if strategy["type"] == "RollingUpdate"
-            && let Some(rolling) = child(strategy, "rollingUpdate")
+            && let Some(rolling) = inner(strategy, "rollingUpdate")
         {
             absent(rolling, "partition", 0);
         }
@@ -66,19 +70,23 @@ pub fn stateful_set(object: &mut Value) {
         text(policy, "whenDeleted", "Retain");
         text(policy, "whenScaled", "Retain");
     }
-    for claim in crate::kinds::fill::each(spec, "volumeClaimTemplates") {
+    for claim in each(spec, "volumeClaimTemplates") {
         if let Some(spec) = inner(claim, "spec") {
-            absent(spec, "volumeMode", "Filesystem");
+            claim_spec(spec);
         }
         if let Some(status) = inner(claim, "status") {
             text(status, "phase", "Pending");
         }
-        text(claim, "apiVersion", "v1");
-        text(claim, "kind", "PersistentVolumeClaim");
+        // whatever was given
+        claim.insert("apiVersion".into(), "v1".into());
+        claim.insert("kind".into(), "PersistentVolumeClaim".into());
     }
 }
 
 pub fn daemon_set(object: &mut Value) {
+    // the hub type has it as a number, which v1 always shows
+    let generation = daemon_set::strategy::template_generation(object);
+    daemon_set::strategy::set_template_generation(object, generation);
     let spec = spec(object);
     template(spec);
     absent(spec, "revisionHistoryLimit", 10);
@@ -112,8 +120,20 @@ fn job_spec(spec: &mut Map<String, Value>) {
     absent(spec, "backoffLimit", if per_index { i64::from(i32::MAX) } else { 6 });
     absent(spec, "completionMode", "NonIndexed");
     absent(spec, "suspend", false);
+    absent(spec, "manualSelector", false);
+    failure_policy(spec);
     let policy = if spec.contains_key("podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
     absent(spec, "podReplacementPolicy", policy);
+}
+
+/// A pattern of a pod failure policy asks for a condition that is true.
+fn failure_policy(spec: &mut Map<String, Value>) {
+    let Some(policy) = inner(spec, "podFailurePolicy") else { return };
+    for rule in each(policy, "rules") {
+        for pattern in each(rule, "onPodConditions") {
+            text(pattern, "status", "True");
+        }
+    }
 }
 
 pub fn cron_job(object: &mut Value) {
@@ -124,5 +144,6 @@ pub fn cron_job(object: &mut Value) {
     absent(spec, "failedJobsHistoryLimit", 1);
     if let Some(job) = inner(spec, "jobTemplate").and_then(|job| inner(job, "spec")) {
         template(job);
+        failure_policy(job);
     }
 }

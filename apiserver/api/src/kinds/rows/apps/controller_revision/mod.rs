@@ -1,8 +1,10 @@
 //! ControllerRevision: its row.
 
+mod strategy;
+
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "apps",
@@ -18,7 +20,7 @@ pub const KIND: Kind = Kind {
     schema: "apps.v1.ControllerRevision",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy::DEFAULT,
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,10 @@
 //! DaemonSet: its row.
 
+pub mod strategy;
+
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "apps",
@@ -18,7 +20,7 @@ pub const KIND: Kind = Kind {
     schema: "apps.v1.DaemonSet",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { defaults: crate::kinds::rows::apps::defaults::daemon_set, has_generation: true, has_status: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

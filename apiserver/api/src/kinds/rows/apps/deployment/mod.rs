@@ -1,8 +1,10 @@
 //! Deployment: its row.
 
+pub mod strategy;
+
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs, subresource::SCALE};
+use crate::kinds::{Kind, Subresource, Verbs, subresource::SCALE};
 
 pub const KIND: Kind = Kind {
     group: "apps",
@@ -18,7 +20,7 @@ pub const KIND: Kind = Kind {
     schema: "apps.v1.Deployment",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { defaults: crate::kinds::rows::apps::defaults::deployment, has_generation: true, has_status: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

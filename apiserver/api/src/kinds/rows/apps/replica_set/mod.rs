@@ -1,8 +1,10 @@
 //! ReplicaSet: its row.
 
+pub mod strategy;
+
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs, subresource::SCALE};
+use crate::kinds::{Kind, Subresource, Verbs, subresource::SCALE};
 
 pub const KIND: Kind = Kind {
     group: "apps",
@@ -16,9 +18,9 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
     schema: "apps.v1.ReplicaSet",
-    selectable: &[],
+    selectable: strategy::SELECTABLE,
     columns: columns::COLUMNS,
-    strategy: Strategy { defaults: crate::kinds::rows::apps::defaults::replica_set, has_generation: true, has_status: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,10 @@
 //! CronJob: its row.
 
+mod strategy;
+
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "batch",
@@ -18,7 +20,7 @@ pub const KIND: Kind = Kind {
     schema: "batch.v1.CronJob",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { defaults: crate::kinds::rows::apps::defaults::cron_job, has_generation: true, has_status: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,5 +1,8 @@
 //! Job: its row.
 
+mod indexes;
+pub mod spec;
+mod status;
 pub mod strategy;
 
 mod columns;
@@ -18,7 +21,7 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[Subresource::Status],
     schema: "batch.v1.Job",
-    selectable: &[],
+    selectable: strategy::SELECTABLE,
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,

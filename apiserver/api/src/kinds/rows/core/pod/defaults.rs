@@ -4,11 +4,19 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kinds::fill::{absent, each, inner, number, spec, text};
+use super::{image::tag, pod_level};
+use crate::{
+    kinds::fill::{absent, each, inner, number, spec, text},
+    machinery::quantity::Quantity,
+};
 
-/// `SetDefaults_Pod`.
+/// `SetDefaults_Pod`, and what conversion to the hub type makes of old pods.
 pub fn pod(object: &mut Value) {
+    drop_old_annotations(object.get_mut("metadata").and_then(Value::as_object_mut));
     let spec = spec(object);
+    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|grace| grace < 0) {
+        spec.insert("terminationGracePeriodSeconds".into(), 1.into());
+    }
     pod_spec(spec);
     absent(spec, "enableServiceLinks", true);
     for list in ["containers", "initContainers"] {
@@ -16,8 +24,25 @@ pub fn pod(object: &mut Value) {
             requests_from_limits(container);
         }
     }
+    if spec.contains_key("resources") {
+        pod_level::resources(spec);
+    }
     if spec.get("hostNetwork") == Some(&Value::Bool(true)) {
         host_ports(spec);
+    }
+}
+
+/// Annotations that held containers before there was a field for them.
+fn drop_old_annotations(metadata: Option<&mut Map<String, Value>>) {
+    const OLD: [&str; 4] = [
+        "pod.beta.kubernetes.io/init-containers",
+        "pod.alpha.kubernetes.io/init-containers",
+        "pod.beta.kubernetes.io/init-container-statuses",
+        "pod.alpha.kubernetes.io/init-container-statuses",
+    ];
+    let Some(annotations) = metadata.and_then(|metadata| inner(metadata, "annotations")) else { return };
+    for name in OLD {
+        annotations.remove(name);
     }
 }
 
@@ -37,8 +62,8 @@ fn host_ports(spec: &mut Map<String, Value>) {
     for list in ["containers", "initContainers"] {
         for container in each(spec, list) {
             for port in each(container, "ports") {
-                if let Some(number) = port.get("containerPort").cloned() {
-                    port.insert("hostPort".into(), number);
+                if let Some(own) = port.get("containerPort").and_then(Value::as_i64) {
+                    number(port, "hostPort", own);
                 }
             }
         }
@@ -48,12 +73,10 @@ fn host_ports(spec: &mut Map<String, Value>) {
 /// The spec of a template.
 pub fn template(owner: &mut Map<String, Value>) {
     if let Some(template) = inner(owner, "template") {
+        drop_old_annotations(inner(template, "metadata"));
         let spec = template.entry("spec").or_insert_with(|| json!({}));
         if let Some(spec) = spec.as_object_mut() {
             pod_spec(spec);
-            if spec.get("hostNetwork") == Some(&Value::Bool(true)) {
-                host_ports(spec);
-            }
         }
     }
 }
@@ -79,11 +102,26 @@ pub fn pod_spec(spec: &mut Map<String, Value>) {
     for volume in each(spec, "volumes") {
         self::volume(volume);
     }
+    amounts(spec, "overhead");
+    if let Some(resources) = inner(spec, "resources") {
+        amounts(resources, "limits");
+        amounts(resources, "requests");
+    }
+}
+
+/// `SetDefaults_ResourceList`: amounts finer than a thousandth are rounded up.
+pub fn amounts(owner: &mut Map<String, Value>, list: &str) {
+    for amount in owner.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(|list| list.values_mut()) {
+        let fine = amount.as_str().is_some_and(|text| text.ends_with(['n', 'u']) || text.contains("e-"));
+        if fine && let Ok(quantity) = Quantity::from_json(amount) {
+            *amount = Quantity::from_milli(quantity.milli_value(), quantity.format()).to_string().into();
+        }
+    }
 }
 
 fn container(container: &mut Map<String, Value>) {
     let policy = match container.get("image").and_then(Value::as_str) {
-        Some(image) if tag(image) == "latest" => "Always",
+        Some(name) if tag(name) == "latest" => "Always",
         _ => "IfNotPresent",
     };
     text(container, "imagePullPolicy", policy);
@@ -93,9 +131,17 @@ fn container(container: &mut Map<String, Value>) {
         text(port, "protocol", "TCP");
     }
     for variable in each(container, "env") {
-        if let Some(reference) = inner(variable, "valueFrom").and_then(|from| inner(from, "fieldRef")) {
+        let Some(from) = inner(variable, "valueFrom") else { continue };
+        if let Some(reference) = inner(from, "fieldRef") {
             text(reference, "apiVersion", "v1");
         }
+        if let Some(reference) = inner(from, "fileKeyRef") {
+            absent(reference, "optional", false);
+        }
+    }
+    if let Some(resources) = inner(container, "resources") {
+        amounts(resources, "limits");
+        amounts(resources, "requests");
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = inner(container, name) {
@@ -108,17 +154,6 @@ fn container(container: &mut Map<String, Value>) {
                 http_get(get);
             }
         }
-    }
-}
-
-/// The tag of an image: `latest` when there is neither tag nor digest.
-fn tag(image: &str) -> &str {
-    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    let last = name.rsplit('/').next().unwrap_or(name);
-    match (last.rsplit_once(':'), digest) {
-        (Some((_, tag)), _) => tag,
-        (None, Some(_)) => "",
-        (None, None) => "latest",
     }
 }
 
@@ -180,7 +215,7 @@ fn volume(volume: &mut Map<String, Value>) {
         text(scale, "fsType", "xfs");
     }
     if let Some(template) = inner(volume, "ephemeral").and_then(|e| inner(e, "volumeClaimTemplate")).and_then(|t| inner(t, "spec")) {
-        absent(template, "volumeMode", "Filesystem");
+        claim_spec(template);
     }
     const SOURCES: usize = 2;
     // a volume that names no source is an emptyDir
@@ -188,8 +223,17 @@ fn volume(volume: &mut Map<String, Value>) {
         volume.insert("emptyDir".into(), json!({}));
     }
     if let Some(image) = inner(volume, "image") {
-        let policy = if image.get("reference").and_then(Value::as_str).is_some_and(|image| tag(image) == "latest") { "Always" } else { "IfNotPresent" };
+        let policy = if tag(image.get("reference").and_then(Value::as_str).unwrap_or("")) == "latest" { "Always" } else { "IfNotPresent" };
         text(image, "pullPolicy", policy);
+    }
+}
+
+/// `SetDefaults_PersistentVolumeClaimSpec`.
+pub fn claim_spec(spec: &mut Map<String, Value>) {
+    absent(spec, "volumeMode", "Filesystem");
+    if let Some(resources) = inner(spec, "resources") {
+        amounts(resources, "limits");
+        amounts(resources, "requests");
     }
 }
 
@@ -219,12 +263,5 @@ mod tests {
         let once = object.clone();
         pod(&mut object);
         assert_eq!(object, once);
-    }
-
-    #[test]
-    fn tags() {
-        for (image, wanted) in [("a", "latest"), ("a:1", "1"), ("h:5000/a", "latest"), ("h:5000/a:2", "2"), ("a@sha256:0", "")] {
-            assert_eq!(tag(image), wanted, "{image}");
-        }
     }
 }

@@ -1,6 +1,11 @@
 //! Pod: its row.
 
+mod app_armor;
 pub mod defaults;
+pub mod disabled;
+mod image;
+mod label_keys;
+mod pod_level;
 pub mod strategy;
 
 mod columns;

@@ -1,8 +1,10 @@
 //! PodTemplate: its row.
 
+mod strategy;
+
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,15 +20,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.PodTemplate",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        defaults: |object| {
-            if let Some(map) = object.as_object_mut() {
-                crate::kinds::rows::core::pod::defaults::template(map)
-            }
-        },
-        returns_deleted: true,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,10 @@
 //! ReplicationController: its row.
 
+mod strategy;
+
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs, subresource::SCALE};
+use crate::kinds::{Kind, Subresource, Verbs, subresource::SCALE};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -16,15 +18,9 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
     schema: "core.v1.ReplicationController",
-    selectable: &[],
+    selectable: strategy::SELECTABLE,
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        defaults: crate::kinds::rows::apps::defaults::replication_controller,
-        has_generation: true,
-        orphan_by_default: true,
-        has_status: true,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

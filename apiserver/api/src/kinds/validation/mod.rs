@@ -1,0 +1,10 @@
+//! Validation that several kinds share: one file a subject, pod specs in a folder of their own.
+//!
+//! Invariant: texts, paths, values and order of errors are upstream's. Follows `pkg/apis/*/validation/validation.go`.
+
+pub mod checks;
+pub mod diff;
+pub mod internal;
+pub mod pod;
+pub mod read;
+pub mod workload;

@@ -1,0 +1,153 @@
+//! Claims that are made of a template: of ephemeral volumes and of StatefulSets. Follows `pkg/apis/core/validation/validation.go`
+//! (ValidatePersistentVolumeClaimTemplate, ValidatePersistentVolumeClaimSpec).
+//!
+//! Invariant: a claim asks for at least one access mode and for more than no storage.
+
+use serde_json::Value;
+
+use super::{
+    resources::{amount, quantity},
+    volume_sources::refuse_other_metadata,
+};
+use crate::{
+    kinds::validation::{
+        checks::{dns_label, invalid_shown, label_selector, labels, one_of, subdomain, unsupported},
+        read::Read,
+    },
+    machinery::{
+        field::{Errors, Path},
+        object_meta,
+    },
+};
+
+const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const ALONE: &str = "ReadWriteOncePod";
+
+/// `ephemeral.volumeClaimTemplate`.
+pub fn claim_template(template: &Value, path: &Path, errors: &mut Errors) {
+    let (metadata, at) = (template.at("metadata"), path.child("metadata"));
+    object_meta::annotations(metadata.some("annotations"), &at.child("annotations"), errors);
+    labels(metadata, "labels", &at.child("labels"), errors);
+    refuse_other_metadata(metadata, &at, errors);
+    claim_spec(template.at("spec"), &path.child("spec"), errors);
+}
+
+/// The spec of a new claim.
+pub fn claim_spec(spec: &Value, path: &Path, errors: &mut Errors) {
+    let at = path.child("accessModes");
+    if spec.list("accessModes").is_empty() {
+        errors.required(&at, "at least 1 access mode is required");
+    }
+    label_selector(spec.some("selector"), false, &path.child("selector"), errors);
+    for mode in spec.texts("accessModes").filter(|mode| !ACCESS_MODES.contains(mode)) {
+        unsupported(mode, ACCESS_MODES, &at, errors);
+    }
+    let (alone, others) = spec
+        .texts("accessModes")
+        .filter(|mode| ACCESS_MODES.contains(mode))
+        .fold((false, false), |(alone, others), mode| (alone || mode == ALONE, others || mode != ALONE));
+    if alone && others {
+        errors.forbidden(&at, "may not use ReadWriteOncePod with other access modes");
+    }
+    storage(spec, &path.child("resources").key("storage"), errors);
+    let class = |name: &str, errors: &mut Errors| {
+        let given = spec.text(name);
+        if !given.is_empty() {
+            subdomain(given, &path.child(name), errors);
+        }
+    };
+    class("storageClassName", errors);
+    if let Some(mode) = spec.text_ptr("volumeMode") {
+        one_of(mode, &["Block", "Filesystem"], &path.child("volumeMode"), errors);
+    }
+    data_sources(spec, path, errors);
+    class("volumeAttributesClassName", errors);
+}
+
+fn storage(spec: &Value, path: &Path, errors: &mut Errors) {
+    let Some(asked) = spec.at("resources").at("requests").some("storage").map(quantity) else { return errors.required(path, "") };
+    if asked.sign() <= 0 {
+        errors.invalid(path, asked.to_string(), "must be greater than zero");
+    } else {
+        amount("storage", &asked, path, errors);
+    }
+}
+
+fn data_sources(spec: &Value, path: &Path, errors: &mut Errors) {
+    for name in ["dataSource", "dataSourceRef"] {
+        let Some(source) = spec.some(name) else { continue };
+        let at = path.child(name);
+        for field in ["name", "kind"] {
+            if source.text(field).is_empty() {
+                errors.required(&at.child(field), "");
+            }
+        }
+        let (group, kind) = (source.text("apiGroup"), source.text("kind"));
+        if group.is_empty() && kind != "PersistentVolumeClaim" {
+            errors.invalid(&at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+        }
+        if !group.is_empty() {
+            subdomain(group, &at.child("apiGroup"), errors);
+        }
+        let namespace = source.text("namespace");
+        if name == "dataSourceRef" && !namespace.is_empty() {
+            dns_label(namespace, &at.child("namespace"), errors);
+        }
+    }
+    let (Some(source), Some(reference)) = (spec.some("dataSource"), spec.some("dataSourceRef")) else { return };
+    let same = ["apiGroup", "kind", "name"].iter().all(|name| source.some(name) == reference.some(name));
+    let why = if !reference.text("namespace").is_empty() {
+        "may not be specified when dataSourceRef.namespace is specified"
+    } else if !same {
+        "must match dataSourceRef"
+    } else {
+        return;
+    };
+    // upstream shows the path where the value should be; it has no fields that JSON sees
+    invalid_shown("{}", why, path, errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn specs() {
+        let good = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        let with = |name: &str, value: Value| {
+            let mut spec = good.clone();
+            spec[name] = value;
+            spec
+        };
+        for (spec, wanted) in [
+            (good.clone(), vec![]),
+            (json!({}), vec!["s.accessModes: Required value: at least 1 access mode is required", "s.resources[storage]: Required value"]),
+            (
+                with("accessModes", json!(["ReadWriteOnce", "ReadWriteOncePod"])),
+                vec!["s.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
+            ),
+            (with("volumeMode", json!("x")), vec!["s.volumeMode: Unsupported value: \"x\": supported values: \"Block\", \"Filesystem\""]),
+            (
+                with("dataSource", json!({"kind": "X", "name": "a"})),
+                vec!["s.dataSource: Invalid value: \"X\": must be 'PersistentVolumeClaim' when referencing the default apiGroup"],
+            ),
+        ] {
+            let mut errors = Errors::default();
+            claim_spec(&spec, &Path::new("s"), &mut errors);
+            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+        }
+    }
+
+    #[test]
+    fn metadata() {
+        let mut errors = Errors::default();
+        claim_template(
+            &json!({"metadata": {"name": "x"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}}}),
+            &Path::new("t"),
+            &mut errors,
+        );
+        assert_eq!(errors.message(), "t.metadata.name: Forbidden: cannot be set");
+    }
+}

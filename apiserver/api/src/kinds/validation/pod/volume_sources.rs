@@ -1,0 +1,516 @@
+//! Volume sources, one row a kind: its name, what paths call it, its check.
+//!
+//! Invariant: the rows stand in the order in which upstream looks for them, which decides which of two is the one too many.
+//! Follows `pkg/apis/core/validation/validation.go` (validateVolumeSource and the checks it calls).
+
+use serde_json::Value;
+
+use super::{
+    Options,
+    claim_template::claim_template,
+    env::{FILE_FIELDS, field_ref, resource_field_ref},
+    handlers::pull_policy,
+    projected,
+    resources::quantity,
+};
+use crate::{
+    kinds::validation::{
+        checks::{descending_path, dns_label, no_backsteps, non_reserved_path, range, subdomain, unsupported},
+        read::Read,
+    },
+    machinery::{
+        field::{Errors, Path},
+        names,
+    },
+};
+
+/// Checks a source; the path is the source's.
+type Check = fn(&Value, &Options, &Path, &mut Errors);
+
+/// One kind of source.
+pub struct Source {
+    pub name: &'static str,
+    /// What the path is called when it is one source too many, where that is not its name.
+    surplus: Option<&'static str>,
+    /// What the path is called in the check, where that is not its name.
+    place: Option<&'static str>,
+    check: Check,
+}
+
+const fn row(name: &'static str, check: Check) -> Source {
+    Source { name, surplus: None, place: None, check }
+}
+
+/// All kinds.
+pub static SOURCES: [Source; 30] = [
+    row("emptyDir", empty_dir),
+    row("hostPath", host_path),
+    row("gitRepo", |v, _, path, errors| {
+        required(v, &["repository"], path, errors);
+        descending_path(v.text("directory"), &path.child("directory"), errors);
+    }),
+    Source { name: "gcePersistentDisk", surplus: None, place: Some("persistentDisk"), check: |v, _, path, errors| cloud_disk(v, "pdName", path, errors) },
+    row("awsElasticBlockStore", |v, _, path, errors| cloud_disk(v, "volumeID", path, errors)),
+    row("secret", |v, _, path, errors| items(v, "secretName", path, errors)),
+    row("nfs", |v, _, path, errors| {
+        required(v, &["server", "path"], path, errors);
+        if !v.text("path").starts_with('/') {
+            errors.invalid(&path.child("path"), v.text("path"), "must be an absolute path");
+        }
+    }),
+    row("iscsi", iscsi),
+    row("glusterfs", |v, _, path, errors| required(v, &["endpoints", "path"], path, errors)),
+    row("flocker", flocker),
+    row("persistentVolumeClaim", |v, _, path, errors| required(v, &["claimName"], path, errors)),
+    row("rbd", |v, _, path, errors| {
+        required_list(v, "monitors", path, errors);
+        required(v, &["image"], path, errors);
+    }),
+    row("cinder", |v, _, path, errors| {
+        required(v, &["volumeID"], path, errors);
+        secret_ref(v, path, errors);
+    }),
+    Source { name: "cephfs", surplus: Some("cephFS"), place: None, check: |v, _, path, errors| required_list(v, "monitors", path, errors) },
+    row("quobyte", quobyte),
+    Source { name: "downwardAPI", surplus: Some("downwarAPI"), place: None, check: downward_api },
+    row("fc", fibre_channel),
+    row("flexVolume", flex_volume),
+    row("configMap", |v, _, path, errors| items(v, "name", path, errors)),
+    row("azureFile", |v, _, path, errors| required(v, &["secretName", "shareName"], path, errors)),
+    row("vsphereVolume", |v, _, path, errors| required(v, &["volumePath"], path, errors)),
+    row("photonPersistentDisk", |v, _, path, errors| required(v, &["pdID"], path, errors)),
+    row("portworxVolume", |v, _, path, errors| required(v, &["volumeID"], path, errors)),
+    row("azureDisk", azure_disk),
+    row("storageos", storage_os),
+    row("projected", projected::validate),
+    row("scaleIO", |v, _, path, errors| required(v, &["gateway", "system", "volumeName"], path, errors)),
+    row("csi", csi),
+    row("ephemeral", |v, _, path, errors| match v.some("volumeClaimTemplate") {
+        Some(template) => claim_template(template, &path.child("volumeClaimTemplate"), errors),
+        None => errors.required(&path.child("volumeClaimTemplate"), ""),
+    }),
+    row("image", |v, options, path, errors| {
+        if options.is_pod {
+            required(v, &["reference"], path, errors);
+        }
+        pull_policy(v.text("pullPolicy"), &path.child("pullPolicy"), errors);
+    }),
+];
+
+/// The source of a volume: one, and good. `pod` is the pod's name where it is known.
+pub fn validate(volume: &Value, pod: &str, options: &Options, path: &Path, errors: &mut Errors) {
+    let mut found = false;
+    for row in &SOURCES {
+        let Some(source) = volume.some(row.name) else { continue };
+        if found {
+            errors.forbidden(&path.child(row.surplus.unwrap_or(row.name)), "may not specify more than 1 volume type");
+        } else {
+            (row.check)(source, options, &path.child(row.place.unwrap_or(row.name)), errors);
+        }
+        names_that_grow(volume, row.name, source, !found, pod, path, errors);
+        found = true;
+    }
+    if !found {
+        errors.required(path, "must specify a volume type");
+    }
+}
+
+/// Names that are made of the volume's must not get too long.
+fn names_that_grow(volume: &Value, kind: &str, source: &Value, first: bool, pod: &str, path: &Path, errors: &mut Errors) {
+    const ISCSI_LIMIT: usize = 64;
+    let name = volume.text("name");
+    match kind {
+        "iscsi" if source.some("initiatorName").is_some() && name.len() + 1 + source.text("targetPortal").len() > ISCSI_LIMIT => {
+            let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+            errors.invalid(&path.child("name"), name, why);
+        }
+        "ephemeral" if first && !pod.is_empty() && !name.is_empty() => {
+            let claim = format!("{pod}-{name}");
+            for message in names::is_dns1123_subdomain(&claim) {
+                errors.invalid(&path.child("name"), name, format!("PVC name \"{claim}\": {message}"));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn required(value: &Value, fields: &[&str], path: &Path, errors: &mut Errors) {
+    for name in fields.iter().filter(|name| value.text(name).is_empty()) {
+        errors.required(&path.child(name), "");
+    }
+}
+
+fn required_list(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
+    if value.list(name).is_empty() {
+        errors.required(&path.child(name), "");
+    }
+}
+
+fn secret_ref(value: &Value, path: &Path, errors: &mut Errors) {
+    if value.some("secretRef").is_some_and(|secret| secret.text("name").is_empty()) {
+        errors.required(&path.child("secretRef").child("name"), "");
+    }
+}
+
+/// A file's mode, where it is set.
+pub fn mode(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
+    if let Some(mode) = value.int_ptr(name).filter(|mode| !(0..=0o777).contains(mode)) {
+        errors.invalid(&path.child(name), mode, "must be a number between 0 and 0777 (octal), both inclusive");
+    }
+}
+
+fn empty_dir(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    if value.some("sizeLimit").is_some_and(|limit| quantity(limit).sign() < 0) {
+        errors.forbidden(&path.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
+    }
+}
+
+fn host_path(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    if value.text("path").is_empty() {
+        return errors.required(&path.child("path"), "");
+    }
+    no_backsteps(value.text("path"), &path.child("path"), errors);
+    const TYPES: &[&str] = &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+    if let Some(kind) = value.text_ptr("type").filter(|kind| !TYPES.contains(kind)) {
+        unsupported(kind, TYPES, &path.child("type"), errors);
+    }
+}
+
+fn cloud_disk(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
+    required(value, &[name], path, errors);
+    let partition = value.int("partition");
+    if !(0..=255).contains(&partition) {
+        errors.invalid(&path.child("partition"), partition, names::inclusive_range_error(1, 255));
+    }
+}
+
+fn items(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
+    required(value, &[name], path, errors);
+    mode(value, "defaultMode", path, errors);
+    let at = path.child("items");
+    for (index, item) in value.list("items").iter().enumerate() {
+        key_to_path(item, &at.index(index), errors);
+    }
+}
+
+/// An item of a ConfigMap or Secret.
+pub fn key_to_path(item: &Value, path: &Path, errors: &mut Errors) {
+    required(item, &["key", "path"], path, errors);
+    non_reserved_path(item.text("path"), &path.child("path"), errors);
+    mode(item, "mode", path, errors);
+}
+
+fn downward_api(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    mode(value, "defaultMode", path, errors);
+    for file in value.list("items") {
+        downward_file(file, path, errors);
+    }
+}
+
+/// A file that shows a field of the pod. Its path is that of the list (upstream leaves the index out).
+pub fn downward_file(file: &Value, path: &Path, errors: &mut Errors) {
+    required(file, &["path"], path, errors);
+    non_reserved_path(file.text("path"), &path.child("path"), errors);
+    match (file.some("fieldRef"), file.some("resourceFieldRef")) {
+        (Some(field), other) => {
+            field_ref(field, FILE_FIELDS, &path.child("fieldRef"), errors);
+            if other.is_some() {
+                errors.invalid(path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+            }
+        }
+        (None, Some(resource)) => resource_field_ref(resource, true, &path.child("resourceFieldRef"), errors),
+        (None, None) => errors.required(path, "one of fieldRef and resourceFieldRef is required"),
+    }
+    mode(file, "mode", path, errors);
+}
+
+/// `iqn.2001-04.com.example:storage`, `eui.` or `naa.` and hexadecimal digits.
+fn is_iscsi_name(name: &str) -> bool {
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    match name.get(..3) {
+        Some("iqn") => is_iqn(name),
+        Some("eui") => name.len() == 20 && digits(&name[4..], 16),
+        Some("naa") => name.len() == 36 && digits(&name[4..], 32),
+        _ => true,
+    }
+}
+
+fn is_iqn(name: &str) -> bool {
+    // upstream's expression is not anchored at its start: any `iqn.YYYY-MM.` in the name will do
+    name.match_indices("iqn.").any(|(at, _)| {
+        let rest = &name.as_bytes()[at + 4..];
+        let date =
+            rest.len() > 8 && rest[..4].iter().all(u8::is_ascii_digit) && rest[4] == b'-' && rest[5..7].iter().all(u8::is_ascii_digit) && rest[7] == b'.';
+        let Some((authority, target)) = date.then(|| &name[at + 12..]).and_then(|rest| rest.split_once(':')) else { return false };
+        let authority_is_good = !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+        authority_is_good && !target.is_empty() && !target.contains([',', ';', '*', '&', '$', '|']) && !target.contains(char::is_whitespace)
+    })
+}
+
+fn iscsi(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    required(value, &["targetPortal"], path, errors);
+    let known = |name: &str| ["iqn", "eui", "naa"].iter().any(|start| name.starts_with(start));
+    const START: &str = "must be valid format starting with iqn, eui, or naa";
+    let (name, at) = (value.text("iqn"), path.child("iqn"));
+    if name.is_empty() {
+        errors.required(&at, "");
+    } else if !known(name) {
+        errors.invalid(&at, name, START);
+    } else if !is_iscsi_name(name) {
+        errors.invalid(&at, name, "must be valid format");
+    }
+    range(value.int("lun"), 0, 255, &path.child("lun"), errors);
+    if (value.flag("chapAuthDiscovery") || value.flag("chapAuthSession")) && value.some("secretRef").is_none() {
+        errors.required(&path.child("secretRef"), "");
+    }
+    if let Some(initiator) = value.text_ptr("initiatorName") {
+        let at = path.child("initiatorname");
+        if !known(initiator) {
+            errors.invalid(&at, initiator, START);
+        } else if !is_iscsi_name(initiator) {
+            errors.invalid(&at, initiator, "must be valid format");
+        }
+    }
+}
+
+fn flocker(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    match (value.text("datasetName"), value.text("datasetUUID")) {
+        ("", "") => errors.required(path, "one of datasetName and datasetUUID is required"),
+        (name, uuid) => {
+            if !name.is_empty() && !uuid.is_empty() {
+                errors.invalid(path, "resource", "datasetName and datasetUUID can not be specified simultaneously");
+            }
+            if name.contains('/') {
+                errors.invalid(&path.child("datasetName"), name, "must not contain '/'");
+            }
+        }
+    }
+}
+
+fn quobyte(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    const PAIRS: &str = "must be a host:port pair or multiple pairs separated by commas";
+    const TENANT_LIMIT: usize = 64;
+    let registry = value.text("registry");
+    if registry.is_empty() {
+        errors.required(&path.child("registry"), PAIRS);
+    } else if value.text("tenant").len() > TENANT_LIMIT {
+        errors.required(&path.child("tenant"), "must be a UUID and may not exceed a length of 64 characters");
+    } else {
+        for _ in registry.split(',').filter(|pair| !is_host_port(pair)) {
+            errors.invalid(&path.child("registry"), registry, PAIRS);
+        }
+    }
+    required(value, &["volume"], path, errors);
+}
+
+/// As Go's `net.SplitHostPort` takes it.
+fn is_host_port(pair: &str) -> bool {
+    let Some((host, port)) = pair.rsplit_once(':') else { return false };
+    let host_is_good = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']').is_some_and(|inner| !inner.contains(['[', ']'])),
+        None => !host.contains([':', '[', ']']),
+    };
+    host_is_good && !port.contains(['[', ']'])
+}
+
+fn fibre_channel(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    let (targets, ids) = (value.list("targetWWNs"), value.list("wwids"));
+    let at = path.child("targetWWNs");
+    match (targets.is_empty(), ids.is_empty()) {
+        (true, true) => errors.required(&at, "must specify either targetWWNs or wwids, but not both"),
+        (false, false) => errors.invalid(&at, targets.to_vec(), "targetWWNs and wwids can not be specified simultaneously"),
+        _ => {}
+    }
+    if !targets.is_empty() {
+        match value.int_ptr("lun") {
+            Some(lun) => range(lun, 0, 255, &path.child("lun"), errors),
+            None => errors.required(&path.child("lun"), "lun is required if targetWWNs is specified"),
+        }
+    }
+}
+
+fn flex_volume(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    required(value, &["driver"], path, errors);
+    for (key, _) in value.entries("options") {
+        let namespace = format!(".{}", key.split('/').next().unwrap_or(key).to_lowercase());
+        if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
+            errors.invalid(&path.child("options").key(key), key, "kubernetes.io and k8s.io namespaces are reserved");
+        }
+    }
+}
+
+fn azure_disk(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    required(value, &["diskName", "diskURI"], path, errors);
+    for (name, supported) in [("cachingMode", ["None", "ReadOnly", "ReadWrite"]), ("kind", ["Dedicated", "Managed", "Shared"])] {
+        if let Some(given) = value.text_ptr(name).filter(|given| !supported.contains(given)) {
+            unsupported(given, &supported, &path.child(name), errors);
+        }
+    }
+    let uri = value.text("diskURI");
+    let (start, shape) = match value.text_ptr("kind") {
+        None => return,
+        Some("Managed") => ("/subscriptions/", "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"),
+        Some(_) => ("https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"),
+    };
+    if !uri.starts_with(start) {
+        unsupported(uri, &[shape], &path.child("diskURI"), errors);
+    }
+}
+
+fn storage_os(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    required(value, &["volumeName"], path, errors);
+    for name in ["volumeName", "volumeNamespace"] {
+        let given = value.text(name);
+        if !given.is_empty() {
+            dns_label(given, &path.child(name), errors);
+        }
+    }
+    secret_ref(value, path, errors);
+}
+
+fn csi(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
+    csi_driver_name(value.text("driver"), &path.child("driver"), errors);
+    if let Some(secret) = value.some("nodePublishSecretRef") {
+        match secret.text("name") {
+            "" => errors.required(&path.child("nodePublishSecretRef").child("name"), ""),
+            name => subdomain(name, &path.child("name"), errors),
+        }
+    }
+}
+
+/// The name of a CSI driver.
+pub fn csi_driver_name(name: &str, path: &Path, errors: &mut Errors) {
+    const LONGEST: usize = 63;
+    if name.is_empty() {
+        return errors.required(path, "");
+    }
+    if name.len() > LONGEST {
+        errors.too_long(path, LONGEST as i64);
+    }
+    errors.invalid_all(path, name, names::is_dns1123_subdomain(&name.to_lowercase()));
+}
+
+/// A list of volumes in the order given, with those that are good.
+pub fn volumes<'v>(list: &'v [Value], pod: &str, options: &Options, path: &Path, errors: &mut Errors) -> Vec<(&'v str, &'v Value)> {
+    let mut good: Vec<(&str, &Value)> = Vec::with_capacity(list.len());
+    for (index, volume) in list.iter().enumerate() {
+        let at = path.index(index);
+        let (name, before) = (volume.text("name"), errors.len());
+        validate(volume, pod, options, &at, errors);
+        if name.is_empty() {
+            errors.required(&at.child("name"), "");
+        } else {
+            dns_label(name, &at.child("name"), errors);
+        }
+        if good.iter().any(|(other, _)| *other == name) {
+            errors.duplicate(&at.child("name"), name);
+        }
+        if errors.len() == before {
+            good.push((name, volume));
+        }
+        let claim = volume.at("persistentVolumeClaim").text("claimName");
+        let made =
+            |other: &Value| other.some("ephemeral").is_some() && claim.strip_prefix(pod).and_then(|rest| rest.strip_prefix('-')) == Some(other.text("name"));
+        if !pod.is_empty() && volume.some("persistentVolumeClaim").is_some() && list.iter().any(made) {
+            let at = at.child("persistentVolumeClaim");
+            errors.invalid(&at.child("claimName"), claim, "must not reference a PVC that gets created for an ephemeral volume");
+        }
+    }
+    good
+}
+
+/// Metadata of a template of claims: labels and annotations, nothing else.
+pub fn refuse_other_metadata(metadata: &Value, path: &Path, errors: &mut Errors) {
+    for name in metadata.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| !matches!(name.as_str(), "labels" | "annotations")) {
+        if metadata.some(name).is_some() {
+            // upstream makes the name of Go's field, UID, with a small first letter
+            errors.forbidden(&path.child(if name == "uid" { "uID" } else { name }), "cannot be set");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(volume: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        validate(&volume, "pod", &Options { is_pod: true, ..Options::default() }, &Path::new("v"), &mut errors);
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn sources() {
+        for (volume, wanted) in [
+            (json!({"name": "a", "emptyDir": {}}), vec![]),
+            (json!({"name": "a"}), vec!["v: Required value: must specify a volume type"]),
+            (json!({"name": "a", "emptyDir": {}, "cephfs": {}}), vec!["v.cephFS: Forbidden: may not specify more than 1 volume type"]),
+            (
+                json!({"hostPath": {"path": "/a/..", "type": "x"}}),
+                vec![
+                    "v.hostPath.path: Invalid value: \"/a/..\": must not contain '..'",
+                    "v.hostPath.type: Unsupported value: \"x\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
+                ],
+            ),
+            (
+                json!({"gcePersistentDisk": {"partition": 256}}),
+                vec!["v.persistentDisk.pdName: Required value", "v.persistentDisk.partition: Invalid value: 256: must be between 1 and 255, inclusive"],
+            ),
+            (
+                json!({"configMap": {"name": "a", "defaultMode": 512, "items": [{"key": "", "path": "/a"}]}}),
+                vec![
+                    "v.configMap.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
+                    "v.configMap.items[0].key: Required value",
+                    "v.configMap.items[0].path: Invalid value: \"/a\": must be a relative path",
+                ],
+            ),
+            (json!({"downwardAPI": {"items": [{"path": "a"}]}}), vec!["v.downwardAPI: Required value: one of fieldRef and resourceFieldRef is required"]),
+            (
+                json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.2001-04.com.example:a", "lun": 256}}),
+                vec!["v.iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive"],
+            ),
+            (json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.odd"}}), vec!["v.iscsi.iqn: Invalid value: \"iqn.odd\": must be valid format"]),
+            (
+                json!({"quobyte": {"registry": "a", "volume": "b"}}),
+                vec!["v.quobyte.registry: Invalid value: \"a\": must be a host:port pair or multiple pairs separated by commas"],
+            ),
+            (
+                json!({"csi": {"driver": "A_b"}}),
+                vec![
+                    "v.csi.driver: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                ],
+            ),
+            (json!({"image": {}}), vec!["v.image.reference: Required value", "v.image.pullPolicy: Required value"]),
+        ] {
+            assert_eq!(said(volume), wanted);
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let list = [
+            json!({"name": "a", "emptyDir": {}}),
+            json!({"name": "a", "emptyDir": {}}),
+            json!({"name": "e", "ephemeral": {}}),
+            json!({"name": "c", "persistentVolumeClaim": {"claimName": "pod-e"}}),
+        ];
+        let mut errors = Errors::default();
+        let good = volumes(&list, "pod", &Options::default(), &Path::new("v"), &mut errors);
+        assert_eq!(good.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "c"]);
+        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(said[0], "v[1].name: Duplicate value: \"a\"");
+        assert_eq!(
+            said[2],
+            "v[3].persistentVolumeClaim.claimName: Invalid value: \"pod-e\": must not reference a PVC that gets created for an ephemeral volume"
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        for (pair, good) in [("a:1", true), ("a", false), ("[::1]:1", true), ("::1:1", false), (":1", true), ("a:b", true)] {
+            assert_eq!(is_host_port(pair), good, "{pair}");
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Kubernetes' protobuf: objects as clients written in Go send them, read into JSON by the schema table.
+//!
+//! Invariant: what the table does not know is passed over, as protobuf wants it; lengths are checked before anything is read.
+//! Follows `staging/src/k8s.io/apimachinery/pkg/runtime/serializer/protobuf/protobuf.go` and the `generated.proto` files.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Map, Value};
+
+use super::schema::{Field, Schema, Shape, Type};
+
+/// The first bytes of an object in protobuf.
+pub const PREFIX: &[u8; 4] = b"k8s\0";
+/// Types may hold themselves (schemas of custom resources).
+const DEPTH: usize = 200;
+
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum ProtobufError {
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
+    Prefix,
+    #[error("unexpected EOF")]
+    Ended,
+    #[error("proto: wrong wireType = {1} for field {0}")]
+    Wire(u16, u8),
+    #[error("proto: illegal wireType {0}")]
+    Illegal(u8),
+    #[error("proto: {0} is not valid UTF-8")]
+    Text(u16),
+    #[error("proto: exceeded max nesting depth")]
+    Depth,
+    #[error("{0}")]
+    Json(String),
+}
+
+type Read<T> = Result<T, ProtobufError>;
+
+/// An object with what its envelope says of its type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unwrapped<'a> {
+    pub api_version: String,
+    pub kind: String,
+    pub raw: &'a [u8],
+}
+
+/// Reads the envelope (`runtime.Unknown`).
+pub fn unwrap(data: &[u8]) -> Read<Unwrapped<'_>> {
+    let mut out = Unwrapped { api_version: String::new(), kind: String::new(), raw: &[] };
+    for entry in entries(data.strip_prefix(PREFIX).ok_or(ProtobufError::Prefix)?)? {
+        match entry.number {
+            1 => {
+                for inner in entries(entry.bytes()?)? {
+                    match inner.number {
+                        1 => out.api_version = inner.text()?,
+                        2 => out.kind = inner.text()?,
+                        _ => {}
+                    }
+                }
+            }
+            2 => out.raw = entry.bytes()?,
+            _ => {}
+        }
+    }
+    Ok(out)
+}
+
+/// Reads a message of the type `name` in the table (`core.v1.Pod`); `None` when there is no such type.
+pub fn decode(raw: &[u8], schema: &Schema, name: &str) -> Option<Read<Value>> {
+    let of = schema.types.iter().find(|known| &*known.name == name)?;
+    Some(message(raw, schema, of, 0).map(Value::Object))
+}
+
+/// One field of a message as it is on the wire.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    number: u16,
+    wire: u8,
+    number_value: u64,
+    data: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    fn bytes(&self) -> Read<&'a [u8]> {
+        if self.wire == 2 { Ok(self.data) } else { Err(ProtobufError::Wire(self.number, self.wire)) }
+    }
+
+    fn text(&self) -> Read<String> {
+        std::str::from_utf8(self.bytes()?).map(str::to_string).map_err(|_| ProtobufError::Text(self.number))
+    }
+
+    fn integer(&self) -> Read<i64> {
+        if self.wire == 0 { Ok(self.number_value as i64) } else { Err(ProtobufError::Wire(self.number, self.wire)) }
+    }
+}
+
+fn varint(data: &mut &[u8]) -> Read<u64> {
+    let mut out = 0u64;
+    for shift in (0..70).step_by(7) {
+        let (byte, rest) = data.split_first().ok_or(ProtobufError::Ended)?;
+        *data = rest;
+        if shift < 64 {
+            out |= u64::from(byte & 0x7f) << shift;
+        }
+        if byte & 0x80 == 0 {
+            return Ok(out);
+        }
+    }
+    Err(ProtobufError::Ended)
+}
+
+fn take<'a>(data: &mut &'a [u8], count: usize) -> Read<&'a [u8]> {
+    if data.len() < count {
+        return Err(ProtobufError::Ended);
+    }
+    let (taken, rest) = data.split_at(count);
+    *data = rest;
+    Ok(taken)
+}
+
+fn entries(mut data: &[u8]) -> Read<Vec<Entry<'_>>> {
+    let mut out = Vec::new();
+    while !data.is_empty() {
+        let tag = varint(&mut data)?;
+        let (number, wire) = (u16::try_from(tag >> 3).unwrap_or(u16::MAX), (tag & 7) as u8);
+        let mut entry = Entry { number, wire, number_value: 0, data: &[] };
+        match wire {
+            0 => entry.number_value = varint(&mut data)?,
+            1 => entry.number_value = u64::from_le_bytes(take(&mut data, 8)?.try_into().unwrap_or_default()),
+            2 => {
+                let length = usize::try_from(varint(&mut data)?).map_err(|_| ProtobufError::Ended)?;
+                entry.data = take(&mut data, length)?;
+            }
+            5 => entry.number_value = u64::from(u32::from_le_bytes(take(&mut data, 4)?.try_into().unwrap_or_default())),
+            other => return Err(ProtobufError::Illegal(other)),
+        }
+        out.push(entry);
+    }
+    Ok(out)
+}
+
+/// Go's embedded structs are messages of their own; the numbers that these have in the messages around them.
+const EMBEDDED: &[(&str, &str, u16)] = &[
+    ("core.v1.Volume", "VolumeSource", 2),
+    ("core.v1.PersistentVolumeSpec", "PersistentVolumeSource", 2),
+    ("networking.v1.IngressRule", "IngressRuleValue", 2),
+    ("admissionregistration.v1.RuleWithOperations", "Rule", 2),
+    ("admissionregistration.v1.NamedRuleWithOperations", "RuleWithOperations", 2),
+    ("admissionregistration.v1.NamedRuleWithOperations", "RuleWithOperations.Rule", 2),
+    ("resource.v1.DeviceClaimConfiguration", "DeviceConfiguration", 2),
+    ("resource.v1.DeviceAllocationConfiguration", "DeviceConfiguration", 3),
+];
+
+fn embedded_number(of: &str, via: &str) -> u16 {
+    EMBEDDED.iter().find(|(name, path, _)| *name == of && *path == via).map_or(1, |(_, _, number)| *number)
+}
+
+fn message(data: &[u8], schema: &Schema, of: &Type, depth: usize) -> Read<Map<String, Value>> {
+    if depth > DEPTH {
+        return Err(ProtobufError::Depth);
+    }
+    let mut out = Map::new();
+    part(data, schema, of, "", depth, &mut out)?;
+    Ok(out)
+}
+
+/// The fields of `of` that lie `via` embedded structs down.
+fn part(data: &[u8], schema: &Schema, of: &Type, via: &str, depth: usize, out: &mut Map<String, Value>) -> Read<()> {
+    let mut inner: Vec<(String, u16)> = Vec::new();
+    for path in of.fields.iter().map(|field| &*field.via).filter(|path| !path.is_empty()) {
+        // the next step below `via` on the way to that field
+        let rest = if via.is_empty() { Some(path) } else { path.strip_prefix(via).and_then(|rest| rest.strip_prefix('.')) };
+        let Some(step) = rest.and_then(|rest| rest.split('.').next()) else { continue };
+        let full = if via.is_empty() { step.to_string() } else { format!("{via}.{step}") };
+        if !inner.iter().any(|(known, _)| *known == full) {
+            let number = embedded_number(&of.name, &full);
+            inner.push((full, number));
+        }
+    }
+    for entry in entries(data)? {
+        if let Some((path, _)) = inner.iter().find(|(_, number)| *number == entry.number && !has_own(of, via, *number)) {
+            part(entry.bytes()?, schema, of, path, depth + 1, out)?;
+        } else if let Some(field) = of.fields.iter().find(|field| &*field.via == via && field.number == entry.number) {
+            put(entry, schema, field, depth, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn has_own(of: &Type, via: &str, number: u16) -> bool {
+    of.fields.iter().any(|field| &*field.via == via && field.number == number)
+}
+
+fn put(entry: Entry<'_>, schema: &Schema, field: &Field, depth: usize, out: &mut Map<String, Value>) -> Read<()> {
+    let name = field.name.to_string();
+    match &field.shape {
+        Shape::List(of) => {
+            let place = out.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            let Value::Array(list) = place else { return Ok(()) };
+            // numbers may come packed
+            if matches!(**of, Shape::Int32(_) | Shape::Int64(_)) && entry.wire == 2 {
+                let mut data = entry.data;
+                while !data.is_empty() {
+                    list.push((varint(&mut data)? as i64).into());
+                }
+                return Ok(());
+            }
+            list.push(single(entry, schema, of, depth)?);
+        }
+        Shape::Map(of) => {
+            let (mut key, mut value) = (String::new(), empty(of));
+            for inner in entries(entry.bytes()?)? {
+                match inner.number {
+                    1 => key = inner.text()?,
+                    2 => value = map_value(inner, schema, of, depth)?,
+                    _ => {}
+                }
+            }
+            if let Value::Object(map) = out.entry(name).or_insert_with(|| Value::Object(Map::new())) {
+                map.insert(key, value);
+            }
+        }
+        shape => {
+            out.insert(name, single(entry, schema, shape, depth)?);
+        }
+    }
+    Ok(())
+}
+
+/// What protobuf leaves out of a map's entry.
+fn empty(of: &Shape) -> Value {
+    match of {
+        Shape::String(_) | Shape::Bytes => "".into(),
+        Shape::Bool => false.into(),
+        Shape::Int32(_) | Shape::Int64(_) => 0.into(),
+        Shape::Quantity => "0".into(),
+        Shape::List(_) => Value::Array(Vec::new()),
+        Shape::Struct(_) | Shape::Map(_) => Value::Object(Map::new()),
+        _ => Value::Null,
+    }
+}
+
+/// A list in a map is a message around its items.
+fn map_value(entry: Entry<'_>, schema: &Schema, of: &Shape, depth: usize) -> Read<Value> {
+    match of {
+        Shape::List(items) => {
+            let inner = entries(entry.bytes()?)?;
+            inner.into_iter().filter(|inner| inner.number == 1).map(|inner| single(inner, schema, items, depth + 1)).collect()
+        }
+        _ => single(entry, schema, of, depth),
+    }
+}
+
+fn single(entry: Entry<'_>, schema: &Schema, of: &Shape, depth: usize) -> Read<Value> {
+    Ok(match of {
+        Shape::String(_) => entry.text()?.into(),
+        Shape::Bool => (entry.integer()? != 0).into(),
+        Shape::Int32(_) => (entry.integer()? as i32).into(),
+        Shape::Int64(_) => entry.integer()?.into(),
+        Shape::Float64 => f64::from_bits(entry.number_value).into(),
+        Shape::Bytes => BASE64_STANDARD.encode(entry.bytes()?).into(),
+        Shape::Quantity => first(entry)?.map_or(Ok("0".into()), |inner| inner.text())?.into(),
+        Shape::Time => time(entry, jiff_seconds)?,
+        Shape::MicroTime => time(entry, jiff_micros)?,
+        Shape::Duration => duration(first(entry)?.map_or(Ok(0), |inner| inner.integer())?).into(),
+        Shape::IntOrString => int_or_string(entry)?,
+        Shape::Raw | Shape::Json => match first(entry)? {
+            Some(inner) => serde_json::from_slice(inner.bytes()?).map_err(|error| ProtobufError::Json(error.to_string()))?,
+            None => Value::Null,
+        },
+        Shape::Struct(index) => Value::Object(message(entry.bytes()?, schema, &schema.types[*index as usize], depth + 1)?),
+        Shape::List(_) | Shape::Map(_) => map_value(entry, schema, of, depth)?,
+    })
+}
+
+/// The field 1 of a message that has but this.
+fn first(entry: Entry<'_>) -> Read<Option<Entry<'_>>> {
+    Ok(entries(entry.bytes()?)?.into_iter().find(|inner| inner.number == 1))
+}
+
+fn int_or_string(entry: Entry<'_>) -> Read<Value> {
+    let (mut is_text, mut number, mut text) = (false, 0, String::new());
+    for inner in entries(entry.bytes()?)? {
+        match inner.number {
+            1 => is_text = inner.integer()? == 1,
+            2 => number = inner.integer()? as i32,
+            3 => text = inner.text()?,
+            _ => {}
+        }
+    }
+    Ok(if is_text { text.into() } else { number.into() })
+}
+
+fn time(entry: Entry<'_>, written: fn(i64, i32) -> Option<String>) -> Read<Value> {
+    let (mut seconds, mut nanos) = (0, 0);
+    for inner in entries(entry.bytes()?)? {
+        match inner.number {
+            1 => seconds = inner.integer()?,
+            2 => nanos = inner.integer()? as i32,
+            _ => {}
+        }
+    }
+    // an empty message is Go's zero time, which JSON writes as null
+    if (seconds, nanos) == (0, 0) {
+        return Ok(Value::Null);
+    }
+    Ok(written(seconds, nanos).map_or(Value::Null, Value::from))
+}
+
+fn jiff_seconds(seconds: i64, _nanos: i32) -> Option<String> {
+    jiff::Timestamp::from_second(seconds).ok().map(super::time::seconds)
+}
+
+fn jiff_micros(seconds: i64, nanos: i32) -> Option<String> {
+    jiff::Timestamp::new(seconds, nanos).ok().map(super::time::micros)
+}
+
+/// As Go's `time.Duration` prints itself.
+fn duration(nanos: i64) -> String {
+    if nanos == 0 {
+        return "0s".into();
+    }
+    let sign = if nanos < 0 { "-" } else { "" };
+    let all = nanos.unsigned_abs();
+    let (seconds, rest) = (all / 1_000_000_000, all % 1_000_000_000);
+    let fraction = |value: u64, digits: usize| {
+        let text = format!("{value:0digits$}");
+        let trimmed = text.trim_end_matches('0');
+        if trimmed.is_empty() { String::new() } else { format!(".{trimmed}") }
+    };
+    if seconds == 0 {
+        return match rest {
+            0..1_000 => format!("{sign}{rest}ns"),
+            1_000..1_000_000 => format!("{sign}{}{}µs", rest / 1_000, fraction(rest % 1_000, 3)),
+            _ => format!("{sign}{}{}ms", rest / 1_000_000, fraction(rest % 1_000_000, 6)),
+        };
+    }
+    let (hours, minutes, left) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let last = format!("{left}{}s", fraction(rest, 9));
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{last}"),
+        (0, _) => format!("{sign}{minutes}m{last}"),
+        _ => format!("{sign}{hours}h{minutes}m{last}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{kinds, machinery::schema::conform};
+
+    #[test]
+    fn durations_print_as_gos() {
+        for (nanos, wanted) in
+            [(0, "0s"), (1_500_000_000, "1.5s"), (3_600_000_000_000, "1h0m0s"), (-90_000_000_000, "-1m30s"), (2_000, "2µs"), (1_500_000, "1.5ms")]
+        {
+            assert_eq!(duration(nanos), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_no_protobuf() {
+        assert_eq!(unwrap(b"{}"), Err(ProtobufError::Prefix));
+        assert_eq!(unwrap(b"k8s\0\x0a\xff"), Err(ProtobufError::Ended));
+        let schema = Schema::builtin();
+        assert_eq!(decode(&[0x0a, 0x7f], schema, "core.v1.Pod").unwrap(), Err(ProtobufError::Ended));
+        assert_eq!(decode(&[0x08, 0x01], schema, "core.v1.Pod").unwrap(), Err(ProtobufError::Wire(1, 0)));
+        assert_eq!(decode(&[0x0a, 0x03, 0x0a, 0x01, b'a'], schema, "core.v1.Pod").unwrap(), Ok(json!({"metadata": {"name": "a"}})));
+    }
+
+    /// The golden objects of all rows, as JSON and as protobuf, are the same.
+    #[test]
+    fn golden_objects() {
+        let Some(data) = std::env::var_os("UPSTREAM_DATA") else {
+            eprintln!("skipped: UPSTREAM_DATA does not name upstream's golden objects");
+            return;
+        };
+        let folder = std::path::Path::new(&data).join("api-golden");
+        let mut wrong = Vec::new();
+        let mut compared = 0;
+        for row in kinds::all() {
+            let group = if row.group.is_empty() { "core" } else { row.group };
+            let place = folder.join(format!("{group}.{}.{}", row.version, row.kind));
+            let (Ok(json), Ok(binary)) =
+                (std::fs::read(place.with_extension(format!("{}.json", row.kind))), std::fs::read(place.with_extension(format!("{}.pb", row.kind))))
+            else {
+                continue;
+            };
+            compared += 1;
+            let mut wanted: Value = serde_json::from_slice(&json).unwrap();
+            let envelope = unwrap(&binary).unwrap();
+            let mut found = match decode(envelope.raw, Schema::builtin(), row.schema).unwrap() {
+                Ok(value) => value,
+                Err(error) => {
+                    wrong.push(format!("{}: {error}", row.schema));
+                    continue;
+                }
+            };
+            found["apiVersion"] = envelope.api_version.into();
+            found["kind"] = envelope.kind.into();
+            conform(&mut wanted, row.node()).unwrap();
+            if let Err(error) = conform(&mut found, row.node()) {
+                wrong.push(format!("{}: {error}", row.schema));
+            } else if wanted != found {
+                wrong.push(format!("{}: {}", row.schema, first_difference("", &wanted, &found)));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(compared > 50, "only {compared} golden objects were found");
+    }
+
+    fn first_difference(path: &str, a: &Value, b: &Value) -> String {
+        match (a, b) {
+            (Value::Object(x), Value::Object(y)) => {
+                let names: std::collections::BTreeSet<&String> = x.keys().chain(y.keys()).collect();
+                let differing = names.into_iter().find(|name| x.get(*name) != y.get(*name));
+                differing.map_or(String::new(), |name| {
+                    first_difference(&format!("{path}/{name}"), x.get(name).unwrap_or(&Value::Null), y.get(name).unwrap_or(&Value::Null))
+                })
+            }
+            _ => format!("{path}: {a} is not {b}"),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! PersistentVolumeClaimResize: only a bound claim whose class allows it grows.
+//!
+//! Follows `plugin/pkg/admission/storage/persistentvolume/resize/admission.go`.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use skiff_api::machinery::{quantity::Quantity, status::Status};
+
+use super::{Attributes, Operation, Plugin, default_storage_class::OLD_CLASS};
+
+pub struct PersistentVolumeClaimResize;
+
+#[async_trait]
+impl Plugin for PersistentVolumeClaimResize {
+    fn name(&self) -> &'static str {
+        "PersistentVolumeClaimResize"
+    }
+
+    fn handles(&self, attributes: &Attributes<'_>) -> bool {
+        attributes.is_one(&[Operation::Update], "", "persistentvolumeclaims")
+    }
+
+    async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        let (Some(new), Some(old)) = (&attributes.object, attributes.old) else { return Ok(()) };
+        let size = |claim: &Value| Quantity::from_json(&claim["spec"]["resources"]["requests"]["storage"]).ok();
+        if size(new) <= size(old) {
+            return Ok(());
+        }
+        if old["status"]["phase"] != "Bound" {
+            return Err(attributes.forbidden("Only bound persistent volume claims can be expanded"));
+        }
+        let (was, is) = (class(old), class(new));
+        let allowed = match (!is.is_empty() && was == is).then(|| attributes.look_up("storageclasses.storage.k8s.io", "", is)).transpose()? {
+            Some(Some(class)) => class["allowVolumeExpansion"] == true,
+            _ => false,
+        };
+        match allowed {
+            true => Ok(()),
+            false => {
+                let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+                Err(attributes.forbidden(why))
+            }
+        }
+    }
+}
+
+/// The older way to name a class wins.
+fn class(claim: &Value) -> &str {
+    claim["metadata"]["annotations"][OLD_CLASS].as_str().or(claim["spec"]["storageClassName"].as_str()).unwrap_or("")
+}

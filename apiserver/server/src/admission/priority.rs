@@ -1,0 +1,105 @@
+//! Priority: a pod's class becomes its number and its preemption policy; one class at most is the default.
+//!
+//! Follows `plugin/pkg/admission/priority/admission.go`.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use skiff_api::machinery::{meta::Meta, status::Status};
+
+use super::{Attributes, Operation, Plugin};
+
+const CLASSES: &str = "priorityclasses.scheduling.k8s.io";
+const WRITES: [Operation; 2] = [Operation::Create, Operation::Update];
+
+pub struct Priority;
+
+#[async_trait]
+impl Plugin for Priority {
+    fn name(&self) -> &'static str {
+        "Priority"
+    }
+
+    fn handles(&self, attributes: &Attributes<'_>) -> bool {
+        attributes.is_one(&WRITES, "", "pods") || attributes.is_one(&WRITES, "scheduling.k8s.io", "priorityclasses")
+    }
+
+    async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        match (attributes.kind.plural, attributes.operation) {
+            ("pods", Operation::Create) => create(attributes),
+            ("pods", _) => {
+                keep(attributes);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        let Some(class) = attributes.object.as_ref().filter(|object| attributes.kind.plural == "priorityclasses" && object["globalDefault"] == true) else {
+            return Ok(());
+        };
+        match default_class(attributes)? {
+            Some(other) if attributes.operation == Operation::Create || other.name() != class.name() => {
+                Err(attributes.forbidden(format_args!("PriorityClass {} is already marked as default. Only one default can exist", other.name())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The default class; of several that a race left, the one with the lowest number.
+fn default_class(attributes: &Attributes<'_>) -> Result<Option<Value>, Status> {
+    let classes = attributes.list(CLASSES, None)?;
+    Ok(classes.into_iter().filter(|class| class["globalDefault"] == true).min_by_key(|class| class["value"].as_i64().unwrap_or(0)))
+}
+
+fn create(attributes: &mut Attributes<'_>) -> Result<(), Status> {
+    let Some(pod) = &attributes.object else { return Ok(()) };
+    let spec = &pod["spec"];
+    let class = match spec["priorityClassName"].as_str().filter(|name| !name.is_empty()) {
+        Some(name) => match attributes.look_up(CLASSES, "", name)? {
+            Some(class) => Some(class),
+            None => return Err(attributes.forbidden(format_args!("no PriorityClass with name {name} was found"))),
+        },
+        None => default_class(attributes)?,
+    };
+    let priority = class.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
+    if let Some(given) = spec["priority"].as_i64().filter(|given| *given != priority) {
+        return Err(attributes.forbidden(format_args!(
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
+        )));
+    }
+    let policy = match &class {
+        Some(class) => class["preemptionPolicy"].as_str().map(str::to_string),
+        None => Some("PreemptLowerPriority".into()),
+    };
+    if let (Some(policy), Some(given)) = (&policy, spec["preemptionPolicy"].as_str())
+        && policy != given
+    {
+        return Err(attributes.forbidden(format_args!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        )));
+    }
+    if let Some(pod) = attributes.object.as_mut() {
+        if let Some(class) = class {
+            pod["spec"]["priorityClassName"] = class.name().into();
+        }
+        pod["spec"]["priority"] = priority.into();
+        if let Some(policy) = policy {
+            pod["spec"]["preemptionPolicy"] = policy.into();
+        }
+    }
+    Ok(())
+}
+
+/// An update that leaves out what was computed keeps it.
+fn keep(attributes: &mut Attributes<'_>) {
+    let (Some(new), Some(old)) = (attributes.object.as_mut(), attributes.old) else { return };
+    for field in ["priority", "preemptionPolicy"] {
+        if new["spec"].get(field).is_none_or(Value::is_null)
+            && let Some(value) = old["spec"].get(field)
+        {
+            new["spec"][field] = value.clone();
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The definitions of OpenAPI: the types of the schema table under upstream's names.
+//!
+//! Follows kube-openapi's `pkg/generators/openapi.go` and the markers in `staging/src/k8s.io/api`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use skiff_api::{
+    kinds,
+    machinery::schema::{Field, ListType, Schema, Shape, Type},
+};
+
+use super::descriptions;
+use crate::discovery;
+
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+/// Upstream's name of a type of the table: `core.v1.Pod` is `io.k8s.api.core.v1.Pod`.
+pub fn name_of(name: &str) -> String {
+    let (package, rest) = name.split_once('.').unwrap_or(("", name));
+    match package {
+        "meta" => format!("io.k8s.apimachinery.pkg.apis.meta.{rest}"),
+        "apiextensions" => format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{rest}"),
+        "apiregistration" => format!("io.k8s.kube-aggregator.pkg.apis.apiregistration.{rest}"),
+        _ => format!("io.k8s.api.{name}"),
+    }
+}
+
+pub fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/definitions/{name}")})
+}
+
+/// All definitions.
+pub fn all() -> Value {
+    let told = descriptions::all();
+    let tags = group_version_kinds();
+    let schema = Schema::builtin();
+    let mut out = Map::new();
+    for definition in &schema.types {
+        let name = name_of(&definition.name);
+        out.insert(name.clone(), object(schema, definition, told.get(&name), tags.get(&name)));
+    }
+    for row in kinds::all().iter().filter(|row| row.verbs.has("list")) {
+        let (name, list) = list_of(row, &tags);
+        out.insert(name, list);
+    }
+    scalars(&mut out, &told);
+    Value::Object(out)
+}
+
+fn list_of(row: &kinds::Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
+    let item = name_of(row.schema);
+    let name = format!("{item}List");
+    let mut list = json!({
+        "description": format!("{}List is a list of {}.", row.kind, row.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": API_VERSION},
+            "kind": {"type": "string", "description": KIND},
+            "metadata": {"$ref": format!("#/definitions/{META}.ListMeta"), "description": "Standard list metadata."},
+            "items": {"type": "array", "items": reference(&item), "description": format!("The {} of the list.", row.plural)},
+        },
+    });
+    if let Some(tags) = tags.get(&name) {
+        list["x-kubernetes-group-version-kind"] = tags.clone().into();
+    }
+    (name, list)
+}
+
+const API_VERSION: &str = "The group and version whose schema the object follows, such as apps/v1.";
+const KIND: &str = "The kind of the object, in CamelCase. It cannot be updated.";
+
+/// Types that are no structs.
+fn scalars(out: &mut Map<String, Value>, told: &Map<String, Value>) {
+    let plain = [
+        (format!("{META}.Time"), json!({"type": "string", "format": "date-time"})),
+        (format!("{META}.MicroTime"), json!({"type": "string", "format": "date-time"})),
+        (format!("{META}.Duration"), json!({"type": "string"})),
+        (format!("{META}.FieldsV1"), json!({"type": "object"})),
+        (format!("{META}.Patch"), json!({"type": "object"})),
+        ("io.k8s.apimachinery.pkg.api.resource.Quantity".into(), json!({"type": "string"})),
+        ("io.k8s.apimachinery.pkg.util.intstr.IntOrString".into(), json!({"type": "string", "format": "int-or-string"})),
+        ("io.k8s.apimachinery.pkg.runtime.RawExtension".into(), json!({"type": "object"})),
+    ];
+    for (name, mut definition) in plain {
+        if let Some(description) = told.get(&name).and_then(|known| known.get("description")) {
+            definition["description"] = description.clone();
+        }
+        out.entry(name).or_insert(definition);
+    }
+}
+
+/// Which kinds a definition is: those of the rows, their lists, what subresources speak, and the types that all groups share.
+fn group_version_kinds() -> BTreeMap<String, Vec<Value>> {
+    let mut tags: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let tag = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    for row in kinds::all() {
+        tags.entry(name_of(row.schema)).or_default().push(tag(row.group, row.version, row.kind));
+        if row.verbs.has("list") {
+            tags.entry(format!("{}List", name_of(row.schema))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
+        }
+    }
+    for (definition, group, kind) in [
+        ("policy.v1.Eviction", "policy", "Eviction"),
+        ("authentication.v1.TokenRequest", "authentication.k8s.io", "TokenRequest"),
+        ("autoscaling.v1.Scale", "autoscaling", "Scale"),
+    ] {
+        tags.entry(name_of(definition)).or_default().push(tag(group, "v1", kind));
+    }
+    for kind in ["Status", "APIGroup", "APIGroupList", "APIResourceList", "APIVersions"] {
+        tags.entry(format!("{META}.{kind}")).or_default().push(tag("", "v1", kind));
+    }
+    for kind in ["DeleteOptions", "WatchEvent"] {
+        let list = tags.entry(format!("{META}.{kind}")).or_default();
+        list.push(tag("", "v1", kind));
+        for (group, versions) in discovery::groups() {
+            list.extend(versions.iter().map(|version| tag(group, version, kind)));
+        }
+    }
+    tags
+}
+
+fn object(schema: &Schema, definition: &Type, told: Option<&Value>, tags: Option<&Vec<Value>>) -> Value {
+    let mut out = json!({"type": "object"});
+    if let Some(description) = told.and_then(|told| told.get("description")) {
+        out["description"] = description.clone();
+    }
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for field in &definition.fields {
+        let told = told.map(|told| &told["properties"][&*field.name]);
+        properties.insert(field.name.to_string(), property(schema, field, told));
+        if field.required {
+            required.push(Value::from(&*field.name));
+        }
+    }
+    if !properties.is_empty() {
+        out["properties"] = properties.into();
+    }
+    if !required.is_empty() {
+        out["required"] = required.into();
+    }
+    if definition.atomic {
+        out["x-kubernetes-map-type"] = "atomic".into();
+    }
+    if let Some(tags) = tags {
+        out["x-kubernetes-group-version-kind"] = tags.clone().into();
+    }
+    out
+}
+
+fn property(schema: &Schema, field: &Field, told: Option<&Value>) -> Value {
+    let mut out = shape(schema, &field.shape);
+    let description = told.and_then(|told| told.get("description")).cloned().or_else(|| match &*field.name {
+        "apiVersion" => Some(API_VERSION.into()),
+        "kind" => Some(KIND.into()),
+        _ => None,
+    });
+    if let Some(description) = description {
+        out["description"] = description;
+    }
+    if let Some(default) = &field.default {
+        out["default"] = default.clone();
+    }
+    match field.list {
+        ListType::Unset => {}
+        ListType::Atomic => out["x-kubernetes-list-type"] = "atomic".into(),
+        ListType::Set => out["x-kubernetes-list-type"] = "set".into(),
+        ListType::Map => {
+            out["x-kubernetes-list-type"] = "map".into();
+            out["x-kubernetes-list-map-keys"] = field.keys.iter().map(|key| Value::from(&**key)).collect();
+        }
+    }
+    if field.atomic {
+        out["x-kubernetes-map-type"] = "atomic".into();
+    } else if field.granular {
+        out["x-kubernetes-map-type"] = "granular".into();
+    }
+    let strategies: Vec<&str> = [(field.merge, "merge"), (field.retain_keys, "retainKeys"), (field.replace, "replace")]
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, name)| name)
+        .collect();
+    if !strategies.is_empty() {
+        out["x-kubernetes-patch-strategy"] = strategies.join(",").into();
+    }
+    if let Some(key) = &field.merge_key {
+        out["x-kubernetes-patch-merge-key"] = (&**key).into();
+    }
+    out
+}
+
+fn shape(schema: &Schema, shape_of: &Shape) -> Value {
+    match shape_of {
+        Shape::String(_) => json!({"type": "string"}),
+        Shape::Bool => json!({"type": "boolean"}),
+        Shape::Int32(_) => json!({"type": "integer", "format": "int32"}),
+        Shape::Int64(_) => json!({"type": "integer", "format": "int64"}),
+        Shape::Float64 => json!({"type": "number", "format": "double"}),
+        Shape::Bytes => json!({"type": "string", "format": "byte"}),
+        Shape::Quantity => reference("io.k8s.apimachinery.pkg.api.resource.Quantity"),
+        Shape::Time => reference(&format!("{META}.Time")),
+        Shape::MicroTime => reference(&format!("{META}.MicroTime")),
+        Shape::Duration => reference(&format!("{META}.Duration")),
+        Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
+        Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
+        Shape::Json => json!({}),
+        Shape::Struct(index) => reference(&name_of(&schema.types[*index as usize].name)),
+        Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
+        Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),
+    }
+}

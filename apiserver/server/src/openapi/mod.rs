@@ -1,0 +1,133 @@
+//! OpenAPI: version 2 as JSON and as gnostic's protobuf, version 3 by group and version. All come from one model: the kinds' rows give
+//! the paths, the schema table the definitions.
+//!
+//! Invariant: nothing is made before it is asked for, and then once; what is kept are bytes, not the model.
+//! Follows `staging/src/k8s.io/apiserver/pkg/server/routes/openapi.go` and kube-openapi's `handler` and `handler3`.
+
+mod definitions;
+mod descriptions;
+mod gnostic;
+mod operations;
+mod version3;
+
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, OnceLock},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use skiff_api::kinds;
+
+use crate::{context::Context, discovery};
+
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// A document in one encoding, with its tag.
+#[derive(Clone)]
+struct Document {
+    bytes: Bytes,
+    tag: String,
+}
+
+impl Document {
+    fn new(bytes: impl Into<Bytes>) -> Document {
+        let bytes = bytes.into();
+        let tag = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
+        Document { bytes, tag }
+    }
+}
+
+/// The model: an OpenAPI 2 document. `only`: the paths of one group and version.
+fn model(only: Option<(&str, &str)>) -> Value {
+    let mut paths = Map::new();
+    for kind in kinds::all().iter().filter(|kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version))) {
+        operations::of_kind(kind, &mut paths);
+    }
+    operations::of_discovery(only, &mut paths);
+    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
+        "definitions": definitions::all(),
+        "security": [{"BearerToken": []}],
+        "securityDefinitions": {"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}}})
+}
+
+fn version2(protobuf: bool) -> &'static Document {
+    static JSON: OnceLock<Document> = OnceLock::new();
+    static BINARY: OnceLock<Document> = OnceLock::new();
+    match protobuf {
+        true => BINARY.get_or_init(|| Document::new(gnostic::document(&model(None)))),
+        false => JSON.get_or_init(|| Document::new(model(None).to_string())),
+    }
+}
+
+/// `api/v1`, `apis/apps/v1`: the group and version behind such a path.
+fn group_version(path: &str) -> Option<(&'static str, &'static str)> {
+    if path == "api/v1" {
+        return Some(("", "v1"));
+    }
+    let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
+    let (group, versions) = discovery::groups().into_iter().find(|(name, _)| *name == group)?;
+    versions.into_iter().find(|known| *known == version).map(|version| (group, version))
+}
+
+fn version3_of(path: &str) -> Option<Document> {
+    static MADE: LazyLock<Mutex<HashMap<String, Document>>> = LazyLock::new(Default::default);
+    if let Some(document) = MADE.lock().get(path) {
+        return Some(document.clone());
+    }
+    let document = Document::new(version3::document(model(Some(group_version(path)?))).to_string());
+    MADE.lock().insert(path.into(), document.clone());
+    Some(document)
+}
+
+/// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
+fn index() -> Value {
+    // all documents change with the program and with nothing else
+    let tag: String = Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"))).iter().map(|byte| format!("{byte:02X}")).collect();
+    let mut paths = vec!["api/v1".to_string()];
+    for (group, versions) in discovery::groups() {
+        paths.extend(versions.iter().map(|version| format!("apis/{group}/{version}")));
+    }
+    let entries = paths.into_iter().map(|path| {
+        let address = format!("/openapi/v3/{path}?hash={tag}");
+        (path, json!({"serverRelativeURL": address}))
+    });
+    json!({"paths": Value::Object(entries.collect())})
+}
+
+/// Answers below `/openapi/`.
+pub fn serve(ctx: &Context, which: &str) -> Response<Body> {
+    match which.trim_end_matches('/') {
+        "v2" => {
+            let protobuf = ctx.header("accept").contains("proto-openapi.spec.v2");
+            answer(ctx, version2(protobuf), if protobuf { PROTOBUF } else { "application/json" })
+        }
+        "v3" => answer(ctx, &Document::new(index().to_string()), "application/json"),
+        other => match other.strip_prefix("v3/").and_then(version3_of) {
+            Some(document) => answer(ctx, &document, "application/json"),
+            None => ctx.text(404, "404 page not found\n"),
+        },
+    }
+}
+
+fn answer(ctx: &Context, document: &Document, media: &'static str) -> Response<Body> {
+    let tag = format!("\"{}\"", document.tag);
+    let known = ctx.header(header::IF_NONE_MATCH.as_str()).split(',').any(|given| given.trim() == tag);
+    let mut response = if known { ctx.finish(304, media, Body::empty()) } else { ctx.finish(200, media, Body::from(document.bytes.clone())) };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    if ctx.query.get("hash").is_some() {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The model in the form of OpenAPI 3, with the definitions that its paths lead to.
+//!
+//! Follows kube-openapi's `pkg/openapiconv`.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+const OLD: &str = "#/definitions/";
+const NEW: &str = "#/components/schemas/";
+
+/// From a document of version 2.
+pub fn document(mut model: Value) -> Value {
+    let definitions = model["definitions"].take();
+    let mut paths = Map::new();
+    if let Value::Object(items) = model["paths"].take() {
+        for (path, item) in items {
+            paths.insert(path, path_item(item));
+        }
+    }
+    let mut wanted = BTreeSet::new();
+    names(&Value::Object(paths.clone()), &mut wanted);
+    let mut schemas = Map::new();
+    let mut open: Vec<String> = wanted.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        if schemas.contains_key(&name) {
+            continue;
+        }
+        let schema = schema(definitions[&name].clone(), false);
+        let mut found = BTreeSet::new();
+        names(&schema, &mut found);
+        open.extend(found);
+        schemas.insert(name, schema);
+    }
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"BearerToken": model["securityDefinitions"]["BearerToken"]}}})
+}
+
+/// The definitions that a value refers to.
+fn names(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix(NEW)) {
+                into.insert(name.into());
+            }
+            map.values().for_each(|child| names(child, into));
+        }
+        Value::Array(list) => list.iter().for_each(|child| names(child, into)),
+        _ => {}
+    }
+}
+
+/// A schema: references move, and beside one nothing else may stand. `bare` keeps structs without a default.
+fn schema(value: Value, bare: bool) -> Value {
+    let Value::Object(map) = value else { return value };
+    let mut out = Map::new();
+    for (key, child) in map {
+        let child = match key.as_str() {
+            "properties" => match child {
+                Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, field)| (name, schema(field, true))).collect()),
+                other => other,
+            },
+            "items" | "additionalProperties" => schema(child, true),
+            "$ref" => child.as_str().map(|text| text.replacen(OLD, NEW, 1)).into(),
+            _ => child,
+        };
+        out.insert(key, child);
+    }
+    // an int-or-string is either, which version 2 could not say
+    if out.get("format").is_some_and(|format| format == "int-or-string") {
+        out.remove("type");
+        out.insert("oneOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+    }
+    if bare
+        && out.len() > 1
+        && let Some(reference) = out.remove("$ref")
+    {
+        out.insert("allOf".into(), json!([{"$ref": reference}]));
+    }
+    Value::Object(out)
+}
+
+fn path_item(item: Value) -> Value {
+    let Value::Object(map) = item else { return item };
+    Value::Object(
+        map.into_iter()
+            .map(|(key, value)| match key.as_str() {
+                "parameters" => (key, value.as_array().into_iter().flatten().map(parameter).collect()),
+                _ => (key, operation(value)),
+            })
+            .collect(),
+    )
+}
+
+fn parameter(old: &Value) -> Value {
+    let mut new = old.clone();
+    if let Some(map) = new.as_object_mut() {
+        let unique = map.remove("uniqueItems").unwrap_or(Value::Null);
+        let kind = map.remove("type").unwrap_or(Value::Null);
+        map.insert("schema".into(), json!({"type": kind, "uniqueItems": unique}));
+    }
+    new
+}
+
+fn operation(mut old: Value) -> Value {
+    let content = |media: &Value, of: Value| -> Value {
+        Value::Object(media.as_array().into_iter().flatten().filter_map(Value::as_str).map(|media| (media.to_string(), json!({"schema": of}))).collect())
+    };
+    let (consumes, produces) = (old["consumes"].take(), old["produces"].take());
+    let Some(map) = old.as_object_mut() else { return old };
+    for key in ["consumes", "produces", "schemes"] {
+        map.remove(key);
+    }
+    if let Some(Value::Array(parameters)) = map.remove("parameters") {
+        let (bodies, others): (Vec<Value>, Vec<Value>) = parameters.into_iter().partition(|parameter| parameter["in"] == "body");
+        if let Some(body) = bodies.into_iter().next() {
+            let mut new = json!({"content": content(&consumes, schema(body["schema"].clone(), false))});
+            if body["required"] == true {
+                new["required"] = true.into();
+            }
+            map.insert("requestBody".into(), new);
+        }
+        if !others.is_empty() {
+            map.insert("parameters".into(), others.iter().map(parameter).collect());
+        }
+    }
+    for response in map.get_mut("responses").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        if let Some(of) = response.as_object_mut().and_then(|response| response.remove("schema")) {
+            response["content"] = content(&produces, schema(of, false));
+        }
+    }
+    old
+}
