@@ -99,14 +99,17 @@ fn libraries_find_what_they_expect() {
     cluster.end();
 }
 
-/// A pod speaks to the API by its account's token, through the service, by name.
+/// A pod has its account's token, which the API believes, and finds the API by name.
 fn in_cluster(cluster: &Cluster) {
     let exec = |command: &str| cluster.skiff(&["exec", "busybox", "--", "sh", "-c", command]);
     let folder = "/var/run/secrets/kubernetes.io/serviceaccount";
     assert_eq!(exec(&format!("cat {folder}/namespace")), "default");
     assert!(exec(&format!("cat {folder}/ca.crt")).contains("BEGIN CERTIFICATE"));
     let token = exec(&format!("cat {folder}/token"));
-    let who = cluster.skiff(&["auth", "whoami", "--token", token.trim(), "-o", "yaml"]);
-    assert!(who.contains("system:serviceaccount:default:default") && who.contains("pod-name"), "{who}");
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token.trim()}});
+    std::fs::write(cluster.folder.join("review.json"), review.to_string()).unwrap();
+    let path = cluster.folder.join("review.json");
+    let who = cluster.skiff(&["create", "-f", path.to_str().unwrap(), "-o", "yaml"]);
+    assert!(who.contains("authenticated: true") && who.contains("system:serviceaccount:default:default") && who.contains("pod-name"), "{who}");
     assert!(exec("nslookup kubernetes.default.svc.cluster.local").contains("10.96.0.1"));
 }

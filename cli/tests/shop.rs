@@ -101,10 +101,11 @@ fn script(cluster: &Cluster, program: &Path, address: &str) {
     let begun = Instant::now();
     run(&["delete", "pod", &pod, "--wait=false"]);
     wait(Duration::from_secs(2), "a new pod in its place", || {
-        let ready = run(&["get", "deployment", "front", "-o", "jsonpath={.status.readyReplicas} {.status.unavailableReplicas}"]);
-        let gone =
-            !run(&["get", "endpointslices", "-l", "kubernetes.io/service-name=front", "-o", "jsonpath={.items[*].endpoints[*].targetRef.name}"]).contains(&pod);
-        if ready.trim() == "10" && gone { Ok(()) } else { Err(ready) }
+        let columns =
+            "jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type==\"Ready\")].status} {.metadata.deletionTimestamp}{\"\\n\"}{end}";
+        let pods = run(&["get", "pods", "-l", "app=front", "-o", columns]);
+        let ready = pods.lines().filter(|line| !line.contains(&pod) && line.split_whitespace().collect::<Vec<_>>()[1..] == ["True"]).count();
+        if ready == 10 { Ok(()) } else { Err(pods) }
     });
     println!("{} requests, none failed; a pod replaced after {:?} ({})", answered, begun.elapsed(), program.display());
     run(&["delete", "-f", MANIFEST]);
@@ -125,11 +126,14 @@ fn follow_log(cluster: &Cluster, program: &Path, pod: &str) {
 }
 
 fn forward(cluster: &Cluster, program: &Path, pod: &str) {
-    for spdy in ["false", "true"] {
+    // over WebSocket, and over SPDY alone
+    for websockets in ["true", "false"] {
         let mut command = cluster.command(program, &["port-forward", pod, ":8080"]);
-        let mut child = command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", if spdy == "true" { "false" } else { "true" }).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        // held open: it says more for each connection
+        let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_else(|| panic!("{line}")).to_string();
         let body = http_get(&format!("127.0.0.1:{port}"), "/");
         child.kill().unwrap();

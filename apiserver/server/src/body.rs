@@ -109,8 +109,7 @@ pub fn decode(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str,
     };
     check_type_meta(&mut value, text, expected)?;
     finish(ctx, &mut value, duplicates, node).map_err(|error| match error {
-        Fault::Type(said) => Status::bad_request(format!("{kind} in version {:?} cannot be handled as a {kind}: {said}", api_version(group, version))),
-        Fault::Strict(said) => Status::bad_request(format!("{kind} in version {:?} cannot be handled as a {kind}: {said}", api_version(group, version))),
+        Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {said}")),
     })?;
     value["apiVersion"] = api_version(group, version).into();
     value["kind"] = kind.into();

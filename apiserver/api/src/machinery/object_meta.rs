@@ -63,7 +63,7 @@ pub fn labels(labels: Option<&Value>, path: &Path, errors: &mut Errors) {
     for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
         errors.invalid_all(path, key, names::is_qualified_name(key));
         let value = value.as_str().unwrap_or("");
-        errors.invalid_all(&path.key(key), value, names::is_label_value(value));
+        errors.invalid_all(path, value, names::is_label_value(value));
     }
 }
 
@@ -80,21 +80,20 @@ pub fn annotations(annotations: Option<&Value>, path: &Path, errors: &mut Errors
 
 fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
     let mut controller: Option<&Value> = None;
-    for (index, owner) in owners.and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let at = path.index(index);
+    for owner in owners.and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| owner[name].as_str().unwrap_or("");
         let api_version = text("apiVersion");
         let (_, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         if version.is_empty() {
-            errors.invalid(&at.child("apiVersion"), api_version, "version must not be empty");
+            errors.invalid(&path.child("apiVersion"), api_version, "version must not be empty");
         }
         for name in ["kind", "name", "uid"] {
             if text(name).is_empty() {
-                errors.invalid(&at.child(name), "", "must not be empty");
+                errors.invalid(&path.child(name), "", "must not be empty");
             }
         }
         if api_version == "v1" && text("kind") == "Event" {
-            errors.invalid(&at, owner.clone(), "/v1, Kind=Event is disallowed from being an owner");
+            errors.invalid(path, owner.clone(), "/v1, Kind=Event is disallowed from being an owner");
         }
         if owner["controller"] == true {
             match controller {
@@ -119,8 +118,8 @@ fn finalizers(object: &Value, errors: &mut Errors) {
     let path = Path::new("metadata");
     let path = path.child("finalizers");
     let (mut foreground, mut orphan) = (false, false);
-    for (index, name) in object.finalizers().enumerate() {
-        errors.invalid_all(&path.index(index), name, names::is_qualified_name(name));
+    for name in object.finalizers() {
+        errors.invalid_all(&path, name, names::is_qualified_name(name));
         foreground |= name == FOREGROUND;
         orphan |= name == ORPHAN;
     }

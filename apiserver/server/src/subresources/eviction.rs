@@ -98,7 +98,6 @@ async fn take(ctx: &Context, row: &'static Kind, budget: &str, pod: &Value) -> R
             return Err(refusal);
         }
         let mut new = live.clone();
-        new.set_meta("resourceVersion", "");
         new["status"]["disruptionsAllowed"] = (allowed - 1).into();
         new["status"]["disruptedPods"][name.as_str()] = now.as_str().into();
         Ok(new)

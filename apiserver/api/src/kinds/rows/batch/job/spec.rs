@@ -166,10 +166,8 @@ fn failure_rule(spec: &Value, rule: &Value, path: &Path, errors: &mut Errors) {
     let at = path.child("action");
     match rule.text("action") {
         "" => errors.required(&at, format!("valid values: {}", go_list(ACTIONS))),
-        "FailIndex" => {
-            if spec.some("backoffLimitPerIndex").is_none() {
-                errors.invalid(&at, "FailIndex", "requires the backoffLimitPerIndex to be set");
-            }
+        "FailIndex" if spec.some("backoffLimitPerIndex").is_none() => {
+            errors.invalid(&at, "FailIndex", "requires the backoffLimitPerIndex to be set");
         }
         action if !ACTIONS.contains(&action) => unsupported(action, ACTIONS, &at, errors),
         _ => {}
