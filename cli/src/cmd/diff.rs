@@ -7,7 +7,6 @@ use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
 use crate::flags::Flag;
-use crate::generate::LAST_APPLIED;
 use crate::print::without_managed_fields;
 use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::APPLY;
@@ -101,20 +100,11 @@ async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
     let merged = match &live {
         None => write.create(client, &info.resource, &info.namespace, &info.object).await?,
         Some(l) => {
-            let (patch, kind) = apply::three_way(&without_last_applied(&info.object), l, true).map_err(Error::msg)?;
+            let (patch, kind) = apply::three_way(&apply::bare(&info.object), l, true).map_err(Error::msg)?;
             write.patch(client, &info.resource, &info.namespace, &info.name, kind, &patch).await?
         }
     };
     Ok((live, merged))
-}
-
-/// What was last applied is not part of the difference.
-fn without_last_applied(object: &Value) -> Value {
-    let mut copy = object.clone();
-    if let Some(a) = copy["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
-        a.remove(LAST_APPLIED);
-    }
-    copy
 }
 
 fn write_pair(ctx: &Ctx, info: &Info, mut live: Option<Value>, mut merged: Value, live_dir: &Path, merged_dir: &Path) -> Result<()> {
