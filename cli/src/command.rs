@@ -185,7 +185,7 @@ pub fn help(root: &Command, found: &Found) -> String {
     }
     if !std::ptr::eq(root, c) {
         let usage: Vec<&str> =
-            ["Usage:\n ", &found.path, c.usage, "[options]"].into_iter().filter(|w| !w.is_empty() && !(*w == "[options]" && c.usage.contains(w))).collect();
+            ["Usage:\n ", &found.path, c.usage, "[options]"].into_iter().filter(|w| !w.is_empty() && (*w != "[options]" || !c.usage.contains(w))).collect();
         sections.push(usage.join(" "));
     }
     let mut tail = String::new();

@@ -39,6 +39,18 @@ impl Chunks {
     }
 }
 
+/// Runs a whole verb that waits for the server; an interrupt ends it as it ends kubectl's, quietly and with status 1.
+/// From then on the program is not ended by the signal itself: nothing may follow that waits.
+///
+/// # Errors
+/// Those of the work.
+pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Error::Exit(1)),
+    }
+}
+
 /// Copies an answer to standard output.
 ///
 /// # Errors

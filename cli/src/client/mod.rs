@@ -210,8 +210,16 @@ impl Client {
     /// # Errors
     /// As `bytes`, and an answer that is not JSON.
     pub async fn json(&self, call: &Call<'_>) -> Result<Value> {
+        self.decoded(call, |body| serde_json::from_slice(body)).await
+    }
+
+    /// Sends a request and reads the answer in the caller's own way.
+    ///
+    /// # Errors
+    /// As `json`.
+    pub async fn decoded(&self, call: &Call<'_>, read: impl FnOnce(&[u8]) -> serde_json::Result<Value>) -> Result<Value> {
         let body = self.bytes(call).await?;
-        serde_json::from_slice(&body).map_err(|e| Error::msg(format!("the server's answer to {} {} is not JSON: {e}", call.method, call.path)))
+        read(&body).map_err(|e| Error::msg(format!("the server's answer to {} {} is not JSON: {e}", call.method, call.path)))
     }
 
     /// How long one request may take, if that is limited.

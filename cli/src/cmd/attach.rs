@@ -25,19 +25,30 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
+/// What the user is told before a session with what runs in a container begins.
+pub fn greet(quiet: bool) {
+    if !quiet {
+        eprintln!(
+            "All commands and output from this session will be recorded in container logs, including credentials and sensitive information passed through the command prompt."
+        );
+        eprintln!("If you don't see a command prompt, try pressing enter.");
+    }
+}
+
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let word = match ctx.args() {
-        [] => return Err(Error::usage(ctx.path(), "at least 1 argument is required for attach")),
-        [word] => word,
+        [] => return Err(Error::msg("at least 1 argument is required for attach")),
+        [word] => word.clone(),
+        [kind, name] => format!("{kind}/{name}"),
         more => {
-            return Err(Error::usage(
-                ctx.path(),
-                format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 1 argument) saw {}: [{}]", more.len(), more.join(" ")),
-            ));
+            return Err(Error::msg(format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]", more.len(), more.join(" "))));
         }
     };
-    let pod = pods::find(&ctx, word, f.duration("pod-running-timeout")).await?;
+    if f.duration("pod-running-timeout") <= 0.0 {
+        return Err(Error::msg("--pod-running-timeout must be higher than zero"));
+    }
+    let pod = pods::find(&ctx, &word, f.duration("pod-running-timeout")).await?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
     if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
         return Err(Error::msg(format!("cannot attach a container in a completed pod; current phase is {}", pod["status"]["phase"].as_str().unwrap_or(""))));
@@ -47,13 +58,12 @@ async fn run(ctx: Ctx) -> Result<()> {
         .iter()
         .flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten())
         .any(|c| c["name"] == container.as_str() && c["tty"] == true);
-    let wanted = f.bool("tty");
-    if wanted && !has_tty && !f.bool("quiet") {
+    if f.bool("tty") && !has_tty && !f.bool("quiet") {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");
     }
-    if f.bool("stdin") && wanted && has_tty && !f.bool("quiet") {
-        eprintln!("If you don't see a command prompt, try pressing enter.");
-    }
-    let request = session::Request { container, stdin: f.bool("stdin"), tty: has_tty && wanted && tty(&ctx), command: None };
+    greet(f.bool("quiet"));
+    // A container with a terminal speaks as one, whether it was asked for or not.
+    let tty = has_tty && (!f.bool("tty") || tty(&ctx));
+    let request = session::Request { container, stdin: f.bool("stdin"), tty, command: None };
     session::run(&ctx, &text("namespace"), &text("name"), &request).await
 }

@@ -89,7 +89,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         match autoscaler(&ctx, &info) {
             Ok((kind, object)) => {
                 if let Err(e) = generate::create_with(&ctx, &kind, object, &mut printer).await {
-                    errors.push(e);
+                    errors.push(if fits_v1(f) { e } else { not_in_v1(f) });
                 }
             }
             Err(e) => errors.push(e),
@@ -99,6 +99,16 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::msg("no objects passed to autoscale"));
     }
     Error::collect(errors)
+}
+
+/// Whether the older version of the API could hold it, too: then kubectl tells the failure as it is.
+fn fits_v1(f: &crate::flags::Parsed) -> bool {
+    f.str("memory").is_empty() && (f.int("cpu-percent") >= 0 || f.str("cpu").ends_with('%'))
+}
+
+fn not_in_v1(f: &crate::flags::Parsed) -> Error {
+    let why = if f.str("cpu").is_empty() { "empty input" } else { "%!w(<nil>)" };
+    Error::msg(format!("failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: {why}"))
 }
 
 fn autoscaler(ctx: &Ctx, info: &crate::resource::Info) -> Result<(crate::discovery::Resource, Value)> {
@@ -120,10 +130,10 @@ fn autoscaler(ctx: &Ctx, info: &crate::resource::Info) -> Result<(crate::discove
             metrics.push(metric(name, f.str(name))?);
         }
     }
-    if metrics.is_empty() {
-        return Err(Error::msg("failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: empty input"));
+    // Without any, the server scales by the CPU.
+    if !metrics.is_empty() {
+        object["spec"]["metrics"] = Value::Array(metrics);
     }
-    object["spec"]["metrics"] = Value::Array(metrics);
     object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0});
     Ok((kind, object))
 }

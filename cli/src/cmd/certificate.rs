@@ -17,7 +17,8 @@ pub static COMMAND: Command = Command {
     short: "Modify certificate resources",
     long: "Approve or deny certificate signing requests.",
     subcommands: &[&APPROVE, &DENY],
-    run: Run::Group,
+    // Unlike other commands that only hold others, this one shows its help and succeeds.
+    run: Run::Verb(|ctx| Box::pin(async move { print::put(&crate::main_help(&ctx)) })),
     ..Command::NEW
 };
 

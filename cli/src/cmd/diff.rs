@@ -11,6 +11,7 @@ use crate::print::without_managed_fields;
 use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::APPLY;
 use serde_json::{Value, json};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 pub static COMMAND: Command = Command {
@@ -61,11 +62,12 @@ async fn compare(ctx: &Ctx) -> Result<()> {
     let mut builder = Builder::new(ctx)?;
     builder.validation = crate::resource::Validation::Ignore;
     let infos = builder.find().await?.all()?;
-    let base = std::env::temp_dir().join(format!("kubectl-diff-{}-{}", std::process::id(), rand::random_range(0..1_000_000)));
-    let (live_dir, merged_dir) = (base.join("LIVE"), base.join("MERGED"));
+    let folder = |name: &str| std::env::temp_dir().join(format!("{name}-{}", rand::random::<u32>()));
+    let (live_dir, merged_dir) = (folder("LIVE"), folder("MERGED"));
     let result = async {
-        std::fs::create_dir_all(&live_dir)?;
-        std::fs::create_dir_all(&merged_dir)?;
+        for dir in [&live_dir, &merged_dir] {
+            std::fs::DirBuilder::new().mode(0o700).create(dir)?;
+        }
         for info in &infos {
             let (live, merged) = states(ctx, info).await?;
             write_pair(ctx, info, live, merged, &live_dir, &merged_dir)?;
@@ -73,7 +75,9 @@ async fn compare(ctx: &Ctx) -> Result<()> {
         run_diff(&live_dir, &merged_dir)
     }
     .await;
-    let _ = std::fs::remove_dir_all(&base);
+    for dir in [&live_dir, &merged_dir] {
+        let _ = std::fs::remove_dir_all(dir);
+    }
     result
 }
 
@@ -93,11 +97,10 @@ async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
         let merged = write.patch(client, &info.resource, &info.namespace, &info.name, APPLY, &info.object).await?;
         return Ok((live, merged));
     }
-    let modified = apply::annotated(&info.object);
     let merged = match &live {
-        None => write.create(client, &info.resource, &info.namespace, &modified).await?,
+        None => write.create(client, &info.resource, &info.namespace, &info.object).await?,
         Some(l) => {
-            let (patch, kind) = apply::three_way(&modified, l, true).map_err(Error::msg)?;
+            let (patch, kind) = apply::three_way(&apply::bare(&info.object), l, true).map_err(Error::msg)?;
             write.patch(client, &info.resource, &info.namespace, &info.name, kind, &patch).await?
         }
     };
@@ -111,9 +114,7 @@ fn write_pair(ctx: &Ctx, info: &Info, mut live: Option<Value>, mut merged: Value
         mask(&mut live, &mut merged);
     }
     let shown = |o: &Value| if ctx.flags().bool("show-managed-fields") { crate::yaml::write(o) } else { crate::yaml::write(&without_managed_fields(o)) };
-    if let Some(l) = &live {
-        std::fs::write(live_dir.join(&name), shown(l))?;
-    }
+    std::fs::write(live_dir.join(&name), live.as_ref().map_or_else(String::new, shown))?;
     std::fs::write(merged_dir.join(&name), shown(&merged))?;
     Ok(())
 }

@@ -67,9 +67,6 @@ fn line(e: &Value, all: bool) -> String {
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    if let Some(extra) = ctx.args().first() {
-        return Err(Error::usage(ctx.path(), format!("unexpected argument: {extra}")));
-    }
     let all = f.bool("all-namespaces");
     let namespace = ctx.namespace()?.0;
     let mut field = String::new();
@@ -89,7 +86,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     events.retain(&fits);
     events.sort_by_key(last_seen);
     if f.bool("watch") {
-        return watch(&ctx, &path, &field, &revision, events, all, fits).await;
+        return crate::remote::interruptible(watch(&ctx, &path, &field, &revision, events, all, fits)).await;
     }
     if events.is_empty() {
         if all {

@@ -41,7 +41,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let Some(dash) = f.dash else {
         return match ctx.args() {
-            [] => Err(Error::usage(ctx.path(), "pod, type/name or --filename must be specified")),
+            [] => Err(Error::msg("pod, type/name or --filename must be specified")),
             [_] => Err(Error::msg("you must specify at least one command for the container")),
             _ => Err(Error::msg(format!(
                 "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee '{} -h' for help and examples",
@@ -51,7 +51,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     };
     let files = f.list("filename");
     let (target, command) = match (dash, files.is_empty()) {
-        (0, true) => return Err(Error::usage(ctx.path(), "pod, type/name or --filename must be specified")),
+        (0, true) => return Err(Error::msg("pod, type/name or --filename must be specified")),
         (0, false) => (None, ctx.args().to_vec()),
         (n, _) => (Some(ctx.args()[0].clone()), ctx.args()[n..].to_vec()),
     };

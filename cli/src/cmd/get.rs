@@ -10,6 +10,7 @@ use crate::flags::Flag;
 use crate::print::table::{Options, TablePrinter};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, ALLOWED_GET, Printer};
+use crate::resource::rows::Keep;
 use crate::resource::{Builder, CHUNKS, FIELD_SELECTOR, FILE_FLAGS, Found, Info, SELECTOR, is_list};
 use serde_json::{Value, json};
 
@@ -89,11 +90,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     check(&ctx)?;
     let format = print::format(f, ALLOWED_GET)?;
     if f.bool("watch") || f.bool("watch-only") {
-        return super::get_watch::run(&ctx, format).await;
+        return crate::remote::interruptible(super::get_watch::run(&ctx, format)).await;
     }
     let mut builder = builder(&ctx, format.is_none())?;
     if !f.str("sort-by").is_empty() {
         builder.chunk = 0;
+    }
+    if builder.accept == TABLE && f.str("sort-by").is_empty() {
+        builder.rows = Some(Keep { namespaces: f.bool("all-namespaces"), labels: f.bool("show-labels") || f.changed("label-columns") });
     }
     let mut found = builder.find().await?;
     if f.bool("ignore-not-found") {

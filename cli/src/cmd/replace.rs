@@ -47,7 +47,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         return super::send_raw(&ctx, http::Method::PUT, f.str("raw"), file).await;
     }
     if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
-        return Err(Error::usage(ctx.path(), "must specify --filename to replace"));
+        return Err(Error::msg("must specify --filename to replace"));
     }
     if f.int("grace-period") >= 0 && !f.bool("force") {
         return Err(Error::msg("--grace-period must have --force specified"));

@@ -193,9 +193,6 @@ async fn expose(ctx: &Ctx, name: &str, pod: &Value, printer: &mut Printer) -> Re
 /// Attaches to the pod once it runs, or shows what it said if it has ended; then gives its exit status.
 async fn attached(ctx: &Ctx, info: &Info) -> Result<()> {
     let f = ctx.flags();
-    if !f.bool("quiet") {
-        eprintln!("If you don't see a command prompt, try pressing enter.");
-    }
     let end = Instant::now() + crate::flags::seconds(f.duration("pod-running-timeout"));
     let mut ended = false;
     let started = super::wait::until(ctx, info, end, |o| {
@@ -210,6 +207,7 @@ async fn attached(ctx: &Ctx, info: &Info) -> Result<()> {
     if ended {
         super::logs::print_pod(ctx, &info.namespace, &info.name, "").await?;
     } else {
+        super::attach::greet(f.bool("quiet"));
         let request = session::Request { container: info.name.clone(), stdin: f.bool("stdin"), tty: f.bool("tty"), command: None };
         if let Err(e) = session::run(ctx, &info.namespace, &info.name, &request).await {
             match e {

@@ -43,7 +43,7 @@ pub static COMMAND: Command = Command {
             Flag::array("for", '\0', "What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated"),
         ],
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
     ..Command::NEW
 };
 
@@ -170,7 +170,7 @@ async fn find(ctx: &Ctx, creating: bool, deleting: bool, end: Instant) -> Result
         let mut found = builder.find().await?;
         if creating && found.errors.iter().all(Error::is_not_found) && (found.infos.is_empty() || !found.errors.is_empty()) {
             if Instant::now() >= end {
-                return Err(found.errors.pop().unwrap_or_else(|| Error::msg("no matching resources found")));
+                return Err(Error::msg("timed out waiting for the condition"));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
             continue;

@@ -53,6 +53,10 @@ impl Out {
         w.push(&std::mem::take(&mut self.pending));
         self.done.push_str(&w.flush());
     }
+    /// All of it with its tabs, where kubectl lays out nothing.
+    pub fn raw(self) -> String {
+        self.done + &self.pending
+    }
     /// All of it.
     pub fn finish(mut self) -> String {
         self.flush();
@@ -92,12 +96,20 @@ impl Kube {
         if object["kind"].is_string() {
             parts.push(format!("involvedObject.kind={}", text(&object["kind"])));
         }
-        if meta["uid"].is_string() {
-            parts.push(format!("involvedObject.uid={}", text(&meta["uid"])));
+        let mut list = Vec::new();
+        for uid in uids(object) {
+            let fields = format!("{},involvedObject.uid={uid}", parts.join(","));
+            list.extend(self.items(&format!("/api/v1{place}/events"), &[("fieldSelector", &fields), ("limit", "500")]).await);
         }
-        let list = self.items(&format!("/api/v1{place}/events"), &[("fieldSelector", &parts.join(",")), ("limit", "500")]).await;
         events(out, list);
     }
+}
+
+/// The uids under which events are told of an object: its own; of a node also its name, which is what node agents know.
+fn uids(object: &Value) -> Vec<&str> {
+    let meta = &object["metadata"];
+    let name = meta["name"].as_str().filter(|_| object["kind"] == "Node");
+    meta["uid"].as_str().into_iter().chain(name).collect()
 }
 
 /// Shows events as a table.

@@ -212,7 +212,11 @@ fn env(out: &mut Out, c: &Value, pod: Option<&Value>) {
     }
 }
 
+/// A field of the pod's metadata; what the pod's status or spec says is only known inside it.
 fn field_value(pod: &Value, path: &str) -> String {
+    if !path.starts_with("metadata.") {
+        return String::new();
+    }
     let (head, key) = path.split_once('[').map_or((path, None), |(h, k)| (h, Some(k.trim_matches(['\'', ']']))));
     let mut at = pod;
     for step in head.split('.') {

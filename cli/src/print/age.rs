@@ -7,33 +7,7 @@ use serde_json::Value;
 
 /// Seconds as `5s`, `3m20s`, `2d4h`, `1y12d`.
 pub fn human(seconds: i64) -> String {
-    if seconds < -1 {
-        return "<invalid>".into();
-    }
-    if seconds < 0 {
-        return "0s".into();
-    }
-    let (minutes, hours) = (seconds / 60, seconds / 3600);
-    let with = |big: i64, b: char, small: i64, s: char| if small == 0 { format!("{big}{b}") } else { format!("{big}{b}{small}{s}") };
-    if seconds < 120 {
-        format!("{seconds}s")
-    } else if minutes < 10 {
-        with(minutes, 'm', seconds % 60, 's')
-    } else if minutes < 180 {
-        format!("{minutes}m")
-    } else if hours < 8 {
-        with(hours, 'h', minutes % 60, 'm')
-    } else if hours < 48 {
-        format!("{hours}h")
-    } else if hours < 24 * 8 {
-        with(hours / 24, 'd', hours % 24, 'h')
-    } else if hours < 24 * 365 * 2 {
-        format!("{}d", hours / 24)
-    } else if hours < 24 * 365 * 8 {
-        with(hours / 24 / 365, 'y', (hours / 24) % 365, 'd')
-    } else {
-        format!("{}y", hours / 24 / 365)
-    }
+    skiff_api::kinds::human_duration(jiff::SignedDuration::from_secs(seconds))
 }
 
 /// The time of a value, if it holds one.

@@ -44,6 +44,8 @@ pub struct Builder {
     /// Only files, and no server.
     pub local: bool,
     pub validation: Validation,
+    /// Of tables, keep only what is printed; nothing keeps them whole.
+    pub rows: Option<super::rows::Keep>,
     /// Read the objects that are named; without, only their names are known.
     pub require_object: bool,
 }
@@ -104,6 +106,7 @@ impl Builder {
             single_type: false,
             local: flag("local"),
             validation: Validation::Ignore,
+            rows: None,
             require_object: true,
         })
     }
@@ -252,7 +255,12 @@ impl Builder {
                 pairs.push(("limit", &chunk));
             }
             pairs.extend(self.parameters.iter().map(|(k, v)| (*k, v.as_str())));
-            let list = client.json(&Call::get(format!("{path}{}", query(&pairs))).accept(self.accept)).await.map_err(|e| self.list_error(e, resource))?;
+            let call = Call::get(format!("{path}{}", query(&pairs))).accept(self.accept);
+            let answer = match self.rows {
+                None => client.json(&call).await,
+                Some(keep) => client.decoded(&call, |bytes| super::rows::read(bytes, keep)).await,
+            };
+            let list = answer.map_err(|e| self.list_error(e, resource))?;
             next = list["metadata"]["continue"].as_str().unwrap_or("").to_string();
             found.infos.extend(self.take_apart(resource, &namespace, list));
             if next.is_empty() {

@@ -5,6 +5,7 @@
 pub mod builder;
 pub mod files;
 pub mod helper;
+pub mod rows;
 pub mod typo;
 
 pub use builder::{Builder, Found};

@@ -126,6 +126,19 @@ impl Cluster {
         out.into_owned()
     }
 
+    /// A line of the shell in the cluster's folder, in which `kubectl` (and `skiff`) is that program, with a home and a cache of its own.
+    pub fn shell(&self, program: &Path, line: &str) -> Output {
+        let bin = self.folder.join(format!("as-{}", program.file_name().unwrap_or_default().to_string_lossy()));
+        if !bin.exists() {
+            std::fs::create_dir(&bin).unwrap();
+            ["kubectl", "skiff"].iter().for_each(|name| std::os::unix::fs::symlink(program, bin.join(name)).unwrap());
+        }
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(&self.folder).env_clear().stdin(Stdio::null());
+        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", &bin).env("KUBECONFIG", self.kubeconfig());
+        command.envs([("KUBE_EDITOR", "true"), ("TZ", "UTC"), ("NO_COLOR", "1")]).output().unwrap()
+    }
+
     /// `skiff` itself.
     pub fn skiff(&self, args: &[&str]) -> String {
         self.run(PROGRAM, args)

@@ -4,6 +4,7 @@
 //! Invariant: whatever is particular to a kind stands in its row; nothing else asks for a kind's name.
 
 mod cells;
+pub use cells::human_duration;
 pub mod rows;
 pub mod strategy;
 mod subresource;

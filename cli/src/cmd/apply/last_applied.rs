@@ -2,7 +2,6 @@
 //! Invariant: only the annotation changes.
 //! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/apply`.
 
-use super::configuration;
 use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
@@ -103,7 +102,8 @@ async fn set(ctx: Ctx) -> Result<()> {
         let live = helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name)
             .await
             .map_err(|e| e.with_source(&format!("retrieving current configuration of:\n{}\nfrom server for:", info.object_name()), &info.source))?;
-        let wanted = configuration(&info.object);
+        // As the file has it: unlike apply, this adds no empty annotations.
+        let wanted = print::json::compact(&info.object) + "\n";
         match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
             None if !f.bool("create-annotation") => {
                 return Err(Error::msg(format!("{}, to create the annotation, run the command with --create-annotation", missing(&info.name))));

@@ -147,6 +147,11 @@ impl Session {
 
 /// The object as it is kept in its own annotation: without that annotation.
 pub fn configuration(object: &Value) -> String {
+    print::json::compact(&bare(object)) + "\n"
+}
+
+/// The object with annotations, if only empty ones, but not that of what was last applied.
+pub fn bare(object: &Value) -> Value {
     let mut copy = object.clone();
     if !copy["metadata"]["annotations"].is_object() {
         copy["metadata"]["annotations"] = json!({});
@@ -154,7 +159,7 @@ pub fn configuration(object: &Value) -> String {
     if let Some(a) = copy["metadata"]["annotations"].as_object_mut() {
         a.remove(LAST_APPLIED);
     }
-    print::json::compact(&copy) + "\n"
+    copy
 }
 
 /// The object with what it is written into its annotation.

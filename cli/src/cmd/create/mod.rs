@@ -79,11 +79,7 @@ pub const COMMON: [&[Flag]; 5] = [print::FLAGS, DRY_RUN, Validation::FLAG, CREAT
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
-        eprintln!("Error: must specify one of -f and -k\n");
-        if !ctx.args().is_empty() {
-            return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));
-        }
-        return Err(Error::Plain(crate::main_help(&ctx), 1));
+        return Err(Error::msg("must specify one of -f and -k"));
     }
     if !ctx.args().is_empty() {
         return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));

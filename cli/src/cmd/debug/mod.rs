@@ -319,7 +319,9 @@ impl Plan {
         }
         let name = self.name(pod)?;
         let added = self.container(&name);
-        pod["spec"]["containers"].as_array_mut().map(|l| l.push(added));
+        if let Some(containers) = pod["spec"]["containers"].as_array_mut() {
+            containers.push(added);
+        }
         Ok(name)
     }
 
@@ -363,9 +365,7 @@ impl Plan {
         if ended {
             return super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await;
         }
-        if f.bool("stdin") && f.bool("tty") && !f.bool("quiet") {
-            eprintln!("If you don't see a command prompt, try pressing enter.");
-        }
+        super::attach::greet(f.bool("quiet"));
         let request = session::Request { container: container.into(), stdin: f.bool("stdin"), tty: f.bool("tty"), command: None };
         match session::run(&self.ctx, &info.namespace, &info.name, &request).await {
             Ok(()) | Err(Error::Exit(_) | Error::Plain(..)) => Ok(()),

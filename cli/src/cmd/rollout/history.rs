@@ -61,7 +61,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             let (_, o) = list.iter().find(|(r, _)| *r == wanted).ok_or_else(|| Error::msg("unable to find the specified revision"))?;
             let mut d = crate::describe::Out::default();
             crate::describe::pod_template::template(&mut d, template(&info.resource.kind, o));
-            d.finish()
+            d.raw()
         } else {
             let mut w = TabWriter::new(5, 2);
             w.push("REVISION\tCHANGE-CAUSE\n");

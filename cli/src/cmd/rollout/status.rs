@@ -30,7 +30,7 @@ pub static COMMAND: Command = Command {
             Flag::duration("timeout", '\0', "0s", "How long to wait; 0 means as long as it takes"),
         ],
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
     ..Command::NEW
 };
 
