@@ -41,6 +41,19 @@ pub async fn apply(client: &kube::Client, manifest: &str, namespace: &str) -> an
     Ok(())
 }
 
+/// Puts the fields of an object in, made when it is absent; what else is in it stays.
+pub async fn merge(client: &kube::Client, object: &Value, namespace: &str) -> anyhow::Result<()> {
+    let place = collection(object, namespace)?;
+    let name = object["metadata"]["name"].as_str().unwrap_or("");
+    let path = format!("{place}/{name}");
+    let request = Request::builder().method("PATCH").uri(&path).header("content-type", "application/merge-patch+json").body(object.to_string().into_bytes())?;
+    match client.request::<Value>(request).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => send(client, "POST", &place, "application/json", object.to_string()).await.map(|_| ()),
+        Err(error) => Err(error).with_context(|| format!("PATCH {path}")),
+    }
+}
+
 /// The service by which pods find cluster DNS; every node answers at its address itself.
 pub async fn dns_service(client: &kube::Client, ip: std::net::Ipv4Addr) -> anyhow::Result<()> {
     let service = json!({"apiVersion": "v1", "kind": "Service",

@@ -202,7 +202,7 @@ impl RealNodes {
 }
 
 /// Takes away every mount below a folder, the deepest first.
-fn unmount_below(folder: &std::path::Path) {
+pub fn unmount_below(folder: &std::path::Path) {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut mounts: Vec<PathBuf> = table
         .lines()

@@ -1,6 +1,7 @@
 //! The verbs: one file and one line here for each.
 //! Invariant: the order of this list is the order in which a mistyped word is compared with them, as in kubectl.
 
+pub mod agent;
 pub mod alpha;
 pub mod annotate;
 pub mod api_resources;
@@ -49,6 +50,7 @@ pub mod server;
 pub mod set;
 pub mod status;
 pub mod taint;
+pub mod token;
 pub mod top;
 pub mod up;
 pub mod version;
@@ -108,7 +110,7 @@ static KUBECTL: &[&Command] = &[
 ];
 
 /// The verbs of this program alone: they run a cluster. One line each.
-static SKIFF: &[&Command] = &[&up::COMMAND, &down::COMMAND, &status::COMMAND, &server::COMMAND, &image::COMMAND];
+static SKIFF: &[&Command] = &[&up::COMMAND, &down::COMMAND, &status::COMMAND, &server::COMMAND, &agent::COMMAND, &token::COMMAND, &image::COMMAND];
 
 /// Sends a file (or nothing) to a path of the server as it is, and prints the answer.
 ///

@@ -1,0 +1,284 @@
+//! How a machine becomes a node: a bootstrap token proves both sides to each other, then the node asks for certificates of its own.
+//!
+//! Invariant: the server is believed only when it has signed with the token's secret what it says of itself; the token is used for
+//! nothing but asking for the first certificate.
+//! Follows the ways of `cmd/kubeadm/app/discovery/token`, `cluster-bootstrap/token/jws` and `pkg/kubelet/certificate/bootstrap`.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use http::Request;
+use rand::Rng;
+use serde_json::{Value, json};
+
+/// Below this share of its life a certificate is asked for anew.
+const RENEW_AT: f64 = 0.2;
+const PATIENCE: Duration = Duration::from_secs(60);
+const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+
+/// `abcdef.0123456789abcdef`: a public name and a secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    pub id: String,
+    pub secret: String,
+}
+
+impl Token {
+    pub fn parse(text: &str) -> anyhow::Result<Token> {
+        let fits = |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        match text.split_once('.') {
+            Some((id, secret)) if fits(id, 6) && fits(secret, 16) => Ok(Token { id: id.into(), secret: secret.into() }),
+            _ => bail!("--token takes six and sixteen small letters or digits with a dot between, as `skiff token create` prints it"),
+        }
+    }
+
+    pub fn random() -> Token {
+        const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut rng = rand::rng();
+        let mut word = |length: usize| (0..length).map(|_| LETTERS[rng.random_range(0..LETTERS.len())] as char).collect();
+        Token { id: word(6), secret: word(16) }
+    }
+
+    /// The detached signature of `content`: `HEADER..SIGNATURE`.
+    pub fn sign(&self, content: &str) -> String {
+        let header = URL_SAFE_NO_PAD.encode(json!({"alg": "HS256", "kid": self.id}).to_string());
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(content));
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.secret.as_bytes());
+        format!("{header}..{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes())))
+    }
+
+    fn verify(&self, content: &str, signature: &str) -> bool {
+        let Some((header, tag)) = signature.split_once("..") else { return false };
+        let said: Option<Value> = URL_SAFE_NO_PAD.decode(header).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        if said.is_none_or(|said| said["alg"] != "HS256" || said["kid"] != self.id.as_str()) {
+            return false;
+        }
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(content));
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.secret.as_bytes());
+        URL_SAFE_NO_PAD.decode(tag).is_ok_and(|tag| ring::hmac::verify(&key, signed.as_bytes(), &tag).is_ok())
+    }
+}
+
+/// What a node shows: PEM.
+#[derive(Clone)]
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
+}
+
+/// Who joins what.
+pub struct Join {
+    pub server: String,
+    pub token: Option<Token>,
+    pub node: String,
+    /// Where certificates are kept.
+    pub folder: PathBuf,
+}
+
+fn config(server: &str, ca: Option<&str>) -> anyhow::Result<kube::Config> {
+    let uri = server.parse().with_context(|| format!("--server takes a URL such as https://10.0.0.1:6443, found {server:?}"))?;
+    let mut config = kube::Config::new(uri);
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = None;
+    if let Some(ca) = ca {
+        config.root_cert = Some(skiff_server::auth::pki::tls::certificates(ca.as_bytes())?.into_iter().map(|der| der.to_vec()).collect());
+    }
+    Ok(config)
+}
+
+/// A client that shows a certificate.
+pub fn client(server: &str, ca: &str, identity: &Identity) -> anyhow::Result<kube::Client> {
+    let mut config = config(server, Some(ca))?;
+    config.auth_info.client_certificate_data = Some(STANDARD.encode(&identity.certificate));
+    config.auth_info.client_key_data = Some(STANDARD.encode(&identity.key).into());
+    Ok(kube::Client::try_from(config)?)
+}
+
+async fn send(client: &kube::Client, method: &str, path: &str, body: Option<&Value>) -> Result<Value, kube::Error> {
+    let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json").body(body).map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}
+
+impl Join {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn token(&self) -> anyhow::Result<&Token> {
+        self.token.as_ref().context("this machine has not joined yet: --token is needed; `skiff token create` at the server prints one")
+    }
+
+    /// The authority of the server: as it was kept, else as the server says and proves by the token.
+    pub async fn authority(&self) -> anyhow::Result<String> {
+        if let Ok(kept) = std::fs::read_to_string(self.path("ca.crt")) {
+            return Ok(kept);
+        }
+        let found = self.discover().await?;
+        write(&self.path("ca.crt"), &found, 0o644)?;
+        Ok(found)
+    }
+
+    async fn discover(&self) -> anyhow::Result<String> {
+        let token = self.token()?;
+        let mut config = config(&self.server, None)?;
+        // what it says is believed for its signature, not for the certificate that it shows
+        config.accept_invalid_certs = true;
+        let info = match send(&kube::Client::try_from(config)?, "GET", CLUSTER_INFO, None).await {
+            Ok(info) => info,
+            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404) => {
+                bail!("{} has no tokens for nodes: run `skiff token create` there first", self.server)
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot reach {}", self.server)),
+        };
+        let content = info["data"]["kubeconfig"].as_str().unwrap_or("");
+        let Some(signature) = info["data"][format!("jws-kubeconfig-{}", token.id)].as_str() else {
+            bail!("{} does not know the token {}: it is wrong, or it has expired", self.server, token.id);
+        };
+        ensure!(token.verify(content, signature), "the secret of the token {} is wrong, or {} is not the server that it was made for", token.id, self.server);
+        let kubeconfig: Value = serde_yaml_ng::from_str(content).context("what the server says of itself is no kubeconfig")?;
+        let encoded = kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"].as_str().unwrap_or("");
+        Ok(String::from_utf8(STANDARD.decode(encoded)?)?)
+    }
+
+    /// The node's certificate for speaking to the server; asked for when there is none, or when it nears its end.
+    pub async fn client_identity(&self, ca: &str) -> anyhow::Result<Identity> {
+        let kept = self.kept("client");
+        if let Some(kept) = kept.as_ref().filter(|kept| life_left(kept).is_some_and(|(_, share)| share > RENEW_AT)) {
+            return Ok(kept.clone());
+        }
+        let asking = match kept.filter(|kept| life_left(kept).is_some()) {
+            Some(kept) => client(&self.server, ca, &kept)?,
+            None => {
+                let token = self.token()?;
+                let mut config = config(&self.server, Some(ca))?;
+                config.auth_info.token = Some(format!("{}.{}", token.id, token.secret).into());
+                kube::Client::try_from(config)?
+            }
+        };
+        let (key, request) = self.request(&[])?;
+        let certificate = certificate(&asking, "kubernetes.io/kube-apiserver-client-kubelet", &["digital signature", "client auth"], &request).await?;
+        self.keep("client", Identity { certificate, key })
+    }
+
+    /// The node's certificate for those who speak to it.
+    pub async fn serving_identity(&self, asking: &kube::Client, names: &[String]) -> anyhow::Result<Identity> {
+        if let Some(kept) = self.kept("serving").filter(|kept| life_left(kept).is_some_and(|(_, share)| share > RENEW_AT)) {
+            return Ok(kept);
+        }
+        let (key, request) = self.request(names)?;
+        let certificate = certificate(asking, "kubernetes.io/kubelet-serving", &["digital signature", "server auth"], &request).await?;
+        self.keep("serving", Identity { certificate, key })
+    }
+
+    /// A new key and a request for it, both PEM.
+    fn request(&self, names: &[String]) -> anyhow::Result<(String, String)> {
+        let mut params = rcgen::CertificateParams::new(names.to_vec())?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("system:node:{}", self.node));
+        let key = rcgen::KeyPair::generate()?;
+        Ok((key.serialize_pem(), params.serialize_request(&key)?.pem()?))
+    }
+
+    fn kept(&self, name: &str) -> Option<Identity> {
+        let read = |ending: &str| std::fs::read_to_string(self.path(&format!("{name}.{ending}"))).ok();
+        Some(Identity { certificate: read("crt")?, key: read("key")? })
+    }
+
+    fn keep(&self, name: &str, identity: Identity) -> anyhow::Result<Identity> {
+        // the key first: a certificate without its key is worth nothing
+        write(&self.path(&format!("{name}.key")), &identity.key, 0o600)?;
+        write(&self.path(&format!("{name}.crt")), &identity.certificate, 0o644)?;
+        Ok(identity)
+    }
+}
+
+/// How long until the certificates of a node should be asked for anew.
+pub fn until_renewal(identities: &[&Identity]) -> Duration {
+    let due = identities.iter().filter_map(|identity| life_left(identity)).map(|(left, share)| {
+        let whole = left.as_secs_f64() / share.max(0.001);
+        Duration::from_secs_f64((left.as_secs_f64() - whole * RENEW_AT).max(1.0))
+    });
+    due.min().unwrap_or(Duration::from_secs(1))
+}
+
+/// The time until a certificate ends, and its share of the whole; `None` when it has ended or cannot be read.
+fn life_left(identity: &Identity) -> Option<(Duration, f64)> {
+    let der = skiff_server::auth::pki::tls::certificates(identity.certificate.as_bytes()).ok()?.into_iter().next()?;
+    let facts = skiff_server::auth::pki::Facts::read(&der).ok()?;
+    let now = jiff::Timestamp::now().as_second();
+    let left = u64::try_from(facts.not_after - now).ok().filter(|left| *left > 0)?;
+    Some((Duration::from_secs(left), left as f64 / (facts.not_after - facts.not_before).max(1) as f64))
+}
+
+/// Asks for a certificate and waits until it is approved and signed.
+async fn certificate(asking: &kube::Client, signer: &str, usages: &[&str], request: &str) -> anyhow::Result<String> {
+    let body = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"generateName": "csr-"},
+        "spec": {"signerName": signer, "usages": usages, "request": STANDARD.encode(request)}});
+    let made = match send(asking, "POST", REQUESTS, Some(&body)).await {
+        Err(kube::Error::Api(status)) if status.code == 401 => bail!("the server does not believe the token: it is wrong, or it has expired"),
+        other => other.with_context(|| format!("cannot ask for a certificate of {signer}"))?,
+    };
+    let name = made["metadata"]["name"].as_str().unwrap_or("").to_string();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let now = send(asking, "GET", &format!("{REQUESTS}/{name}"), None).await.context("cannot look after the request for a certificate")?;
+        if let Some(certificate) = now["status"]["certificate"].as_str() {
+            return Ok(String::from_utf8(STANDARD.decode(certificate)?)?);
+        }
+        for condition in now["status"]["conditions"].as_array().into_iter().flatten().filter(|c| c["type"] == "Denied" || c["type"] == "Failed") {
+            bail!("the request {name} for a certificate was refused: {}", condition["message"].as_str().unwrap_or(""));
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("the request {name} for a certificate was not answered in {} s; an administrator can `skiff certificate approve {name}`", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let beside = path.with_extension("new");
+    let mut file = std::fs::File::options().create(true).truncate(true).write(true).mode(mode).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens() {
+        assert_eq!(Token::parse("abcdef.0123456789abcdef").unwrap(), Token { id: "abcdef".into(), secret: "0123456789abcdef".into() });
+        for bad in ["", "abcdef", "abcdef.0123", "ABCDEF.0123456789abcdef", "abcdef.0123456789abcdef.x"] {
+            assert!(Token::parse(bad).is_err(), "{bad}");
+        }
+        let random = Token::random();
+        assert_eq!(Token::parse(&format!("{}.{}", random.id, random.secret)).unwrap(), random);
+    }
+
+    #[test]
+    fn signatures() {
+        let token = Token::parse("abcdef.0123456789abcdef").unwrap();
+        let signature = token.sign("content");
+        assert!(token.verify("content", &signature));
+        assert!(!token.verify("other", &signature));
+        assert!(!Token { secret: "0123456789abcdee".into(), ..token.clone() }.verify("content", &signature));
+        assert!(!Token { id: "abcdeg".into(), ..token.clone() }.verify("content", &signature));
+        assert!(!token.verify("content", ".."));
+    }
+}

@@ -1,0 +1,170 @@
+//! `skiff agent`: this machine as a node of a cluster that runs elsewhere.
+//! Invariant: containers and networks end with it; its certificates and what pods stored stay for the next start.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::NodeAddress;
+use skiff_nodeagent::{ApiConfig, Config, machine::RealNode, network::ns::Namespace};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::{
+        self, control_plane,
+        folders::Folders,
+        join::{self, Identity, Join, Token},
+        nodes,
+        story::Story,
+    },
+    command::{Command, Run},
+    flags::{Flag, Parsed},
+};
+
+const FLAGS: &[Flag] = &[
+    super::up::DATA_DIR,
+    Flag::str("server", '\0', "", "URL of the cluster's API server"),
+    Flag::str("token", '\0', "", "The token that 'skiff token create' printed; needed the first time"),
+    Flag::str("node-name", '\0', "", "The node's name; by default the machine's"),
+    Flag::str("node-ip", '\0', "", "The address by which the cluster reaches this machine; by default the one that leads to the server"),
+    Flag::str("cluster-dns", '\0', "10.96.0.10", "Address of cluster DNS"),
+    Flag::str("service-cluster-ip-range", '\0', "10.96.0.0/16", "Network of cluster IPs, as at the server"),
+];
+
+pub static COMMAND: Command = Command {
+    name: "agent",
+    usage: "--server URL --token TOKEN",
+    short: "Make this machine a node of a cluster",
+    long: "Joins a cluster as a node: runs its pods' containers, their network, services and DNS. Needs root, and nothing else. Ctrl-C ends it and its containers; \
+           the next start goes on with the same certificates.",
+    examples: "skiff agent --server https://10.0.0.1:6443 --token abcdef.0123456789abcdef",
+    flags: &[FLAGS],
+    run: Run::Raw(run),
+    ..Command::NEW
+};
+
+fn run(args: Vec<String>) -> i32 {
+    match cluster::parsed(&COMMAND, &args) {
+        Err(code) => code,
+        Ok(flags) => cluster::run(serve(flags)),
+    }
+}
+
+/// What the flags say.
+struct Wish {
+    folders: Folders,
+    join: Join,
+    ip: Ipv4Addr,
+    dns: IpAddr,
+    service_cidr: ipnet::IpNet,
+}
+
+fn wish(flags: &Parsed) -> anyhow::Result<Wish> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("a node needs root (namespaces, cgroups, overlayfs, a bridge)");
+    }
+    let server = flags.str("server").trim_end_matches('/').to_string();
+    if server.is_empty() {
+        bail!("--server is needed: the URL of the cluster's API server");
+    }
+    let folders = Folders::at(flags.str("data-dir"))?;
+    let node = match flags.str("node-name") {
+        "" => std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the machine's name; use --node-name")?.trim().to_lowercase(),
+        given => given.into(),
+    };
+    let ip = match flags.str("node-ip") {
+        "" => leading_to(&server)?,
+        given => given.parse().context("--node-ip takes an IPv4 address")?,
+    };
+    let token = Some(flags.str("token")).filter(|text| !text.is_empty()).map(Token::parse).transpose()?;
+    Ok(Wish {
+        join: Join { server, token, node, folder: folders.data.join("agent") },
+        folders,
+        ip,
+        dns: flags.str("cluster-dns").parse().context("--cluster-dns takes an IP address")?,
+        service_cidr: control_plane::network("service-cluster-ip-range", flags.str("service-cluster-ip-range"))?,
+    })
+}
+
+/// This machine's address on the way to the server. Nothing is sent.
+fn leading_to(server: &str) -> anyhow::Result<Ipv4Addr> {
+    let uri: http::Uri = server.parse().with_context(|| format!("--server takes a URL such as https://10.0.0.1:6443, found {server:?}"))?;
+    let host = uri.host().with_context(|| format!("no host in {server:?}"))?;
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect((host, uri.port_u16().unwrap_or(443))).with_context(|| format!("no way leads to {host}"))?;
+    match socket.local_addr()?.ip() {
+        IpAddr::V4(ip) => Ok(ip),
+        IpAddr::V6(ip) => bail!("the server is reached by {ip}; nodes have IPv4 addresses: use --node-ip"),
+    }
+}
+
+async fn serve(flags: Parsed) -> anyhow::Result<()> {
+    let stop = cluster::until_told()?;
+    let wish = wish(&flags)?;
+    let _held = wish.folders.hold()?;
+    let mut story = Story::begin();
+    println!("Joining {} as {}", wish.join.server, wish.join.node);
+    let ca = wish.join.authority().await?;
+    let mut node = None;
+    let mut joined = false;
+    // once for each set of certificates
+    while !stop.is_cancelled() {
+        let identity = wish.join.client_identity(&ca).await?;
+        let client = join::client(&wish.join.server, &ca, &identity)?;
+        let names = [wish.join.node.clone(), wish.ip.to_string()];
+        let serving = wish.join.serving_identity(&client, &names).await?;
+        let machine = node.insert(machine(&wish, &ca, &serving)?);
+        if !std::mem::replace(&mut joined, true) {
+            story.step("certificates of this node");
+            println!("Running. Ctrl-C ends it.");
+        }
+        let round = stop.child_token();
+        renew_after(join::until_renewal(&[&identity, &serving]), round.clone());
+        machine.clone().run(client.clone(), client, round).await.context("the node agent ended")?;
+    }
+    println!("\nStopping");
+    if let Some(node) = node {
+        node.clear().await?;
+    }
+    nodes::unmount_below(&wish.folders.data.join("nodes"));
+    nodes::unmount_below(&wish.folders.run());
+    let _ = std::fs::remove_dir_all(wish.folders.run());
+    Ok(())
+}
+
+/// Ends a round when the certificates should be asked for anew. Containers do not notice.
+fn renew_after(time: Duration, round: CancellationToken) {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tokio::time::sleep(time) => round.cancel(),
+            () = round.cancelled() => {}
+        }
+    });
+}
+
+fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode> {
+    let name = &wish.join.node;
+    let address = |kind: &str, text: String| NodeAddress { type_: kind.into(), address: text };
+    let mut agent = Config::new(name, wish.folders.node(name));
+    agent.addresses = vec![address("InternalIP", wish.ip.to_string()), address("Hostname", name.clone())];
+    agent.cluster_dns = vec![wish.dns];
+    agent.api = Some(ApiConfig {
+        listen: (wish.ip, 10250).into(),
+        certificate: serving.certificate.clone().into_bytes(),
+        key: serving.key.clone().into_bytes(),
+        client_ca: ca.as_bytes().to_vec(),
+    });
+    Ok(RealNode {
+        agent,
+        node: Namespace::current()?,
+        outside: Namespace::current()?,
+        outside_runtime: tokio::runtime::Handle::current(),
+        run_dir: wish.folders.run().join(name),
+        data_dir: wish.folders.node(name),
+        image_dir: wish.folders.images(),
+        cgroup: format!("skiff/{}/{name}", wish.folders.instance),
+        service_cidr: wish.service_cidr,
+    })
+}
