@@ -11,6 +11,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
 mod priority;
+mod resource_quota;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
@@ -209,6 +210,7 @@ const PLUGINS: &[Entry] = &[
     Entry { name: "StorageObjectInUseProtection", default: true, make: || Box::new(storage_object_in_use_protection::StorageObjectInUseProtection) },
     Entry { name: "PersistentVolumeClaimResize", default: true, make: || Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize) },
     Entry { name: "DefaultIngressClass", default: true, make: || Box::new(default_ingress_class::DefaultIngressClass) },
+    Entry { name: "ResourceQuota", default: true, make: || Box::new(resource_quota::ResourceQuota) },
 ];
 
 /// The chain that the command line asks for.

@@ -1,0 +1,252 @@
+//! ResourceQuota: what a namespace may use is charged before it is used, and refused when it is too much.
+//!
+//! Invariant: a quota is charged by compare-and-set on its status, so that two writes at once never both get the last of it.
+//! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota` and `pkg/quota/v1/evaluator/core`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds,
+    machinery::{meta::Meta, quantity::Quantity, status::Status},
+};
+use skiff_controllers::quota::usage::{self, Usage};
+
+use super::{Attributes, Operation, Plugin};
+use crate::{
+    bootstrap,
+    write::{self, Part, Update},
+};
+
+const QUOTAS: &str = "resourcequotas";
+/// Resources that each container must name when a quota limits them.
+const PER_CONTAINER: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+/// Names that count objects without saying `count/`.
+const PLAIN: [&str; 5] = ["configmaps", "secrets", "replicationcontrollers", "resourcequotas", "endpoints"];
+
+pub struct ResourceQuota;
+
+#[async_trait]
+impl Plugin for ResourceQuota {
+    fn name(&self) -> &'static str {
+        "ResourceQuota"
+    }
+
+    fn handles(&self, attributes: &Attributes<'_>) -> bool {
+        let kind = attributes.kind;
+        let changes = kind.group.is_empty() && matches!(kind.plural, "services" | "persistentvolumeclaims");
+        let resized = kind.group.is_empty() && kind.plural == "pods" && attributes.subresource == "resize";
+        let charged = match attributes.operation {
+            Operation::Create => attributes.subresource.is_empty(),
+            Operation::Update => changes && attributes.subresource.is_empty() || resized,
+            _ => false,
+        };
+        charged && kind.namespaced && attributes.app.store.snapshot(QUOTAS).range(Some(attributes.namespace), None).next().is_some()
+    }
+
+    async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        let Some(object) = &attributes.object else { return Ok(()) };
+        let used = usage_of(attributes, object)?;
+        let before = match attributes.old.filter(|_| attributes.operation == Operation::Update) {
+            Some(old) => usage_of(attributes, old)?,
+            None => Usage::new(),
+        };
+        let delta = difference(&used, &before);
+        for quota in attributes.list(QUOTAS, Some(attributes.namespace))? {
+            if matches_scopes(attributes, &quota, object)? {
+                check_and_charge(attributes, &quota, object, &used, &delta).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Status> {
+    serde_json::from_value(value.clone()).map_err(Status::internal)
+}
+
+/// What an object uses, of all that a quota may name.
+fn usage_of(attributes: &Attributes<'_>, object: &Value) -> Result<Usage, Status> {
+    let kind = attributes.kind;
+    let now = attributes.app.clock.now();
+    let counted = match (kind.group, kind.plural) {
+        ("", "pods") => usage::of_pod(&typed::<Pod>(object)?, now).map_err(Status::internal)?,
+        ("", "persistentvolumeclaims") => usage::of_claim(&typed::<PersistentVolumeClaim>(object)?).map_err(Status::internal)?,
+        ("", "services") => usage::of_service(&typed::<Service>(object)?),
+        _ => {
+            let mut usage = Usage::from([(format!("count/{}", kind.resource()), usage::number(1))]);
+            if kind.group.is_empty() && PLAIN.contains(&kind.plural) {
+                usage.insert(kind.plural.into(), usage::number(1));
+            }
+            usage
+        }
+    };
+    Ok(counted)
+}
+
+/// What is more than before; nothing less than zero, and no zeros.
+fn difference(now: &Usage, before: &Usage) -> Usage {
+    let more = now.iter().map(|(name, amount)| {
+        let mut amount = amount.clone();
+        if let Some(before) = before.get(name) {
+            amount.sub(before);
+        }
+        (name.clone(), amount)
+    });
+    more.filter(|(_, amount)| amount.sign() > 0).collect()
+}
+
+/// Scopes are about pods and claims; a quota with scopes is for nothing else.
+fn matches_scopes(attributes: &Attributes<'_>, quota: &Value, object: &Value) -> Result<bool, Status> {
+    let spec: ResourceQuotaSpec = typed(&quota["spec"])?;
+    let scopes = usage::scopes(&spec);
+    if scopes.is_empty() {
+        return Ok(true);
+    }
+    match (attributes.kind.group, attributes.kind.plural) {
+        ("", "pods") => {
+            let pod = typed::<Pod>(object)?;
+            Ok(scopes.iter().all(|scope| usage::pod_in_scope(&pod, scope)))
+        }
+        ("", "persistentvolumeclaims") => {
+            let claim = typed::<PersistentVolumeClaim>(object)?;
+            Ok(scopes.iter().all(|scope| usage::claim_in_scope(&claim, scope)))
+        }
+        _ => Ok(false),
+    }
+}
+
+fn amounts(value: &Value) -> Usage {
+    value.as_object().into_iter().flatten().filter_map(|(name, amount)| Some((name.clone(), Quantity::from_json(amount).ok()?))).collect()
+}
+
+fn shown(usage: &Usage) -> String {
+    usage.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
+}
+
+/// Which of a quota's names such an object may use.
+fn concerns(attributes: &Attributes<'_>, name: &str, used: &Usage) -> bool {
+    if used.contains_key(name) {
+        return true;
+    }
+    attributes.kind.group.is_empty() && attributes.kind.plural == "pods" && PER_CONTAINER.contains(&name)
+}
+
+async fn check_and_charge(attributes: &Attributes<'_>, quota: &Value, object: &Value, used: &Usage, delta: &Usage) -> Result<(), Status> {
+    let name = quota.name();
+    let hard = amounts(&quota["status"]["hard"]);
+    let restricted: BTreeSet<&str> = hard.keys().map(String::as_str).filter(|resource| concerns(attributes, resource, used)).collect();
+    if restricted.is_empty() {
+        return Ok(());
+    }
+    if attributes.kind.plural == "pods" {
+        unnamed(object, &restricted).map_err(|why| attributes.forbidden(format_args!("failed quota: {name}: {why}")))?;
+    }
+    let known = amounts(&quota["status"]["used"]);
+    let unknown: Vec<&str> = restricted.iter().copied().filter(|resource| !known.contains_key(*resource)).collect();
+    if !unknown.is_empty() {
+        let all = restricted.iter().copied().collect::<Vec<_>>().join(",");
+        return Err(attributes.forbidden(format_args!("status unknown for quota: {name}, resources: {all}")));
+    }
+    let asked: Usage = delta.iter().filter(|(resource, _)| hard.contains_key(*resource)).map(|(resource, amount)| (resource.clone(), amount.clone())).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    if attributes.dry_run {
+        return within(name, &asked, quota).map(|_| ()).map_err(|why| attributes.forbidden(why));
+    }
+    let row = kinds::stored(QUOTAS).ok_or_else(|| Status::internal("no row for resourcequotas"))?;
+    let status = row.subresource("status").ok_or_else(Status::no_such_path)?;
+    let ctx = bootstrap::own_context(attributes.app);
+    // charged against what stands at that moment, which another write may have changed
+    write::update(&ctx, row, attributes.namespace, name, Update::of(Part::Sub(status)), &mut |live| {
+        let live = live.unwrap_or(quota);
+        let charged = within(name, &asked, live).map_err(|why| attributes.forbidden(why))?;
+        let mut new = live.clone();
+        for (resource, amount) in charged {
+            new["status"]["used"][resource.as_str()] = json!(amount.to_string());
+        }
+        Ok(new)
+    })
+    .await
+    .map(|_| ())
+}
+
+/// The use after the charge, or by how much it is too much.
+fn within(name: &str, asked: &Usage, quota: &Value) -> Result<Usage, String> {
+    let (hard, used) = (amounts(&quota["status"]["hard"]), amounts(&quota["status"]["used"]));
+    let mut after = Usage::new();
+    let mut exceeded = BTreeSet::new();
+    for (resource, amount) in asked {
+        let mut sum = used.get(resource).cloned().unwrap_or_else(|| usage::number(0));
+        sum.add(amount);
+        if hard.get(resource).is_some_and(|most| sum > *most) {
+            exceeded.insert(resource.as_str());
+        }
+        after.insert(resource.clone(), sum);
+    }
+    if exceeded.is_empty() {
+        return Ok(after);
+    }
+    let only = |list: &Usage| shown(&list.iter().filter(|(resource, _)| exceeded.contains(resource.as_str())).map(|(r, a)| (r.clone(), a.clone())).collect());
+    Err(format!("exceeded quota: {name}, requested: {}, used: {}, limited: {}", only(asked), only(&used), only(&hard)))
+}
+
+/// Containers that leave out what a quota limits.
+fn unnamed(pod: &Value, restricted: &BTreeSet<&str>) -> Result<(), String> {
+    let pod_level = &pod["spec"]["resources"];
+    if ["requests", "limits"].iter().any(|list| pod_level[*list].as_object().is_some_and(|map| !map.is_empty())) {
+        return Ok(());
+    }
+    let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+    for container in containers {
+        let name = container["name"].as_str().unwrap_or("");
+        for resource in PER_CONTAINER.iter().filter(|resource| restricted.contains(*resource)) {
+            let (list, what) = match resource.split_once('.') {
+                Some(("limits", what)) => ("limits", what),
+                Some((_, what)) => ("requests", what),
+                None => ("requests", *resource),
+            };
+            if container["resources"][list].get(what).is_none() {
+                missing.entry(resource).or_default().insert(name);
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<String> =
+        missing.iter().map(|(resource, names)| format!("{resource} for: {}", names.iter().copied().collect::<Vec<_>>().join(","))).collect();
+    Err(format!("must specify {}", said.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges() {
+        let quota = json!({"status": {"hard": {"pods": "2", "cpu": "1"}, "used": {"pods": "1", "cpu": "500m"}}});
+        let asked = |pods: &str, cpu: &str| amounts(&json!({"pods": pods, "cpu": cpu}));
+        assert_eq!(shown(&within("q", &asked("1", "500m"), &quota).unwrap()), "cpu=1,pods=2");
+        assert_eq!(within("q", &asked("2", "100m"), &quota).unwrap_err(), "exceeded quota: q, requested: pods=2, used: pods=1, limited: pods=2");
+    }
+
+    #[test]
+    fn containers_name_what_is_limited() {
+        let pod = json!({"spec": {"containers": [{"name": "b"}, {"name": "a", "resources": {"limits": {"cpu": "1"}}}]}});
+        let restricted = BTreeSet::from(["limits.cpu", "requests.memory", "pods"]);
+        assert_eq!(unnamed(&pod, &restricted).unwrap_err(), "must specify limits.cpu for: b; requests.memory for: a,b");
+        assert_eq!(unnamed(&pod, &BTreeSet::from(["pods"])), Ok(()));
+    }
+
+    #[test]
+    fn only_what_is_more_is_charged() {
+        let amounts = |value: Value| amounts(&value);
+        assert_eq!(difference(&amounts(json!({"a": "3", "b": "1"})), &amounts(json!({"a": "1", "b": "2"}))), amounts(json!({"a": "2"})));
+    }
+}
