@@ -70,6 +70,16 @@ impl Program {
         Client::connect(self.port, TOKEN).await
     }
 
+    /// The account that pods run as, which a controller would make.
+    pub async fn account(&self) -> anyhow::Result<()> {
+        let account = r#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}"#;
+        let made = self.client().await?.create("/api/v1/namespaces/default/serviceaccounts", account).await;
+        match made {
+            Err(error) if !error.to_string().contains("AlreadyExists") => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Resident memory in MB.
     pub fn resident(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

@@ -105,7 +105,10 @@ pub fn small_objects() -> anyhow::Result<()> {
 }
 
 fn create_pods(program: &Program, count: usize) -> anyhow::Result<Duration> {
-    runtime()?.block_on(load(program, IN_FLIGHT, count, |n| Call::create(PODS, pod(&format!("pod-{n}")))))
+    runtime()?.block_on(async {
+        program.account().await?;
+        load(program, IN_FLIGHT, count, |n| Call::create(PODS, pod(&format!("pod-{n}")))).await
+    })
 }
 
 /// Creation of pods, and the memory of 8,000.

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod folders;
 pub mod join;
 pub mod kubeconfig;
+pub mod memory;
 pub mod nodes;
 pub mod shop;
 pub mod story;

@@ -130,6 +130,7 @@ async fn serve(flags: Parsed) -> anyhow::Result<()> {
     if !flags.str("kubeconfig").is_empty() {
         plane.write_kubeconfig(flags.str("kubeconfig").as_ref())?;
     }
+    cluster::memory::settle();
     println!("Serving on {} after {:.0} ms", plane.url(), story.total());
     stop.cancelled().await;
     plane.end().await;

@@ -201,6 +201,7 @@ async fn live(
         }
     );
     println!("Ctrl-C ends it.");
+    cluster::memory::settle();
     wish.folders.write_record(&Record {
         pid: std::process::id(),
         server: plane.url(),
