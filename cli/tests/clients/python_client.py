@@ -1,5 +1,7 @@
 """What a script with the Python client does: create, list, watch, patch, delete, exec, logs. KUBECONFIG names the cluster."""
 
+import time
+
 from kubernetes import client, config, watch
 from kubernetes.stream import stream
 
@@ -55,6 +57,9 @@ for event in watch.Watch().stream(apps.list_namespaced_deployment, "default", fi
 else:
     raise AssertionError("the deployment is not ready")
 pod = core.list_namespaced_pod("default", label_selector="app=python").items[0]
-assert "hello from " + pod.metadata.name in core.read_namespaced_pod_log(pod.metadata.name, "default")
+deadline = time.monotonic() + 20
+while "hello from " + pod.metadata.name not in core.read_namespaced_pod_log(pod.metadata.name, "default"):
+    assert time.monotonic() < deadline, "the container said nothing"
+    time.sleep(0.05)
 apps.delete_namespaced_deployment("python", "default", propagation_policy="Foreground")
 print("all as expected")
