@@ -22,6 +22,7 @@ pub mod reflect;
 pub mod runner;
 
 mod affinity;
+mod certificates;
 mod clusterrole_aggregation;
 mod cronjob;
 mod daemonset;
@@ -55,7 +56,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
-pub use options::{Options, SigningPair, enabled, known};
+pub use options::{Options, Signer, enabled, known};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 

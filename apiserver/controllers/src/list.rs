@@ -6,9 +6,12 @@
 use futures::future::BoxFuture;
 
 use crate::{
-    clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring, error::Error, gc, job, namespace,
-    node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca, runner::Context, serviceaccount, statefulset, taint_eviction, ttl_after_finished,
-    volume,
+    certificates::{approver, cleaner, signer},
+    clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring,
+    error::Error,
+    gc, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca,
+    runner::Context,
+    serviceaccount, statefulset, taint_eviction, ttl_after_finished, volume,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
@@ -59,4 +62,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("taint-eviction-controller", "", taint_eviction::start),
     on("pod-garbage-collector-controller", "podgc", pod_gc::start),
     on("ttl-controller", "ttl", node_ttl::start),
+    on("certificatesigningrequest-signing-controller", "csrsigning", signer::start),
+    on("certificatesigningrequest-approving-controller", "csrapproving", approver::start),
+    on("certificatesigningrequest-cleaner-controller", "csrcleaner", cleaner::start),
 ];

@@ -3,7 +3,7 @@
 //! Invariant: a name that is in no list is refused, naming those that are. Follows cmd/kube-controller-manager/app/options and
 //! k8s.io/controller-manager/app/helper.go (IsControllerEnabled).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -26,8 +26,8 @@ pub struct Options {
     pub node_cidr_mask_sizes: (u8, u8),
     /// `--root-ca-file`'s content: what `kube-root-ca.crt` holds; without it that controller does not run.
     pub root_ca_pem: Option<String>,
-    /// `--cluster-signing-cert-file` and `--cluster-signing-key-file`, as PEM; without them requests are not signed.
-    pub cluster_signing: Option<SigningPair>,
+    /// Signs certificate requests; without it they are not signed.
+    pub cluster_signing: Option<Signer>,
     /// `--cluster-signing-duration`: how long signed certificates are valid at most.
     pub cluster_signing_duration: Duration,
     /// `--concurrent-*-syncs`: how many keys each controller works on at once.
@@ -38,14 +38,9 @@ pub struct Options {
     pub clock: Clock,
 }
 
-/// A certificate authority's certificate and key, both PEM.
-#[derive(Clone)]
-pub struct SigningPair {
-    /// The certificate.
-    pub cert_pem: String,
-    /// Its private key.
-    pub key_pem: String,
-}
+/// An authority that signs: takes a request (PEM), the usages that the certificate is to have and its seconds at most, and gives the certificate
+/// (PEM). The request's signature is checked by it, its subject and names are not.
+pub type Signer = Arc<dyn Fn(&[u8], &[String], i64) -> Result<String, String> + Send + Sync>;
 
 impl Default for Options {
     fn default() -> Self {

@@ -1,9 +1,12 @@
 //! API server, controllers and scheduler in one process.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use skiff_server::{Config, Data, Running, auth::User};
+use skiff_server::{
+    Config, Data, Running,
+    auth::{User, pki::Authority},
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -49,12 +52,18 @@ fn scheduler() -> User {
     User::new("system:kube-scheduler", &["system:masters", "system:authenticated"])
 }
 
+/// What the controllers sign certificate requests with.
+pub fn signer(authority: Arc<Authority>) -> skiff_controllers::Signer {
+    Arc::new(move |request, usages, seconds| authority.sign_request(request, usages, seconds).map_err(|error| error.to_string()))
+}
+
 /// Starts all of it; the server answers when this returns.
 pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
     let scheduler_wanted = plan.scheduler_wanted();
     plan.controllers.controllers = plan.wanted.iter().filter(|word| !SCHEDULER.contains(&word.trim_start_matches('-'))).cloned().collect();
     let server = skiff_server::start(plan.server).await?;
     plan.controllers.root_ca_pem.get_or_insert_with(|| server.pki.serving_ca.clone());
+    plan.controllers.cluster_signing.get_or_insert_with(|| signer(server.pki.authority.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let (client, options, token) = (server.client(manager()), plan.controllers, stop.clone());

@@ -2,7 +2,8 @@
 //! Invariant: a flag that kube-apiserver or kube-controller-manager has too means the same; one that has no meaning here is refused.
 
 use anyhow::Context;
-use std::{net::SocketAddr, time::Duration};
+use skiff_server::auth::pki::Authority;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     cluster::{
@@ -36,8 +37,9 @@ const FLAGS: &[Flag] = &[
     Flag::str("service-account-issuer", '\0', "https://kubernetes.default.svc.cluster.local", "Issuer of service-account tokens"),
     Flag::bool("enable-bootstrap-token-auth", '\0', true, "Believe bootstrap tokens (secrets in kube-system)"),
     Flag::bool("allow-privileged", '\0', true, "Allow privileged containers"),
-    Flag::str("cluster-signing-cert-file", '\0', "", "Certificate of the authority that signs certificate requests"),
+    Flag::str("cluster-signing-cert-file", '\0', "", "Certificate of the authority that signs certificate requests; by default the cluster's own"),
     Flag::str("cluster-signing-key-file", '\0', "", "Its key"),
+    Flag::duration("cluster-signing-duration", '\0', "8760h", "How long signed certificates are valid at most"),
     Flag::bool("allocate-node-cidrs", '\0', false, "Give nodes pod networks"),
     Flag::str("cluster-cidr", '\0', "10.244.0.0/16", "Network that pod networks are cut from"),
     Flag::duration("node-monitor-period", '\0', "5s", "How often nodes are looked at"),
@@ -109,10 +111,13 @@ fn controllers(flags: &Parsed, plan: &mut Plan) -> anyhow::Result<()> {
     options.node_monitor_period = Duration::from_secs_f64(flags.duration("node-monitor-period"));
     options.node_monitor_grace_period = Duration::from_secs_f64(flags.duration("node-monitor-grace-period"));
     let (cert, key) = (flags.str("cluster-signing-cert-file"), flags.str("cluster-signing-key-file"));
-    if !cert.is_empty() && !key.is_empty() {
+    anyhow::ensure!(cert.is_empty() == key.is_empty(), "--cluster-signing-cert-file and --cluster-signing-key-file are to be given together");
+    if !cert.is_empty() {
         let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
-        options.cluster_signing = Some(skiff_controllers::SigningPair { cert_pem: read(cert)?, key_pem: read(key)? });
+        let authority = Authority::from_pem(&read(cert)?, &read(key)?, plan.server.clock.clone()).with_context(|| format!("cannot sign with {cert}"))?;
+        options.cluster_signing = Some(control_plane::signer(Arc::new(authority)));
     }
+    options.cluster_signing_duration = Duration::from_secs_f64(flags.duration("cluster-signing-duration"));
     let wanted = flags.list("controllers");
     if !wanted.is_empty() {
         plan.wanted = wanted;

@@ -12,6 +12,7 @@ pub mod tls;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub use authority::{Authority, Issued};
@@ -98,7 +99,7 @@ pub struct Given {
 /// What a server needs of its folder of certificates.
 pub struct Pki {
     /// Signs node and user certificates; its certificate is what clients trust, unless `--tls-cert-file` is of another authority.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     /// Certificate chain and key, in PEM.
     pub serving: Issued,
     /// Whose client certificates are believed: PEM, one or several.
@@ -115,7 +116,7 @@ impl Pki {
     /// Reads the folder, and makes what it lacks. Some milliseconds when everything has to be made.
     pub fn open(folder: &Path, names: &ServingNames, given: &Given, clock: SharedClock) -> Result<Pki, PkiError> {
         files::make_folder(folder)?;
-        let authority = files::ensure_authority(folder, &clock)?;
+        let authority = Arc::new(files::ensure_authority(folder, &clock)?);
         let (serving, serving_ca) = match (&given.tls_cert_file, &given.tls_private_key_file) {
             (Some(certificate), Some(key)) => {
                 let serving = Issued { certificate: files::read(certificate)?, key: files::read(key)? };
