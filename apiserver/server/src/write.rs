@@ -138,6 +138,7 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
     if kind.strategy.has_status && !kind.strategy.keeps_status_on_create {
         clear_status(kind, &mut value);
     }
+    stamp(ctx, kind, &mut value, None);
     set_system_fields(ctx, kind, &mut value);
     loop {
         attempts -= 1;
@@ -209,6 +210,13 @@ fn clear_status(kind: &Kind, value: &mut Value) {
     }
     // the zero status that Go would write
     let _ = conform(value, kind.node());
+}
+
+fn stamp(ctx: &Context, kind: &Kind, new: &mut Value, old: Option<&Value>) {
+    if let Some(stamp) = kind.strategy.stamp {
+        let user = serde_json::to_value(&ctx.user).unwrap_or_default();
+        stamp(new, old, &skiff_api::kinds::Stamp { now: &time::seconds(ctx.app.clock.now()), user: &user });
+    }
 }
 
 fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
@@ -336,6 +344,7 @@ async fn attempt(
     }
     new.set_meta("resourceVersion", live.resource_version());
     prepare_update(kind, part, &mut new, live);
+    stamp(ctx, kind, &mut new, Some(live));
     let allocation = crate::allocate::on_update(ctx, kind, &mut new, live, dry)?;
     validate_update(kind, part, &new, live)?;
     escalation(ctx, kind, &new, Some(live))?;

@@ -24,6 +24,8 @@ pub struct Strategy {
     pub prepare_for_update: fn(&mut Value, &Value),
     /// For the `status` subresource: `(new, old)`; what is not status was taken from `old` already.
     pub prepare_for_status_update: fn(&mut Value, &Value),
+    /// Sets what the moment and the writer decide: `(new, old)`, after the functions that prepare; `old` is absent on creation.
+    pub stamp: Option<fn(&mut Value, Option<&Value>, &Stamp<'_>)>,
     /// Everything but metadata, which is validated for all kinds alike.
     pub validate: fn(&Value) -> Errors,
     /// `(new, old)`.
@@ -71,6 +73,7 @@ impl Strategy {
         after_system_fields: |_| {},
         prepare_for_update: |_, _| {},
         prepare_for_status_update: |_, _| {},
+        stamp: None,
         validate: |_| Errors::default(),
         validate_update: |_, _| Errors::default(),
         validate_status_update: |_, _| Errors::default(),
@@ -91,6 +94,15 @@ impl Strategy {
         unknown_field: |field| format!("field label not supported: {field}"),
         returns_deleted: false,
     };
+}
+
+/// The moment and the writer of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// In whole seconds, as the API writes it.
+    pub now: &'a str,
+    /// `username`, `uid`, `groups` and `extra`, those that there are.
+    pub user: &'a Value,
 }
 
 /// How a subresource writes its part of an object.
