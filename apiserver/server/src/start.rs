@@ -83,7 +83,7 @@ impl Config {
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] skiff_storage::Error),
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}; choose another address or port, or port 0 for any that is free")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Mode(#[from] crate::auth::authorize::ModeError),

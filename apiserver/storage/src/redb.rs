@@ -179,16 +179,25 @@ fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), String> {
     sink(Loaded::Object { resource, namespace, name, revision, bytes })
 }
 
+/// Takes a panic for an error and says nothing of it: the caller tells what it means.
+fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    done
+}
+
 impl Log for RedbLog {
     fn load(&mut self, sink: Sink<'_>) -> Result<(), Error> {
         let broken = |_| self.damaged(BROKEN.into());
         // redb panics on some damage. A panic leaves nothing that is used again.
-        let known = catch_unwind(AssertUnwindSafe(|| self.load_untouched(sink))).map_err(broken)??;
+        let known = quietly(|| self.load_untouched(sink)).map_err(broken)??;
         let (known, repaired) = match known {
             Some(known) => (known, None),
             None => {
                 let database = self.reopen()?;
-                let known = catch_unwind(AssertUnwindSafe(|| self.read(&database, sink))).map_err(broken)??;
+                let known = quietly(|| self.read(&database, sink)).map_err(broken)??;
                 (known, Some(database))
             }
         };

@@ -4,12 +4,37 @@
 
 /// What Go says of `text`; `None` when it is valid JSON.
 pub fn syntax_error(text: &[u8]) -> Option<String> {
+    if nesting(text) > DEEPEST {
+        return Some("exceeded max depth".into());
+    }
     let mut scanner = Scanner { text, at: 0, depth: 0 };
     match scanner.value().and_then(|()| scanner.end()) {
         Ok(()) => None,
         Err(Some(said)) => Some(said),
         Err(None) => Some("unexpected end of JSON input".into()),
     }
+}
+
+/// The scanner below calls itself for each level, so it is not let loose on text that was made to be deep. Nothing that is read goes so far.
+const DEEPEST: usize = 1000;
+
+/// How deep brackets stand within brackets, outside of strings.
+fn nesting(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Go's `quoteChar`.
@@ -200,6 +225,14 @@ impl Scanner<'_> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn depth_is_bounded() {
+        for text in ["[".repeat(1_000_000), "{\"a\":".repeat(500_000)] {
+            assert_eq!(super::syntax_error(text.as_bytes()), Some("exceeded max depth".into()));
+        }
+        assert_eq!(super::nesting(br#"{"a":"[[[\"[[","b":[{}]}"#), 3);
+    }
+
     use super::syntax_error;
 
     #[test]
