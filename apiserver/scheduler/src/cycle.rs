@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::Request;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Client, runtime::watcher::Event};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -20,10 +20,13 @@ use crate::{
     cache::{Cache, NodeInfo},
     events,
     framework::{self, Rejection},
-    plugins::volume_binding::{self, Plan},
+    plugins::{
+        inter_pod_affinity,
+        volume_binding::{self, Plan},
+    },
     pod::PodInfo,
     queue::Queue,
-    volumes::{Name, Volumes, name_of},
+    volumes::{Name, Store, Volumes, name_of},
 };
 
 /// Pods decided on between two looks at what changed.
@@ -54,6 +57,7 @@ pub struct Scheduler {
     /// Pods whose bindings are under way.
     assumed: HashMap<Arc<str>, Arc<PodInfo>>,
     volumes: Volumes,
+    namespaces: Store<Namespace>,
     pending: HashMap<Arc<str>, Pending>,
     listed_pods: Option<HashSet<Arc<str>>>,
     listed_nodes: Option<HashSet<String>>,
@@ -72,6 +76,7 @@ impl Scheduler {
             start: 0,
             assumed: HashMap::new(),
             volumes: Volumes::default(),
+            namespaces: Store::default(),
             pending: HashMap::new(),
             listed_pods: None,
             listed_nodes: None,
@@ -84,7 +89,7 @@ impl Scheduler {
 
     /// Everything that decisions hang on has been listed.
     fn is_ready(&self) -> bool {
-        self.listed_pods.is_none() && self.listed_nodes.is_none() && self.volumes.is_filled()
+        self.listed_pods.is_none() && self.listed_nodes.is_none() && self.volumes.is_filled() && self.namespaces.is_filled()
     }
 
     pub fn has_waiting(&self) -> bool {
@@ -114,6 +119,10 @@ impl Scheduler {
             Heard::Class(event) => {
                 self.volumes.classes.hear(event);
                 self.storage_changed();
+            }
+            Heard::Namespace(event) => {
+                self.namespaces.hear(event);
+                self.queue.changed_for(Instant::now(), |pod| !pod.terms.near.is_empty() || !pod.terms.apart.is_empty());
             }
             Heard::Bound { uid, done } => self.bound(&uid, done),
         }
@@ -167,6 +176,9 @@ impl Scheduler {
             Some(node) => {
                 self.queue.remove(&uid);
                 self.cache.put_pod(&node, info);
+                if self.queue.has_waiting() {
+                    self.queue.changed_for(Instant::now(), |pod| !pod.terms.near.is_empty());
+                }
             }
             None if self.assumed.contains_key(&*uid) => {}
             None if own && !gated && !deleting => self.queue.put(info),
@@ -273,13 +285,15 @@ impl Scheduler {
         };
         let enough = if count <= ENOUGH { count } else { (count / 2).max(ENOUGH) };
         let start = if count == 0 { 0 } else { self.start % count };
+        let others = inter_pod_affinity::pre_filter(pod, self.cache.nodes(), &self.namespaces);
         let mut fitting: Vec<&NodeInfo> = Vec::new();
         let mut plans: Vec<Plan> = Vec::new();
         let mut rejections: Vec<Rejection> = Vec::new();
         let mut looked = 0;
         for node in self.cache.nodes().skip(start).chain(self.cache.nodes().take(start)) {
             looked += 1;
-            match framework::filter(pod, node).map_or_else(|| volume_binding::filter(&claims, node, &self.volumes), Err) {
+            let fits = framework::filter(pod, node).map_or_else(|| volume_binding::filter(&claims, node, &self.volumes), Err);
+            match fits.and_then(|plan| inter_pod_affinity::filter(pod, &others, node).map(|()| plan)) {
                 Ok(plan) => {
                     fitting.push(node);
                     plans.push(plan);

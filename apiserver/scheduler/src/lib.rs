@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::{
-    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
+    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
 use kube::{
@@ -56,6 +56,7 @@ pub(crate) enum Heard {
     Claim(watcher::Event<PersistentVolumeClaim>),
     Volume(watcher::Event<PersistentVolume>),
     Class(watcher::Event<StorageClass>),
+    Namespace(watcher::Event<Namespace>),
     /// A binding came back.
     Bound {
         uid: Arc<str>,
@@ -81,6 +82,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         watch(&client, Heard::Claim),
         watch(&client, Heard::Volume),
         watch(&client, Heard::Class),
+        watch(&client, Heard::Namespace),
     ]);
     let mut state = cycle::Scheduler::new(client, options, tell);
     let mut tick = tokio::time::interval(Duration::from_millis(500));

@@ -56,6 +56,11 @@ impl<K: Resource> Store<K> {
         }
     }
 
+    /// Whether it was listed.
+    pub fn is_filled(&self) -> bool {
+        self.filled
+    }
+
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
         self.objects.get(&(namespace.to_string(), name.to_string()))
@@ -80,7 +85,7 @@ pub struct Volumes {
 impl Volumes {
     /// Whether all kinds have been listed.
     pub fn is_filled(&self) -> bool {
-        self.claims.filled && self.volumes.filled && self.classes.filled
+        self.claims.is_filled() && self.volumes.is_filled() && self.classes.is_filled()
     }
 
     /// Whether a volume is promised to anyone.

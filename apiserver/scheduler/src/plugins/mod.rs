@@ -1,6 +1,7 @@
 //! The plugins, ONE file each.
 
 pub mod balanced_allocation;
+pub mod inter_pod_affinity;
 pub mod node_affinity;
 pub mod node_name;
 pub mod node_ports;
