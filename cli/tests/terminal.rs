@@ -33,7 +33,7 @@ const LIFE: &[(&str, i32, &str)] = &[
     ("kubectl annotate deploy front note=x", 0, "deployment.apps/front annotated"),
     ("kubectl patch deploy front -p '{\"spec\":{\"replicas\":4}}'", 0, "deployment.apps/front patched"),
     ("kubectl patch deploy front --type=merge -p '{\"spec\":{\"replicas\":3}}'", 0, "patched"),
-    ("kubectl patch deploy front --type=json -p '[{\"op\":\"test\",\"path\":\"/spec/replicas\",\"value\":3}]'", 0, "patched (no change)"),
+    ("kubectl patch deploy front --type=json -p '[{\"op\":\"test\",\"path\":\"/spec/replicas\",\"value\":3}]'", 0, "deployment.apps/front patched"),
     ("kubectl apply --server-side --force-conflicts -f $SHOP", 0, "deployment.apps/front serverside-applied"),
     ("kubectl edit deploy front", 0, "Edit cancelled, no changes made."),
     ("kubectl expose deploy front --name=again --port=81", 0, "service/again exposed"),

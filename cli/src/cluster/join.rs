@@ -235,8 +235,9 @@ async fn certificate(asking: &kube::Client, signer: &str, usages: &[&str], reque
         if let Some(certificate) = now["status"]["certificate"].as_str() {
             return Ok(String::from_utf8(STANDARD.decode(certificate)?)?);
         }
-        for condition in now["status"]["conditions"].as_array().into_iter().flatten().filter(|c| c["type"] == "Denied" || c["type"] == "Failed") {
-            bail!("the request {name} for a certificate was refused: {}", condition["message"].as_str().unwrap_or(""));
+        let mut conditions = now["status"]["conditions"].as_array().into_iter().flatten();
+        if let Some(refusal) = conditions.find(|condition| condition["type"] == "Denied" || condition["type"] == "Failed") {
+            bail!("the request {name} for a certificate was refused: {}", refusal["message"].as_str().unwrap_or(""));
         }
         if tokio::time::Instant::now() > deadline {
             bail!("the request {name} for a certificate was not answered in {} s; an administrator can `skiff certificate approve {name}`", PATIENCE.as_secs());

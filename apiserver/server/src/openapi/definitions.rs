@@ -79,6 +79,11 @@ fn scalars(out: &mut Map<String, Value>, told: &Map<String, Value>) {
         (format!("{META}.Duration"), json!({"type": "string"})),
         (format!("{META}.FieldsV1"), json!({"type": "object"})),
         (format!("{META}.Patch"), json!({"type": "object"})),
+        (name_of("apiextensions.v1.JSON"), json!({})),
+        (name_of("apiextensions.v1.JSONSchemaPropsOrArray"), json!({})),
+        (name_of("apiextensions.v1.JSONSchemaPropsOrBool"), json!({})),
+        (name_of("apiextensions.v1.JSONSchemaPropsOrStringArray"), json!({})),
+        (name_of("apiextensions.v1.CustomResourceSubresourceStatus"), json!({"type": "object"})),
         ("io.k8s.apimachinery.pkg.api.resource.Quantity".into(), json!({"type": "string"})),
         ("io.k8s.apimachinery.pkg.util.intstr.IntOrString".into(), json!({"type": "string", "format": "int-or-string"})),
         ("io.k8s.apimachinery.pkg.runtime.RawExtension".into(), json!({"type": "object"})),
@@ -129,8 +134,9 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Value>, tags: Option
     let mut properties = Map::new();
     let mut required = Vec::new();
     for field in &definition.fields {
+        let other = LOOSE.iter().find(|(of, name, _)| **of == *definition.name && **name == *field.name).map(|(.., shape)| *shape);
         let told = told.map(|told| &told["properties"][&*field.name]);
-        properties.insert(field.name.to_string(), property(schema, field, told));
+        properties.insert(field.name.to_string(), property(schema, field, told, other));
         if field.required {
             required.push(Value::from(&*field.name));
         }
@@ -150,8 +156,26 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Value>, tags: Option
     out
 }
 
-fn property(schema: &Schema, field: &Field, told: Option<&Value>) -> Value {
-    let mut out = shape(schema, &field.shape);
+/// Fields that the server takes as any JSON and that have types of their own in Go: what stands before and the type's name.
+const LOOSE: &[(&str, &str, (&str, &str))] = &[
+    ("meta.v1.ManagedFieldsEntry", "fieldsV1", ("", "meta.v1.FieldsV1")),
+    ("apiextensions.v1.CustomResourceSubresources", "status", ("", "apiextensions.v1.CustomResourceSubresourceStatus")),
+    ("apiextensions.v1.JSONSchemaProps", "additionalItems", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
+    ("apiextensions.v1.JSONSchemaProps", "additionalProperties", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
+    ("apiextensions.v1.JSONSchemaProps", "default", ("", "apiextensions.v1.JSON")),
+    ("apiextensions.v1.JSONSchemaProps", "dependencies", ("additionalProperties", "apiextensions.v1.JSONSchemaPropsOrStringArray")),
+    ("apiextensions.v1.JSONSchemaProps", "enum", ("items", "apiextensions.v1.JSON")),
+    ("apiextensions.v1.JSONSchemaProps", "example", ("", "apiextensions.v1.JSON")),
+    ("apiextensions.v1.JSONSchemaProps", "items", ("", "apiextensions.v1.JSONSchemaPropsOrArray")),
+];
+
+fn property(schema: &Schema, field: &Field, told: Option<&Value>, other: Option<(&str, &str)>) -> Value {
+    let mut out = match other {
+        Some(("", name)) => reference(&name_of(name)),
+        Some((place @ "items", name)) => json!({"type": "array", place: reference(&name_of(name))}),
+        Some((place, name)) => json!({"type": "object", place: reference(&name_of(name))}),
+        None => shape(schema, &field.shape),
+    };
     let description = told.and_then(|told| told.get("description")).cloned().or_else(|| match &*field.name {
         "apiVersion" => Some(API_VERSION.into()),
         "kind" => Some(KIND.into()),
@@ -172,7 +196,9 @@ fn property(schema: &Schema, field: &Field, told: Option<&Value>) -> Value {
             out["x-kubernetes-list-map-keys"] = field.keys.iter().map(|key| Value::from(&**key)).collect();
         }
     }
-    if field.atomic {
+    if field.atomic && matches!(field.shape, Shape::Bytes) {
+        out["x-kubernetes-list-type"] = "atomic".into();
+    } else if field.atomic {
         out["x-kubernetes-map-type"] = "atomic".into();
     } else if field.granular {
         out["x-kubernetes-map-type"] = "granular".into();

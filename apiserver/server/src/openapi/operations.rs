@@ -174,6 +174,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     let place = if row.namespaced { format!("{}/namespaces/{{namespace}}/{}", base(row), row.plural) } else { format!("{}/{}", base(row), row.plural) };
     let kind = row.kind;
     let item = reference(&name_of(row.schema));
+    let listing = if row.verbs.has("watch") { "list or watch" } else { "list" };
     let mut shared = Vec::new();
     if row.namespaced {
         shared.push(path_parameter("namespace", "object name and auth scope, such as for teams and projects"));
@@ -193,12 +194,12 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     };
     let mut collection = Map::new();
     if row.verbs.has("list") {
-        let op = plain(format!("list{words}{scope}{kind}"), format!("list or watch objects of kind {kind}"), "list");
+        let op = plain(format!("list{words}{scope}{kind}"), format!("{listing} objects of kind {kind}"), "list");
         let answer = reference(&format!("{}List", name_of(row.schema)));
         collection.insert("get".into(), Operation { query: LIST, answer, ..op }.made());
     }
     if row.verbs.has("create") {
-        let op = plain(format!("create{words}{scope}{kind}"), format!("create {} {kind}", article(kind)), "post");
+        let op = plain(format!("create{words}{scope}{kind}"), format!("create {}{kind}", article(kind)), "post");
         collection.insert("post".into(), Operation { query: WRITE, body: Some(body(item.clone(), true)), codes: &[200, 201, 202], ..op }.made());
     }
     if row.verbs.has("deletecollection") {
@@ -209,7 +210,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     collection.insert("parameters".into(), shared.clone().into());
     paths.insert(place.clone(), collection.into());
     if row.verbs.has("list") && row.namespaced {
-        let op = plain(format!("list{words}{kind}ForAllNamespaces"), format!("list or watch objects of kind {kind}"), "list");
+        let op = plain(format!("list{words}{kind}ForAllNamespaces"), format!("{listing} objects of kind {kind}"), "list");
         let answer = reference(&format!("{}List", name_of(row.schema)));
         let get = Operation { answer, ..op }.made();
         let parameters: Vec<Value> = LIST.iter().chain(&["pretty"]).map(|name| query(name)).collect();
@@ -231,7 +232,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
         one.insert("patch".into(), patch(op));
     }
     if row.verbs.has("delete") {
-        let op = plain(format!("delete{words}{scope}{kind}"), format!("delete {} {kind}", article(kind)), "delete");
+        let op = plain(format!("delete{words}{scope}{kind}"), format!("delete {}{kind}", article(kind)), "delete");
         let answer = if row.strategy.returns_deleted { item.clone() } else { reference(&format!("{META}.Status")) };
         one.insert("delete".into(), Operation { query: DELETE, body: Some(delete_options()), codes: &[200, 202], answer, ..op }.made());
     }
@@ -242,8 +243,13 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     }
 }
 
+/// `a ` or `an `; plurals have none.
 fn article(kind: &str) -> &'static str {
-    if kind.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" }
+    match kind {
+        plural if plural.ends_with('s') && !plural.ends_with("ss") => "",
+        vowel if vowel.starts_with(['A', 'E', 'I', 'O', 'U']) => "an ",
+        _ => "a ",
+    }
 }
 
 fn delete_options() -> Value {
@@ -342,7 +348,7 @@ fn of_subresource(row: &Kind, sub: &Subresource, place: &str, shared: &[Value], 
                         ("put", Operation { query: WRITE, body: Some(body(schema.clone(), true)), codes: &[200, 201], ..put }.made())
                     }
                     _ => {
-                        let post = op(format!("create{words}{scope}{kind}{suffix}"), format!("create {name} of {} {kind}", article(kind)), "post");
+                        let post = op(format!("create{words}{scope}{kind}{suffix}"), format!("create {name} of {}{kind}", article(kind)), "post");
                         ("post", Operation { query: WRITE, body: Some(body(schema.clone(), true)), codes: &[200, 201, 202], ..post }.made())
                     }
                 };

@@ -187,8 +187,14 @@ fn unmount(path: &Path) -> io::Result<()> {
 }
 
 fn remove_all(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    /// A shim that ends writes its last words into the folder.
+    const TRIES: usize = 50;
+    for _ in 1..TRIES {
+        match fs::remove_dir_all(folder) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => std::thread::sleep(std::time::Duration::from_millis(10)),
+            other => return other,
+        }
     }
+    fs::remove_dir_all(folder)
 }
