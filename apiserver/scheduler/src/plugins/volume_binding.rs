@@ -246,10 +246,9 @@ fn best(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes, taken: 
         let modes = spec.access_modes.as_deref().unwrap_or(&[]);
         let modes_fit = wants.access_modes.iter().flatten().all(|mode| modes.contains(mode));
         let labels = volume.metadata.labels.clone().unwrap_or_default();
-        if available && class == class_of_claim(claim) && modes_fit && selector.matches(&labels) && reaches(volume, node) {
-            if found.as_ref().is_none_or(|(least, _)| size < *least) {
-                found = Some((size, volume));
-            }
+        let fits = available && class == class_of_claim(claim) && modes_fit && selector.matches(&labels) && reaches(volume, node);
+        if fits && found.as_ref().is_none_or(|(least, _)| size < *least) {
+            found = Some((size, volume));
         }
     }
     found.map(|(_, volume)| volume.clone())
@@ -354,7 +353,7 @@ mod tests {
             (claim("late", bound("there")), &here[..], OTHER_NODE),
             (claim("late", bound("gone")), &here[..], VOLUME_GONE),
         ] {
-            let known = known(&[claim.clone()], volumes);
+            let known = known(std::slice::from_ref(&claim), volumes);
             let found = match filter(&pre_filter(&pod(), &known).unwrap(), node, &known) {
                 Err(rejection) => rejection.reasons.join(", "),
                 Ok(plan) => {
