@@ -22,6 +22,8 @@ pub struct NodeInfo {
     /// cpu and memory as counted for comparing nodes.
     pub nonzero: (i64, i64),
     pub pods: HashMap<Arc<str>, Arc<PodInfo>>,
+    /// How many of its pods have required anti-affinity.
+    pub apart: usize,
 }
 
 impl NodeInfo {
@@ -34,6 +36,7 @@ impl NodeInfo {
             requested: Resources::default(),
             nonzero: (0, 0),
             pods: HashMap::new(),
+            apart: 0,
         };
         info.set_node(node);
         info
@@ -48,11 +51,13 @@ impl NodeInfo {
     fn add(&mut self, pod: Arc<PodInfo>) {
         self.requested.add(&pod.requests);
         self.nonzero = (self.nonzero.0 + pod.nonzero.0, self.nonzero.1 + pod.nonzero.1);
+        self.apart += usize::from(!pod.terms.apart.is_empty());
         self.pods.insert(pod.uid.clone(), pod);
     }
 
     fn remove(&mut self, uid: &str) {
         if let Some(pod) = self.pods.remove(uid) {
+            self.apart -= usize::from(!pod.terms.apart.is_empty());
             self.requested.subtract(&pod.requests);
             self.nonzero = (self.nonzero.0 - pod.nonzero.0, self.nonzero.1 - pod.nonzero.1);
         }

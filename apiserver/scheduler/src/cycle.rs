@@ -2,10 +2,14 @@
 //!
 //! Invariant: a pod is counted on its node from the moment of the decision. Follows `pkg/scheduler/schedule_one.go`.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::Request;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Client, runtime::watcher::Event};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -16,14 +20,30 @@ use crate::{
     cache::{Cache, NodeInfo},
     events,
     framework::{self, Rejection},
+    plugins::{
+        inter_pod_affinity,
+        volume_binding::{self, Plan},
+    },
     pod::PodInfo,
     queue::Queue,
+    volumes::{Name, Store, Volumes, name_of},
 };
 
 /// Pods decided on between two looks at what changed.
 const ROUND: usize = 64;
 /// Enough nodes that fit: more are not looked for in large clusters.
 const ENOUGH: usize = 100;
+
+/// How long a pod waits for its volumes on the node that it was given.
+const VOLUMES_DEADLINE: Duration = Duration::from_secs(600);
+
+/// A pod that has its node, and waits there for its claims to be bound.
+struct Pending {
+    pod: Arc<PodInfo>,
+    node: String,
+    claims: Vec<Name>,
+    since: Instant,
+}
 
 pub struct Scheduler {
     client: Client,
@@ -35,7 +55,10 @@ pub struct Scheduler {
     /// Where the search for nodes begins: every node gets its turn.
     start: usize,
     /// Pods whose bindings are under way.
-    assumed: std::collections::HashMap<Arc<str>, Arc<PodInfo>>,
+    assumed: HashMap<Arc<str>, Arc<PodInfo>>,
+    volumes: Volumes,
+    namespaces: Store<Namespace>,
+    pending: HashMap<Arc<str>, Pending>,
     listed_pods: Option<HashSet<Arc<str>>>,
     listed_nodes: Option<HashSet<String>>,
 }
@@ -51,30 +74,70 @@ impl Scheduler {
             queue: Queue::default(),
             slots,
             start: 0,
-            assumed: Default::default(),
+            assumed: HashMap::new(),
+            volumes: Volumes::default(),
+            namespaces: Store::default(),
+            pending: HashMap::new(),
             listed_pods: None,
             listed_nodes: None,
         }
     }
 
     pub fn has_active(&self) -> bool {
-        self.queue.has_active() && self.listed_pods.is_none() && self.listed_nodes.is_none()
+        self.queue.has_active() && self.is_ready()
+    }
+
+    /// Everything that decisions hang on has been listed.
+    fn is_ready(&self) -> bool {
+        self.listed_pods.is_none() && self.listed_nodes.is_none() && self.volumes.is_filled() && self.namespaces.is_filled()
     }
 
     pub fn has_waiting(&self) -> bool {
-        self.queue.has_waiting()
+        self.queue.has_waiting() || !self.pending.is_empty()
     }
 
     pub fn wake(&mut self) {
-        self.queue.wake(Instant::now());
+        let now = Instant::now();
+        let late: Vec<Arc<str>> =
+            self.pending.iter().filter(|(_, pending)| now.saturating_duration_since(pending.since) > VOLUMES_DEADLINE).map(|(uid, _)| uid.clone()).collect();
+        late.iter().for_each(|uid| self.bound(uid, Err("its volumes were not bound in time".into())));
+        self.queue.wake(now);
     }
 
     pub fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Pod(event) => self.hear_pod(event),
             Heard::Node(event) => self.hear_node(event),
+            Heard::Claim(event) => {
+                self.volumes.claims.hear(event);
+                self.storage_changed();
+            }
+            Heard::Volume(event) => {
+                self.volumes.volumes.hear(event);
+                self.storage_changed();
+            }
+            Heard::Class(event) => {
+                self.volumes.classes.hear(event);
+                self.storage_changed();
+            }
+            Heard::Namespace(event) => {
+                self.namespaces.hear(event);
+                self.queue.changed_for(Instant::now(), |pod| !pod.terms.near.is_empty() || !pod.terms.apart.is_empty());
+            }
             Heard::Bound { uid, done } => self.bound(&uid, done),
         }
+    }
+
+    /// Pods whose claims are bound now go on, others may hope.
+    fn storage_changed(&mut self) {
+        let is_bound = |(namespace, name): &Name| self.volumes.claims.get(namespace, name).is_some_and(|claim| volume_binding::is_bound(claim));
+        let done: Vec<Arc<str>> = self.pending.iter().filter(|(_, pending)| pending.claims.iter().all(is_bound)).map(|(uid, _)| uid.clone()).collect();
+        for uid in done {
+            if let Some(pending) = self.pending.remove(&uid) {
+                self.bind(pending.pod, pending.node);
+            }
+        }
+        self.queue.changed_for(Instant::now(), volume_binding::concerns);
     }
 
     fn hear_pod(&mut self, event: Event<Pod>) {
@@ -113,6 +176,9 @@ impl Scheduler {
             Some(node) => {
                 self.queue.remove(&uid);
                 self.cache.put_pod(&node, info);
+                if self.queue.has_waiting() {
+                    self.queue.changed_for(Instant::now(), |pod| !pod.terms.near.is_empty());
+                }
             }
             None if self.assumed.contains_key(&*uid) => {}
             None if own && !gated && !deleting => self.queue.put(info),
@@ -122,6 +188,10 @@ impl Scheduler {
 
     fn gone(&mut self, uid: &str) {
         self.queue.remove(uid);
+        if self.pending.remove(uid).is_some() {
+            self.assumed.remove(uid);
+            self.volumes.release(uid);
+        }
         if self.cache.remove_pod(uid) {
             self.queue.changed(Instant::now());
         }
@@ -157,6 +227,8 @@ impl Scheduler {
     }
 
     fn bound(&mut self, uid: &str, done: Result<(), String>) {
+        self.volumes.release(uid);
+        self.pending.remove(uid);
         let Some(pod) = self.assumed.remove(uid) else { return };
         if let Err(error) = done {
             tracing::debug!(%error, pod = pod.name, "a binding failed");
@@ -167,16 +239,16 @@ impl Scheduler {
 
     /// Decides on the next pods in line.
     pub fn schedule_some(&mut self) {
-        if self.listed_pods.is_some() || self.listed_nodes.is_some() {
+        if !self.is_ready() {
             return;
         }
         for _ in 0..ROUND {
             let Some(pod) = self.queue.pop() else { return };
             match self.choose(&pod) {
-                Ok(node) => {
+                Ok((node, plan)) => {
                     self.cache.put_pod(&node, pod.clone());
                     self.assumed.insert(pod.uid.clone(), pod.clone());
-                    self.bind(pod, node);
+                    if plan.is_empty() { self.bind(pod, node) } else { self.prepare_volumes(pod, node, &plan) }
                 }
                 Err(message) => {
                     self.report(&pod, &message);
@@ -186,19 +258,47 @@ impl Scheduler {
         }
     }
 
-    /// The node for a pod, or why there is none.
-    fn choose(&mut self, pod: &PodInfo) -> Result<String, String> {
+    /// Promises the pod its volumes, asks for them, and lets it wait for them.
+    fn prepare_volumes(&mut self, pod: Arc<PodInfo>, node: String, plan: &Plan) {
+        for (volume, _) in &plan.bind {
+            self.volumes.promise(volume.metadata.name.as_deref().unwrap_or(""), &pod.uid);
+        }
+        let (client, tell, uid, patches) = (self.client.clone(), self.tell.clone(), pod.uid.clone(), plan.patches(&node));
+        let claims = plan.claims().map(|claim| name_of(&claim.metadata)).collect();
+        self.pending.insert(pod.uid.clone(), Pending { pod, node, claims, since: Instant::now() });
+        tokio::spawn(async move {
+            for (path, patch) in patches {
+                if let Err(error) = send(&client, "PATCH", &path, "application/merge-patch+json", &patch).await {
+                    let _ = tell.send(Heard::Bound { uid, done: Err(error) });
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The node for a pod and what its volumes need there, or why there is none.
+    fn choose(&mut self, pod: &PodInfo) -> Result<(String, Plan), String> {
         let count = self.cache.len();
+        let claims = match volume_binding::pre_filter(pod, &self.volumes) {
+            Ok(claims) => claims,
+            Err(why) => return Err(events::pod_error(count, &why)),
+        };
         let enough = if count <= ENOUGH { count } else { (count / 2).max(ENOUGH) };
         let start = if count == 0 { 0 } else { self.start % count };
+        let others = inter_pod_affinity::pre_filter(pod, self.cache.nodes(), &self.namespaces);
         let mut fitting: Vec<&NodeInfo> = Vec::new();
+        let mut plans: Vec<Plan> = Vec::new();
         let mut rejections: Vec<Rejection> = Vec::new();
         let mut looked = 0;
         for node in self.cache.nodes().skip(start).chain(self.cache.nodes().take(start)) {
             looked += 1;
-            match framework::filter(pod, node) {
-                None => fitting.push(node),
-                Some(rejection) => rejections.push(rejection),
+            let fits = framework::filter(pod, node).map_or_else(|| volume_binding::filter(&claims, node, &self.volumes), Err);
+            match fits.and_then(|plan| inter_pod_affinity::filter(pod, &others, node).map(|()| plan)) {
+                Ok(plan) => {
+                    fitting.push(node);
+                    plans.push(plan);
+                }
+                Err(rejection) => rejections.push(rejection),
             }
             if fitting.len() >= enough {
                 break;
@@ -212,7 +312,7 @@ impl Scheduler {
         let best = scores.iter().copied().max().unwrap_or(0);
         let candidates: Vec<usize> = (0..fitting.len()).filter(|index| scores[*index] == best).collect();
         let picked = candidates[rand::rng().random_range(0..candidates.len())];
-        Ok(fitting[picked].name.clone())
+        Ok((fitting[picked].name.clone(), plans.swap_remove(picked)))
     }
 
     fn bind(&self, pod: Arc<PodInfo>, node: String) {

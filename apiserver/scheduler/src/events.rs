@@ -35,6 +35,15 @@ pub fn fit_error(nodes: usize, rejections: &[Rejection]) -> String {
     )
 }
 
+/// Of a pod that no node could take, whatever the nodes are like. (The last two words come from upstream's search for victims, which finds no
+/// state of its own then.)
+pub fn pod_error(nodes: usize, why: &str) -> String {
+    if nodes == 0 {
+        return fit_error(0, &[]);
+    }
+    format!("0/{nodes} nodes are available: {why}. not found")
+}
+
 /// One event about a pod.
 pub fn event(pod: &PodInfo, scheduler: &str, kind: &str, reason: &str, action: &str, note: &str, now: jiff::Timestamp) -> Value {
     let suffix = format!("{:x}", now.as_nanosecond());
@@ -71,5 +80,7 @@ mod tests {
             "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod."
         );
         assert_eq!(fit_error(0, &[]), "no nodes available to schedule pods");
+        assert_eq!(pod_error(2, "x"), "0/2 nodes are available: x. not found");
+        assert_eq!(pod_error(0, "x"), "no nodes available to schedule pods");
     }
 }

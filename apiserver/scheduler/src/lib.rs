@@ -10,11 +10,15 @@ mod framework;
 mod plugins;
 mod pod;
 mod queue;
+mod volumes;
 
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod},
+    storage::v1::StorageClass,
+};
 use kube::{
     Api, Client,
     runtime::{WatchStreamExt, watcher},
@@ -41,14 +45,18 @@ impl Default for Options {
 
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    #[error("the watch of {0} ended")]
-    WatchEnded(&'static str),
+    #[error("the watches ended")]
+    WatchesEnded,
 }
 
 /// What the owner of the state hears of.
 pub(crate) enum Heard {
     Pod(watcher::Event<Pod>),
     Node(watcher::Event<Node>),
+    Claim(watcher::Event<PersistentVolumeClaim>),
+    Volume(watcher::Event<PersistentVolume>),
+    Class(watcher::Event<StorageClass>),
+    Namespace(watcher::Event<Namespace>),
     /// A binding came back.
     Bound {
         uid: Arc<str>,
@@ -56,12 +64,26 @@ pub(crate) enum Heard {
     },
 }
 
+type Watch = futures::stream::BoxStream<'static, Result<Heard, watcher::Error>>;
+
+fn watch<K>(client: &Client, heard: fn(watcher::Event<K>) -> Heard) -> Watch
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().map(move |event| event.map(heard)).boxed()
+}
+
 /// Runs until `stop`.
 pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
     let (tell, mut hear) = mpsc::unbounded_channel();
-    let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let mut all = futures::stream::select(pods.map(|event| event.map(Heard::Pod)).boxed(), nodes.map(|event| event.map(Heard::Node)).boxed());
+    let mut all = futures::stream::select_all([
+        watch(&client, Heard::Pod),
+        watch(&client, Heard::Node),
+        watch(&client, Heard::Claim),
+        watch(&client, Heard::Volume),
+        watch(&client, Heard::Class),
+        watch(&client, Heard::Namespace),
+    ]);
     let mut state = cycle::Scheduler::new(client, options, tell);
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -71,7 +93,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
             event = all.next() => match event {
                 Some(Ok(event)) => state.hear(event),
                 Some(Err(error)) => tracing::debug!(%error, "a watch is begun again"),
-                None => return Err(Error::WatchEnded("pods and nodes")),
+                None => return Err(Error::WatchesEnded),
             },
             Some(event) = hear.recv() => state.hear(event),
             _ = tick.tick(), if state.has_waiting() => state.wake(),

@@ -10,6 +10,8 @@ use k8s_openapi::{
 };
 use skiff_api::machinery::quantity;
 
+use crate::plugins::inter_pod_affinity::Terms;
+
 /// Amounts by resource: cpu in millicores, all else in whole units.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -101,6 +103,8 @@ pub struct PodInfo {
     /// cpu and memory with a default for containers that say nothing: for comparing nodes.
     pub nonzero: (i64, i64),
     pub ports: Vec<HostPort>,
+    /// Which pods it must be near, and which not.
+    pub terms: Terms,
     pub pod: Arc<Pod>,
 }
 
@@ -159,6 +163,7 @@ impl PodInfo {
             requests: total,
             nonzero: compare,
             ports: ports.collect(),
+            terms: Terms::read(&pod),
             pod: pod.clone(),
         }
     }

@@ -87,7 +87,12 @@ impl Queue {
 
     /// Something changed that may let waiting pods fit.
     pub fn changed(&mut self, now: Instant) {
-        self.waiting.values_mut().for_each(|waiting| waiting.moved = true);
+        self.changed_for(now, |_| true);
+    }
+
+    /// Something changed that may let those waiting pods fit that it concerns.
+    pub fn changed_for(&mut self, now: Instant, concerns: impl Fn(&PodInfo) -> bool) {
+        self.waiting.values_mut().filter(|waiting| concerns(&waiting.pod)).for_each(|waiting| waiting.moved = true);
         self.wake(now);
     }
 

@@ -32,7 +32,7 @@ fn requirement(found: Option<&str>, requirement: &NodeSelectorRequirement) -> bo
 }
 
 /// A term without requirements matches nothing.
-fn term(node: &NodeInfo, term: &NodeSelectorTerm) -> bool {
+pub fn term(node: &NodeInfo, term: &NodeSelectorTerm) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     if expressions.is_empty() && fields.is_empty() {

@@ -1,0 +1,375 @@
+//! Volumes decide where a pod can run: bound ones by their node affinity; claims that wait for their first consumer get a volume that the node
+//! can reach, or have one made for it.
+//!
+//! Invariant: a pod whose claims are not all there, or are still to be bound by the controller, fits nowhere. Follows
+//! `plugins/volumebinding/{volume_binding,binder}.go`. It looks at more than pod and node, so the cycle calls it beside the table of plugins.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm, Volume},
+        storage::v1::StorageClass,
+    },
+    apimachinery::pkg::api::resource::Quantity as ApiQuantity,
+};
+use serde_json::{Value, json};
+use skiff_api::machinery::{quantity::Quantity, selector::Selector};
+
+use super::node_affinity;
+use crate::{cache::NodeInfo, framework::Rejection, pod::PodInfo, volumes::Volumes};
+
+const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
+const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
+const OTHER_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
+const VOLUME_GONE: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+
+/// A pod's claims.
+#[derive(Debug, Default)]
+pub struct Claims {
+    bound: Vec<Arc<PersistentVolumeClaim>>,
+    /// They wait for a node.
+    delayed: Vec<Arc<PersistentVolumeClaim>>,
+}
+
+/// What is to be done for a pod's claims on a node before the pod is bound to it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub bind: Vec<(Arc<PersistentVolume>, Arc<PersistentVolumeClaim>)>,
+    pub provision: Vec<Arc<PersistentVolumeClaim>>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.bind.is_empty() && self.provision.is_empty()
+    }
+
+    /// The claims that must be bound first.
+    pub fn claims(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
+        self.bind.iter().map(|(_, claim)| claim).chain(&self.provision)
+    }
+
+    /// The merge patches by their paths.
+    pub fn patches(&self, node: &str) -> Vec<(String, Value)> {
+        let binds = self.bind.iter().filter_map(|(volume, claim)| {
+            let had = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+            if had.is_some_and(|had| had.uid.is_some() && had.uid == claim.metadata.uid) {
+                return None;
+            }
+            let meta = &claim.metadata;
+            let reference = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": meta.namespace, "name": meta.name, "uid": meta.uid,
+                "resourceVersion": meta.resource_version});
+            let mut changed = json!({"resourceVersion": volume.metadata.resource_version});
+            if had.is_none() {
+                changed["annotations"] = json!({BY_CONTROLLER: "yes"});
+            }
+            let path = format!("/api/v1/persistentvolumes/{}", volume.metadata.name.as_deref().unwrap_or(""));
+            Some((path, json!({"metadata": changed, "spec": {"claimRef": reference}})))
+        });
+        let provisions = self.provision.iter().map(|claim| {
+            let (meta, path) = (&claim.metadata, "persistentvolumeclaims");
+            let path = format!("/api/v1/namespaces/{}/{path}/{}", meta.namespace.as_deref().unwrap_or(""), name(claim));
+            (path, json!({"metadata": {"resourceVersion": meta.resource_version, "annotations": {SELECTED_NODE: node}}}))
+        });
+        binds.chain(provisions).collect()
+    }
+}
+
+fn name(claim: &PersistentVolumeClaim) -> &str {
+    claim.metadata.name.as_deref().unwrap_or("")
+}
+
+fn annotation<'a>(annotations: Option<&'a BTreeMap<String, String>>, key: &str) -> Option<&'a str> {
+    annotations.and_then(|all| all.get(key)).map(String::as_str)
+}
+
+fn volume_name(claim: &PersistentVolumeClaim) -> &str {
+    claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or("")
+}
+
+/// Whether the controller has done its part.
+pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    !volume_name(claim).is_empty() && annotation(claim.metadata.annotations.as_ref(), COMPLETED).is_some()
+}
+
+/// The claim's name that a pod's volume uses, and whether it is made for the pod alone.
+fn claim_name(pod: &PodInfo, volume: &Volume) -> Option<(String, bool)> {
+    match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some((claim.claim_name.clone(), false)),
+        (None, Some(_)) => Some((format!("{}-{}", pod.name, volume.name), true)),
+        (None, None) => None,
+    }
+}
+
+fn volumes_of(pod: &PodInfo) -> impl Iterator<Item = &Volume> {
+    pod.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
+}
+
+/// Whether a pod has any claim.
+pub fn concerns(pod: &PodInfo) -> bool {
+    volumes_of(pod).any(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some())
+}
+
+fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
+    let named = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
+    annotation(claim.metadata.annotations.as_ref(), CLASS_ANNOTATION).or(named).unwrap_or("")
+}
+
+fn class<'a>(claim: &PersistentVolumeClaim, known: &'a Volumes) -> Option<&'a Arc<StorageClass>> {
+    known.classes.get("", class_of_claim(claim))
+}
+
+/// The pod's claims, or why it can run nowhere.
+pub fn pre_filter(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
+    let mut found = Vec::new();
+    for (claim_name, is_own) in volumes_of(pod).filter_map(|volume| claim_name(pod, volume)) {
+        let Some(claim) = known.claims.get(&pod.namespace, &claim_name) else {
+            return Err(match is_own {
+                true => format!("waiting for ephemeral volume controller to create the persistentvolumeclaim {claim_name:?}"),
+                false => format!("persistentvolumeclaim {claim_name:?} not found"),
+            });
+        };
+        if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Lost") {
+            return Err(format!("persistentvolumeclaim {claim_name:?} bound to non-existent persistentvolume {:?}", volume_name(claim)));
+        }
+        if claim.metadata.deletion_timestamp.is_some() {
+            return Err(format!("persistentvolumeclaim {claim_name:?} is being deleted"));
+        }
+        let owned = claim.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && *owner.uid == *pod.uid);
+        if is_own && !owned {
+            return Err(format!("PVC {0}/{claim_name} was not created for pod {0}/{1} (pod is not owner)", pod.namespace, pod.name));
+        }
+        found.push(claim.clone());
+    }
+    let mut claims = Claims::default();
+    for claim in found {
+        let waits = || class(&claim, known).is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
+        if is_bound(&claim) {
+            claims.bound.push(claim);
+        } else if volume_name(&claim).is_empty() && waits() {
+            claims.delayed.push(claim);
+        } else {
+            return Err("pod has unbound immediate PersistentVolumeClaims".into());
+        }
+    }
+    Ok(claims)
+}
+
+/// What it takes to run the pod on the node.
+pub fn filter(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan, Rejection> {
+    let mut reasons = BTreeSet::new();
+    for claim in &claims.bound {
+        match known.volumes.get("", volume_name(claim)) {
+            None => drop(reasons.insert(VOLUME_GONE)),
+            Some(volume) if !reaches(volume, node) => drop(reasons.insert(OTHER_NODE)),
+            Some(_) => {}
+        }
+    }
+    let plan = plan(&claims.delayed, node, known);
+    if plan.is_none() {
+        reasons.insert(NO_VOLUME);
+    }
+    match plan {
+        Some(plan) if reasons.is_empty() => Ok(plan),
+        _ => Err(Rejection { reasons: reasons.into_iter().map(Into::into).collect(), unresolvable: true }),
+    }
+}
+
+fn reaches(volume: &PersistentVolume, node: &NodeInfo) -> bool {
+    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()).and_then(|affinity| affinity.required.as_ref());
+    affinity.is_none_or(|required| required.node_selector_terms.iter().any(|term| node_affinity::term(node, term)))
+}
+
+fn plan(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &Volumes) -> Option<Plan> {
+    let mut plan = Plan::default();
+    let mut claims: Vec<_> = delayed.iter().collect();
+    claims.sort_by_key(|claim| request(claim));
+    for claim in claims {
+        let selected = annotation(claim.metadata.annotations.as_ref(), SELECTED_NODE);
+        if selected.is_some_and(|selected| selected != node.name) {
+            return None;
+        }
+        let taken: Vec<&str> = plan.bind.iter().filter_map(|(volume, _)| volume.metadata.name.as_deref()).collect();
+        match selected.is_none().then(|| best(claim, node, known, &taken)).flatten() {
+            Some(volume) => plan.bind.push((volume, claim.clone())),
+            None if can_be_made(claim, node, known) => plan.provision.push(claim.clone()),
+            None => return None,
+        }
+    }
+    Some(plan)
+}
+
+fn read(quantity: Option<&ApiQuantity>) -> Option<Quantity> {
+    quantity.and_then(|quantity| quantity.0.parse().ok())
+}
+
+fn request(claim: &PersistentVolumeClaim) -> Option<Quantity> {
+    read(claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage"))
+}
+
+fn mode(mode: Option<&String>) -> &str {
+    mode.map_or("Filesystem", String::as_str)
+}
+
+/// The volume that names the claim, else the smallest that is large enough; only what the node reaches.
+fn best(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes, taken: &[&str]) -> Option<Arc<PersistentVolume>> {
+    let wants = claim.spec.as_ref()?;
+    let selector = wants.selector.as_ref().and_then(|selector| serde_json::to_value(selector).ok());
+    let selector = Selector::from_label_selector(Some(selector.as_ref().unwrap_or(&json!({})))).ok()?;
+    let (wanted, mut found) = (request(claim), None::<(Quantity, &Arc<PersistentVolume>)>);
+    for volume in known.volumes.all() {
+        let (Some(spec), volume_name) = (&volume.spec, volume.metadata.name.as_deref().unwrap_or("")) else { continue };
+        let Some(size) = read(spec.capacity.as_ref().and_then(|capacity| capacity.get("storage"))) else { continue };
+        let small = wanted.as_ref().is_some_and(|wanted| size < *wanted);
+        let other_mode = mode(spec.volume_mode.as_ref()) != mode(wants.volume_mode.as_ref());
+        if small || other_mode || volume.metadata.deletion_timestamp.is_some() || taken.contains(&volume_name) || known.is_promised(volume_name) {
+            continue;
+        }
+        if let Some(reference) = &spec.claim_ref {
+            let same = reference.name == claim.metadata.name && reference.namespace == claim.metadata.namespace;
+            if same && reference.uid.as_ref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref()) {
+                return reaches(volume, node).then(|| volume.clone());
+            }
+            continue;
+        }
+        let available = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Available");
+        let named = spec.storage_class_name.as_deref();
+        let class = annotation(volume.metadata.annotations.as_ref(), CLASS_ANNOTATION).or(named).unwrap_or("");
+        let modes = spec.access_modes.as_deref().unwrap_or(&[]);
+        let modes_fit = wants.access_modes.iter().flatten().all(|mode| modes.contains(mode));
+        let labels = volume.metadata.labels.clone().unwrap_or_default();
+        let fits = available && class == class_of_claim(claim) && modes_fit && selector.matches(&labels) && reaches(volume, node);
+        if fits && found.as_ref().is_none_or(|(least, _)| size < *least) {
+            found = Some((size, volume));
+        }
+    }
+    found.map(|(_, volume)| volume.clone())
+}
+
+/// Whether a provisioner may make a volume that the node reaches.
+fn can_be_made(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes) -> bool {
+    let Some(class) = class(claim, known) else { return false };
+    let provisioner = class.provisioner.as_str();
+    !provisioner.is_empty() && provisioner != NO_PROVISIONER && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), node)
+}
+
+fn is_allowed(terms: &[TopologySelectorTerm], node: &NodeInfo) -> bool {
+    let label = |key: &str| annotation(node.node.metadata.labels.as_ref(), key);
+    let holds = |term: &TopologySelectorTerm| {
+        let wanted = term.match_label_expressions.as_deref().unwrap_or(&[]);
+        wanted.iter().all(|wanted| label(&wanted.key).is_some_and(|found| wanted.values.iter().any(|value| value == found)))
+    };
+    terms.is_empty() || terms.iter().any(holds)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::cache::Cache;
+
+    fn pod() -> PodInfo {
+        let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+        let pod = json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"containers": [], "volumes": volumes}});
+        PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap()))
+    }
+
+    fn claim(class: &str, rest: Value) -> Value {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}});
+        let mut claim = json!({"metadata": {"name": "c", "namespace": "ns", "uid": "cu", "annotations": {}}, "spec": spec, "status": {"phase": "Pending"}});
+        skiff_api::machinery::patch::merge::apply(&mut claim, rest, false).unwrap();
+        claim
+    }
+
+    fn volume(name: &str, size: &str, node: &str) -> Value {
+        let term = json!([{"matchExpressions": [{"key": "host", "operator": "In", "values": [node]}]}]);
+        let mut spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "late", "capacity": {"storage": size}});
+        if !node.is_empty() {
+            spec["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": term}});
+        }
+        json!({"metadata": {"name": name}, "spec": spec, "status": {"phase": "Available"}})
+    }
+
+    fn known(claims: &[Value], volumes: &[Value]) -> Volumes {
+        let mut known = Volumes::default();
+        claims.iter().for_each(|claim| known.claims.hear(Event::Apply(serde_json::from_value(claim.clone()).unwrap())));
+        volumes.iter().for_each(|volume| known.volumes.hear(Event::Apply(serde_json::from_value(volume.clone()).unwrap())));
+        for (name, provisioner, mode) in
+            [("late", NO_PROVISIONER, "WaitForFirstConsumer"), ("made", "example.com/disk", "WaitForFirstConsumer"), ("now", "example.com/disk", "Immediate")]
+        {
+            let class = json!({"metadata": {"name": name}, "provisioner": provisioner, "volumeBindingMode": mode});
+            known.classes.hear(Event::Apply(serde_json::from_value(class).unwrap()));
+        }
+        known
+    }
+
+    fn bound(volume: &str) -> Value {
+        json!({"metadata": {"annotations": {COMPLETED: "yes"}}, "spec": {"volumeName": volume}})
+    }
+
+    #[test]
+    fn pods_that_fit_nowhere() {
+        let unbound = "pod has unbound immediate PersistentVolumeClaims";
+        for (claims, expected) in [
+            (vec![], "persistentvolumeclaim \"c\" not found"),
+            (vec![claim("now", json!({}))], unbound),
+            (vec![claim("absent", json!({}))], unbound),
+            (vec![claim("late", json!({"spec": {"volumeName": "v"}}))], unbound),
+            (vec![claim("late", json!({}))], ""),
+            (vec![claim("now", bound("v"))], ""),
+            (
+                vec![claim("now", json!({"spec": {"volumeName": "v"}, "status": {"phase": "Lost"}}))],
+                "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"",
+            ),
+            (vec![claim("late", json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}))], "persistentvolumeclaim \"c\" is being deleted"),
+        ] {
+            assert_eq!(pre_filter(&pod(), &known(&claims, &[])).err().unwrap_or_default(), expected, "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_by_their_volumes() {
+        let mut cache = Cache::default();
+        cache.put_node(serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"host": "n"}}})).unwrap());
+        let node = cache.nodes().next().unwrap();
+        let selected = |node: &str| json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
+        let here = [volume("big", "9Gi", "n"), volume("fits", "2Gi", "n"), volume("small", "1Mi", "n"), volume("there", "1Gi", "m")];
+        for (claim, volumes, expected) in [
+            (claim("late", json!({})), &here[..], "fits"),
+            (claim("late", json!({})), &here[2..], NO_VOLUME),
+            (claim("made", json!({})), &[], "made for c"),
+            (claim("made", selected("n")), &[], "made for c"),
+            (claim("made", selected("m")), &[], NO_VOLUME),
+            (claim("late", bound("fits")), &here[..], ""),
+            (claim("late", bound("there")), &here[..], OTHER_NODE),
+            (claim("late", bound("gone")), &here[..], VOLUME_GONE),
+        ] {
+            let known = known(std::slice::from_ref(&claim), volumes);
+            let found = match filter(&pre_filter(&pod(), &known).unwrap(), node, &known) {
+                Err(rejection) => rejection.reasons.join(", "),
+                Ok(plan) => {
+                    let binds = plan.bind.iter().map(|(volume, _)| volume.metadata.name.clone().unwrap_or_default());
+                    binds.chain(plan.provision.iter().map(|claim| format!("made for {}", name(claim)))).collect()
+                }
+            };
+            assert_eq!(found, expected, "{claim}");
+        }
+        let mut known = known(&[claim("late", json!({}))], &here[1..2]);
+        known.promise("fits", &"other".into());
+        let claims = pre_filter(&pod(), &known).unwrap();
+        assert!(filter(&claims, node, &known).is_err(), "promised to another");
+        known.release("other");
+        let patches = filter(&claims, node, &known).unwrap().patches("n");
+        assert_eq!(patches[0].0, "/api/v1/persistentvolumes/fits");
+        assert_eq!(patches[0].1["spec"]["claimRef"]["uid"], "cu");
+    }
+}

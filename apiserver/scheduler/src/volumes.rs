@@ -1,0 +1,105 @@
+//! Claims, volumes and storage classes as the scheduler knows them, and the volumes that it has promised.
+//!
+//! Invariant: a volume promised to a pod is offered to no other until the pod's binding came back. Follows
+//! `pkg/scheduler/framework/plugins/volumebinding/assume_cache.go`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{PersistentVolume, PersistentVolumeClaim},
+        storage::v1::StorageClass,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, runtime::watcher::Event};
+
+/// Namespace (empty for what has none) and name.
+pub type Name = (String, String);
+
+/// The namespace and name of an object.
+pub fn name_of(meta: &ObjectMeta) -> Name {
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// All objects of a kind, from a watch.
+pub struct Store<K> {
+    objects: BTreeMap<Name, Arc<K>>,
+    listing: Option<BTreeMap<Name, Arc<K>>>,
+    filled: bool,
+}
+
+impl<K> Default for Store<K> {
+    fn default() -> Store<K> {
+        Store { objects: BTreeMap::new(), listing: None, filled: false }
+    }
+}
+
+impl<K: Resource> Store<K> {
+    /// Takes up what the watch says; while it lists anew, what was known stands.
+    pub fn hear(&mut self, event: Event<K>) {
+        let entry = |object: K| (name_of(object.meta()), Arc::new(object));
+        match event {
+            Event::Init => self.listing = Some(BTreeMap::new()),
+            Event::InitApply(object) => self.listing.get_or_insert_default().extend([entry(object)]),
+            Event::InitDone => {
+                self.objects = self.listing.take().unwrap_or_default();
+                self.filled = true;
+            }
+            Event::Apply(object) => self.objects.extend([entry(object)]),
+            Event::Delete(object) => {
+                self.objects.remove(&name_of(object.meta()));
+            }
+        }
+    }
+
+    /// Whether it was listed.
+    pub fn is_filled(&self) -> bool {
+        self.filled
+    }
+
+    /// One object.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
+        self.objects.get(&(namespace.to_string(), name.to_string()))
+    }
+
+    /// All objects by name.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values()
+    }
+}
+
+/// What is known of storage.
+#[derive(Default)]
+pub struct Volumes {
+    pub claims: Store<PersistentVolumeClaim>,
+    pub volumes: Store<PersistentVolume>,
+    pub classes: Store<StorageClass>,
+    /// The pod that a volume is promised to.
+    promised: HashMap<String, Arc<str>>,
+}
+
+impl Volumes {
+    /// Whether all kinds have been listed.
+    pub fn is_filled(&self) -> bool {
+        self.claims.is_filled() && self.volumes.is_filled() && self.classes.is_filled()
+    }
+
+    /// Whether a volume is promised to anyone.
+    pub fn is_promised(&self, volume: &str) -> bool {
+        self.promised.contains_key(volume)
+    }
+
+    /// Promises a volume to a pod.
+    pub fn promise(&mut self, volume: &str, pod: &Arc<str>) {
+        self.promised.insert(volume.to_string(), pod.clone());
+    }
+
+    /// Takes back all that was promised to a pod.
+    pub fn release(&mut self, pod: &str) {
+        self.promised.retain(|_, holder| &**holder != pod);
+    }
+}
