@@ -3,6 +3,7 @@
 //! Invariant: all mutating steps come before all validating ones, in upstream's order of plugins; an error refuses the write.
 //! Follows `pkg/kubeapiserver/options/plugins.go` (order) and `staging/src/k8s.io/apiserver/pkg/admission`.
 
+mod certificates;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
@@ -209,6 +210,9 @@ const PLUGINS: &[Entry] = &[
     Entry { name: "DefaultStorageClass", default: true, make: || Box::new(default_storage_class::DefaultStorageClass) },
     Entry { name: "StorageObjectInUseProtection", default: true, make: || Box::new(storage_object_in_use_protection::StorageObjectInUseProtection) },
     Entry { name: "PersistentVolumeClaimResize", default: true, make: || Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize) },
+    Entry { name: "CertificateApproval", default: true, make: || Box::new(certificates::CertificateApproval) },
+    Entry { name: "CertificateSigning", default: true, make: || Box::new(certificates::CertificateSigning) },
+    Entry { name: "CertificateSubjectRestriction", default: true, make: || Box::new(certificates::CertificateSubjectRestriction) },
     Entry { name: "DefaultIngressClass", default: true, make: || Box::new(default_ingress_class::DefaultIngressClass) },
     Entry { name: "ResourceQuota", default: true, make: || Box::new(resource_quota::ResourceQuota) },
 ];

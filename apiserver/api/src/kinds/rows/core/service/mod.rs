@@ -1,6 +1,7 @@
 //! Service: its row.
 
 pub mod strategy;
+mod validation;
 
 mod columns;
 

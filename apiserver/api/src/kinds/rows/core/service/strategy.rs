@@ -18,6 +18,9 @@ pub const STRATEGY: Strategy = Strategy {
     defaults,
     prepare_for_create: normalize,
     prepare_for_update,
+    validate: super::validation::create,
+    validate_update: super::validation::update,
+    warnings,
     has_status: true,
     allow_create_on_update: true,
     returns_deleted: true,
@@ -64,6 +67,18 @@ fn defaults(object: &mut Value) {
     }
 }
 
+/// Follows `pkg/api/service/warnings.go`.
+fn warnings(service: &Value, _old: Option<&Value>) -> Vec<String> {
+    let mut said = Vec::new();
+    if service["spec"]["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty()) {
+        said.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
+    }
+    if service["spec"]["trafficDistribution"] == "PreferClose" {
+        said.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
+    }
+    said
+}
+
 /// `clusterIP` and `clusterIPs` say the same; the families follow the addresses.
 fn normalize(object: &mut Value) {
     let spec = spec(object);
@@ -99,14 +114,60 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
             }
         }
     }
+    follow_address(new, old);
+    drop_what_the_type_brought(new, old);
+    let had = &old["spec"]["healthCheckNodePort"];
+    if super::validation::needs_health_check(&new["spec"]) && new["spec"]["healthCheckNodePort"].is_null() && !had.is_null() {
+        new["spec"]["healthCheckNodePort"] = had.clone();
+    }
     if matches!(kind(new).as_str(), "NodePort" | "LoadBalancer") {
         keep_node_ports(new, old);
-    } else {
-        for port in each(spec(new), "ports") {
+    }
+    normalize(new);
+}
+
+/// A client that knows `clusterIP` alone changes `clusterIPs` by it.
+fn follow_address(new: &mut Value, old: &Value) {
+    let (is, was) = (&new["spec"]["clusterIP"], &old["spec"]["clusterIP"]);
+    if is == was || new["spec"]["clusterIPs"] != old["spec"]["clusterIPs"] {
+        return;
+    }
+    match is.as_str().unwrap_or("").to_string() {
+        none if none.is_empty() => drop(spec(new).remove("clusterIPs")),
+        ip => new["spec"]["clusterIPs"] = json!([ip]),
+    }
+}
+
+/// What only the old type had, and the client left as it was, goes with the type.
+fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
+    use super::validation::{is_reached_from_outside, needs_health_check};
+    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("").to_string();
+    let balanced = |service: &Value| kind(service) == "LoadBalancer";
+    let has_node_ports = |service: &Value| matches!(kind(service).as_str(), "NodePort" | "LoadBalancer");
+    let no_more = |test: &dyn Fn(&Value) -> bool| test(old) && !test(new);
+    let mut gone = Vec::new();
+    if no_more(&|service| needs_health_check(&service["spec"])) {
+        gone.push("healthCheckNodePort");
+    }
+    if no_more(&balanced) {
+        gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+    if no_more(&|service| is_reached_from_outside(&service["spec"])) {
+        gone.push("externalTrafficPolicy");
+    }
+    let ports_go = no_more(&has_node_ports);
+    for field in gone {
+        if new["spec"][field] == old["spec"][field] {
+            spec(new).remove(field);
+        }
+    }
+    if ports_go {
+        let had: Vec<Value> = old["spec"]["ports"].as_array().into_iter().flatten().map(|port| port["nodePort"].clone()).collect();
+        let same = new["spec"]["ports"].as_array().into_iter().flatten().all(|port| port["nodePort"].is_null() || had.contains(&port["nodePort"]));
+        for port in each(spec(new), "ports").filter(|_| same) {
             port.remove("nodePort");
         }
     }
-    normalize(new);
 }
 
 fn keep_node_ports(new: &mut Value, old: &Value) {

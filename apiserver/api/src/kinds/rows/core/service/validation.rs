@@ -1,0 +1,398 @@
+//! What a service must be: ports, addresses, policies, and which of them go together.
+//!
+//! Follows `ValidateServiceCreate` and `ValidateServiceUpdate` in `pkg/apis/core/validation/validation.go`.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    kinds::validation::checks,
+    machinery::{
+        field::{Errors, Path},
+        names,
+    },
+};
+
+const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+const FAMILY_POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+const TRAFFIC: [&str; 2] = ["Cluster", "Local"];
+const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+const DAY: i64 = 86_400;
+
+fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value[field].as_str().unwrap_or("")
+}
+
+fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
+    value[field].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn texts<'v>(value: &'v Value, field: &str) -> Vec<&'v str> {
+    list(value, field).iter().filter_map(Value::as_str).collect()
+}
+
+fn is_headless(spec: &Value) -> bool {
+    texts(spec, "clusterIPs") == ["None"]
+}
+
+pub fn create(service: &Value) -> Errors {
+    validate(service, None)
+}
+
+pub fn update(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::default();
+    addresses_stay(&new["spec"], &old["spec"], &mut errors);
+    let spec = Path::new("spec");
+    if needs_health_check(&new["spec"]) && needs_health_check(&old["spec"]) && new["spec"]["healthCheckNodePort"] != old["spec"]["healthCheckNodePort"] {
+        errors.forbidden(&spec.child("healthCheckNodePort"), "field is immutable");
+    }
+    errors.extend(validate(new, Some(old)));
+    errors
+}
+
+fn validate(service: &Value, old: Option<&Value>) -> Errors {
+    let mut errors = Errors::default();
+    let (root, spec) = (Path::new("spec"), &service["spec"]);
+    let kind = text(spec, "type");
+    if list(spec, "ports").is_empty() && !is_headless(spec) && kind != "ExternalName" {
+        errors.required(&root.child("ports"), "");
+    }
+    of_type(spec, kind, &root, &mut errors);
+    let mut seen = BTreeSet::new();
+    let several = list(spec, "ports").len() > 1;
+    for (index, port) in list(spec, "ports").iter().enumerate() {
+        one_port(port, several, &mut seen, &root.child("ports").index(index), &mut errors);
+    }
+    if spec["selector"].is_object() {
+        checks::labels(spec, "selector", &root.child("selector"), &mut errors);
+    }
+    affinity(spec, &root, &mut errors);
+    if kind != "ExternalName" {
+        cluster_ips(spec, old.map(|old| &old["spec"]), &root, &mut errors);
+    }
+    external_ips(spec, old.map(|old| &old["spec"]), &root, &mut errors);
+    if kind.is_empty() {
+        errors.required(&root.child("type"), "");
+    } else if !TYPES.contains(&kind) {
+        checks::unsupported(kind, &TYPES, &root.child("type"), &mut errors);
+    }
+    doubles(spec, kind, &root, &mut errors);
+    source_ranges(spec, old.map(|old| &old["spec"]), kind, &root, &mut errors);
+    if !spec["allocateLoadBalancerNodePorts"].is_null() && kind != "LoadBalancer" {
+        errors.forbidden(&root.child("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
+    }
+    balancer_class(spec, old.map(|old| &old["spec"]), kind, &root, &mut errors);
+    policies(spec, kind, &root, &mut errors);
+    errors
+}
+
+fn of_type(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
+    match kind {
+        "LoadBalancer" | "NodePort" if is_headless(spec) => {
+            errors.invalid(&root.child("clusterIPs").index(0), "None", format!("may not be set to 'None' for {kind} services"));
+        }
+        "ExternalName" => {
+            for field in ["clusterIPs", "ipFamilies"] {
+                if !list(spec, field).is_empty() {
+                    errors.forbidden(&root.child(field), "may not be set for ExternalName services");
+                }
+            }
+            if !spec["ipFamilyPolicy"].is_null() {
+                errors.forbidden(&root.child("ipFamilyPolicy"), "may not be set for ExternalName services");
+            }
+            let name = text(spec, "externalName");
+            match name.strip_suffix('.').unwrap_or(name) {
+                "" => errors.required(&root.child("externalName"), ""),
+                name => checks::subdomain(name, &root.child("externalName"), errors),
+            }
+        }
+        _ => {}
+    }
+}
+
+fn one_port<'v>(port: &'v Value, named: bool, seen: &mut BTreeSet<&'v str>, path: &Path, errors: &mut Errors) {
+    let name = text(port, "name");
+    if name.is_empty() && named {
+        errors.required(&path.child("name"), "");
+    } else if !name.is_empty() {
+        checks::dns_label(name, &path.child("name"), errors);
+        if !seen.insert(name) {
+            errors.duplicate(&path.child("name"), name);
+        }
+    }
+    let number = port["port"].as_i64().unwrap_or(0);
+    for said in names::is_valid_port_num(number) {
+        errors.invalid(&path.child("port"), number, said);
+    }
+    checks::required_one_of(text(port, "protocol"), &PROTOCOLS, &path.child("protocol"), errors);
+    checks::port_number_or_name(&port["targetPort"], &path.child("targetPort"), errors);
+    if let Some(protocol) = port["appProtocol"].as_str() {
+        checks::qualified_name(protocol, &path.child("appProtocol"), errors);
+    }
+}
+
+fn affinity(spec: &Value, root: &Path, errors: &mut Errors) {
+    let affinity = text(spec, "sessionAffinity");
+    checks::required_one_of(affinity, &["ClientIP", "None"], &root.child("sessionAffinity"), errors);
+    let path = root.child("sessionAffinityConfig");
+    let config = &spec["sessionAffinityConfig"];
+    match affinity {
+        "ClientIP" if config.is_null() => errors.required(&path, "when session affinity type is ClientIP"),
+        "ClientIP" if config["clientIP"].is_null() => errors.required(&path.child("clientIP"), "when session affinity type is ClientIP"),
+        "ClientIP" => {
+            let client = path.child("clientIP");
+            match config["clientIP"]["timeoutSeconds"].as_i64() {
+                None => errors.required(&client.child("timeoutSeconds"), "when session affinity type is ClientIP"),
+                Some(seconds) if !(1..=DAY).contains(&seconds) => {
+                    errors.invalid(&client.child("timeoutSeconds"), seconds, format!("must be greater than 0 and less than {DAY}"));
+                }
+                Some(_) => {}
+            }
+        }
+        "None" if !config.is_null() => errors.forbidden(&path, "must not be set when session affinity is None"),
+        _ => {}
+    }
+}
+
+fn cluster_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Errors) {
+    let path = root.child("clusterIPs");
+    let (single, ips) = (text(spec, "clusterIP"), texts(spec, "clusterIPs"));
+    let all = || spec.get("clusterIPs").cloned().unwrap_or_default();
+    match ips.first() {
+        None if !single.is_empty() => errors.required(&path, ""),
+        Some(first) if !single.is_empty() && *first != single => errors.invalid(&path, all(), "first value must match `clusterIP`"),
+        Some(_) if single.is_empty() => errors.invalid(&path, all(), "must be empty when `clusterIP` is not specified"),
+        _ => {}
+    }
+    let families = texts(spec, "ipFamilies");
+    for (index, family) in families.iter().enumerate() {
+        let at = root.child("ipFamilies");
+        checks::one_of(family, &FAMILIES, &at.index(index), errors);
+        if families[..index].contains(family) {
+            errors.duplicate(&at.index(index), *family);
+        }
+    }
+    if let Some(policy) = spec["ipFamilyPolicy"].as_str() {
+        checks::one_of(policy, &FAMILY_POLICIES, &root.child("ipFamilyPolicy"), errors);
+    }
+    let existing = old.map(|old| texts(old, "clusterIPs")).unwrap_or_default();
+    let before = errors.len();
+    for (index, ip) in ips.iter().enumerate() {
+        if index == 0 && *ip == "None" {
+            if ips.len() > 1 {
+                errors.invalid(&path, all(), "'None' must be the first and only value");
+            }
+            continue;
+        }
+        checks::legacy_ip(ip, &existing, &path.index(index), errors);
+    }
+    if ips.len() > 2 {
+        errors.invalid(&path, all(), "may only hold up to 2 values");
+    }
+    if errors.len() > before {
+        return;
+    }
+    let is_v6 = |ip: &str| ip.contains(':');
+    if let [first, second] = ips[..]
+        && is_v6(first) == is_v6(second)
+    {
+        errors.invalid(&path, all(), "may specify no more than one IP for each IP family");
+    }
+    if is_headless(spec) {
+        return;
+    }
+    for (index, (ip, family)) in ips.iter().zip(&families).enumerate() {
+        if FAMILIES.contains(family) && (*family == "IPv6") != is_v6(ip) {
+            errors.invalid(&path.index(index), *ip, format!("expected an {family} value as indicated by `ipFamilies[{index}]`"));
+        }
+    }
+}
+
+/// A primary address that was given stays, but where a name takes its place.
+fn addresses_stay(new: &Value, old: &Value, errors: &mut Errors) {
+    if text(new, "type") == "ExternalName" || text(old, "type") == "ExternalName" || is_headless(new) && is_headless(old) {
+        return;
+    }
+    let spec = Path::new("spec");
+    let path = spec.child("clusterIPs");
+    let (is, was) = (texts(new, "clusterIPs"), texts(old, "clusterIPs"));
+    let shown = || new.get("clusterIPs").cloned().unwrap_or_default();
+    for (index, (is, was)) in is.iter().zip(&was).enumerate() {
+        if is != was {
+            errors.invalid(&path.index(index), shown(), "may not change once set");
+        }
+    }
+    if is.is_empty() && !was.is_empty() {
+        errors.invalid(&path.index(0), shown(), "primary clusterIP can not be unset");
+    }
+}
+
+fn external_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Errors) {
+    let existing = old.map(|old| texts(old, "externalIPs")).unwrap_or_default();
+    let path = root.child("externalIPs");
+    for (index, ip) in texts(spec, "externalIPs").into_iter().enumerate() {
+        let (at, before) = (path.index(index), errors.len());
+        checks::legacy_ip(ip, &existing, &at, errors);
+        if errors.len() > before {
+            continue;
+        }
+        let Some((address, _)) = names::ip::parse_ip_sloppy(ip) else { continue };
+        let special = match address {
+            _ if address.is_unspecified() => "may not be unspecified (0.0.0.0 or ::)",
+            _ if address.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            std::net::IpAddr::V4(v4) if v4.is_link_local() => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            std::net::IpAddr::V4(v4) if v4.octets()[..3] == [224, 0, 0] => "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+            _ => continue,
+        };
+        errors.invalid(&at, ip, special);
+    }
+}
+
+/// Ports and node ports of one protocol stand once.
+fn doubles(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
+    let path = root.child("ports");
+    let ports = list(spec, "ports");
+    let number = |port: &Value, field: &str| port[field].as_i64().unwrap_or(0);
+    for (index, _) in ports.iter().enumerate().filter(|(_, port)| kind == "ClusterIP" && number(port, "nodePort") != 0) {
+        errors.forbidden(&path.index(index).child("nodePort"), "may not be used when `type` is 'ClusterIP'");
+    }
+    let mut taken = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let node_port = number(port, "nodePort");
+        if node_port != 0 && !taken.insert((text(port, "protocol"), node_port)) {
+            errors.duplicate(&path.index(index).child("nodePort"), node_port);
+        }
+    }
+    let mut taken = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        if !taken.insert((text(port, "protocol"), number(port, "port"))) {
+            // as the internal form shows its fields
+            let mut shown = Map::new();
+            shown.insert("Name".into(), "".into());
+            shown.insert("Protocol".into(), port["protocol"].clone());
+            shown.insert("AppProtocol".into(), Value::Null);
+            shown.insert("Port".into(), port["port"].clone());
+            shown.insert("TargetPort".into(), 0.into());
+            shown.insert("NodePort".into(), 0.into());
+            errors.duplicate(&path.index(index), shown);
+        }
+    }
+}
+
+fn source_ranges(spec: &Value, old: Option<&Value>, kind: &str, root: &Path, errors: &mut Errors) {
+    let ranges = texts(spec, "loadBalancerSourceRanges");
+    if ranges.is_empty() {
+        return;
+    }
+    let path = root.child("LoadBalancerSourceRanges");
+    if kind != "LoadBalancer" {
+        errors.forbidden(&path, "may only be used when `type` is 'LoadBalancer'");
+    }
+    let existing: Vec<&str> = old.map(|old| texts(old, "loadBalancerSourceRanges")).unwrap_or_default().into_iter().map(str::trim).collect();
+    for (index, range) in ranges.into_iter().map(str::trim).enumerate() {
+        for said in names::ip::is_valid_cidr_for_legacy_field(range, true, &existing) {
+            errors.invalid(&path.index(index), range, said);
+        }
+    }
+}
+
+fn balancer_class(spec: &Value, old: Option<&Value>, kind: &str, root: &Path, errors: &mut Errors) {
+    let path = root.child("loadBalancerClass");
+    if let Some(old) = old.filter(|old| text(old, "type") == "LoadBalancer" && kind == "LoadBalancer")
+        && old["loadBalancerClass"] != spec["loadBalancerClass"]
+    {
+        errors.invalid(&path, spec["loadBalancerClass"].clone(), "may not change once set");
+    }
+    let Some(class) = spec["loadBalancerClass"].as_str() else { return };
+    match kind {
+        "LoadBalancer" => checks::qualified_name(class, &path, errors),
+        _ => errors.forbidden(&path, "may only be used when `type` is 'LoadBalancer'"),
+    }
+}
+
+/// Traffic comes to it from outside the cluster.
+pub fn is_reached_from_outside(spec: &Value) -> bool {
+    let kind = text(spec, "type");
+    matches!(kind, "NodePort" | "LoadBalancer") || kind == "ClusterIP" && !list(spec, "externalIPs").is_empty()
+}
+
+/// A load balancer looks at a port of the node for whether the node has endpoints.
+pub fn needs_health_check(spec: &Value) -> bool {
+    text(spec, "type") == "LoadBalancer" && text(spec, "externalTrafficPolicy") == "Local"
+}
+
+fn policies(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
+    let (external, path) = (text(spec, "externalTrafficPolicy"), root.child("externalTrafficPolicy"));
+    if is_reached_from_outside(spec) {
+        checks::required_one_of(external, &TRAFFIC, &path, errors);
+    } else if !external.is_empty() {
+        errors.invalid(&path, external, "may only be set for externally-accessible services");
+    }
+    let (check, path) = (spec["healthCheckNodePort"].as_i64().unwrap_or(0), root.child("healthCheckNodePort"));
+    match (needs_health_check(spec), check) {
+        (true, 0) => errors.required(&path, ""),
+        (true, port) => names::is_valid_port_num(port).into_iter().for_each(|said| errors.invalid(&path, port, said)),
+        (false, 0) => {}
+        (false, port) => errors.invalid(&path, port, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"),
+    }
+    let path = root.child("internalTrafficPolicy");
+    match spec["internalTrafficPolicy"].as_str() {
+        None if matches!(kind, "NodePort" | "LoadBalancer" | "ClusterIP") => errors.required(&path, ""),
+        Some(policy) => checks::one_of(policy, &TRAFFIC, &path, errors),
+        None => {}
+    }
+    if let Some(distribution) = spec["trafficDistribution"].as_str().filter(|given| !DISTRIBUTIONS.contains(given)) {
+        checks::unsupported(distribution, &DISTRIBUTIONS, &root.child("trafficDistribution"), errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(changes: Value) -> Value {
+        let mut spec = json!({"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "clusterIP": "10.96.0.5", "clusterIPs": ["10.96.0.5"],
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]});
+        for (field, value) in changes.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        json!({"spec": spec})
+    }
+
+    #[test]
+    fn what_is_refused() {
+        assert!(create(&service(json!({}))).is_empty());
+        for (changes, said) in [
+            (json!({"ports": []}), "spec.ports: Required value"),
+            (
+                json!({"ports": [{"port": 0, "protocol": "TCP", "targetPort": 80}]}),
+                "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            ),
+            (json!({"type": "Odd"}), "spec.type: Unsupported value: \"Odd\""),
+            (json!({"sessionAffinity": "Some"}), "spec.sessionAffinity: Unsupported value: \"Some\""),
+            (
+                json!({"clusterIP": "None", "clusterIPs": ["None"], "type": "NodePort", "externalTrafficPolicy": "Cluster"}),
+                "may not be set to 'None' for NodePort services",
+            ),
+            (json!({"externalIPs": ["127.0.0.1"], "externalTrafficPolicy": "Cluster"}), "may not be in the loopback range"),
+            (json!({"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30000}]}), "may not be used when `type` is 'ClusterIP'"),
+        ] {
+            let errors = create(&service(changes.clone()));
+            assert!(errors.message().contains(said), "{changes}: {}", errors.message());
+        }
+        let two = json!([{"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80}, {"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80}]);
+        assert_eq!(create(&service(json!({"ports": two}))).len(), 2);
+    }
+
+    #[test]
+    fn addresses_do_not_change() {
+        let other = service(json!({"clusterIP": "10.96.0.6", "clusterIPs": ["10.96.0.6"]}));
+        assert!(update(&other, &service(json!({}))).message().contains("may not change once set"));
+        assert!(update(&service(json!({})), &service(json!({}))).is_empty());
+    }
+}
