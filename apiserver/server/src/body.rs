@@ -2,9 +2,11 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/create.go` and the codecs' error texts.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{self, Kind},
@@ -20,12 +22,39 @@ use crate::{context::Context, negotiate::BodyType};
 /// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
+/// How much of a body that is too large is thrown away, and how long, so that its sender comes to read the answer.
+const DISCARDED: usize = 256 * 1024 * 1024;
+const DISCARDING: Duration = Duration::from_secs(10);
+
 /// Reads a body whole.
-pub async fn read(body: Body) -> Result<Bytes, Status> {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}"))),
-        Err(error) => Err(Status::bad_request(format!("cannot read the request's body: {error}"))),
+pub async fn read(mut body: Body) -> Result<Bytes, Status> {
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::bad_request(format!("cannot read the request's body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        size += data.len();
+        if size > MAX_BODY {
+            drop(parts);
+            // whatever comes of it, the answer is the same
+            let _ = tokio::time::timeout(DISCARDING, discard(body)).await;
+            return Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")));
+        }
+        parts.push(data);
+    }
+    Ok(match parts.len() {
+        0 | 1 => parts.pop().unwrap_or_default(),
+        _ => parts.concat().into(),
+    })
+}
+
+async fn discard(mut body: Body) {
+    let mut size = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        size += frame.data_ref().map_or(0, Bytes::len);
+        if size > DISCARDED {
+            return;
+        }
     }
 }
 
