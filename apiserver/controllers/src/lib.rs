@@ -2,23 +2,15 @@
 //!
 //! Invariant: controllers speak to the API through a `kube::Client` only, and share one cache a kind. Follows cmd/kube-controller-manager.
 
-pub mod api;
-pub mod clock;
 pub mod discovery;
-pub mod error;
-pub mod events;
 pub mod expectations;
 pub mod hash;
-pub mod informer;
-pub mod key;
 pub mod labels;
 pub mod list;
 pub mod options;
 pub mod owners;
 pub mod pods;
-pub mod queue;
 pub mod quota;
-pub mod reflect;
 pub mod runner;
 
 mod affinity;
@@ -55,8 +47,8 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-pub use error::Error;
 pub use options::{Options, Signer, enabled, known};
+pub use skiff_watching::{Error, api, clock, error, events, informer, key, queue, reflect};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 
