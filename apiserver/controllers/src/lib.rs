@@ -55,9 +55,9 @@ use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 /// Runs all enabled controllers until `stop`. Fails at once when the options cannot be used.
 pub async fn run(client: kube::Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
     options::check(&options)?;
-    let (api, options) = (Api::new(client), Arc::new(options));
-    let informers = Informers::new(api.clone(), options.clock.clone(), stop.clone());
+    let (api, options) = (Api::new(client, "kube-controller-manager"), Arc::new(options));
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
+    let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
     let mut running = Vec::new();
     for controller in list::CONTROLLERS.iter().filter(|c| enabled(c.name, &options)) {
         let context = Context::new(api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());

@@ -4,11 +4,14 @@
 
 pub mod api;
 pub mod clock;
+pub mod decode;
 pub mod error;
 pub mod events;
 pub mod informer;
 pub mod key;
 pub mod queue;
 pub mod reflect;
+pub mod typed;
+pub mod unreadable;
 
 pub use error::Error;
