@@ -61,7 +61,7 @@ pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
 pub fn written(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, written: Written) -> Answer {
     match written {
         Written::Stored(stored) => object(ctx, accept, kind, code, &stored),
-        Written::Dry(value) => self::value(ctx, accept, kind, code, value),
+        Written::Unstored(value) => self::value(ctx, accept, kind, code, value),
     }
 }
 

@@ -70,7 +70,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, scale: &'static Scale, su
         write::update(ctx, kind, &ctx.info.namespace, name, Update::of(Part::Sub(sub)), &mut |live| change.apply(live.unwrap_or(&Value::Null))).await?;
     let value = match written {
         Written::Stored(object) => stored::decoded(kind, &object)?,
-        Written::Dry(value) => value,
+        Written::Unstored(value) => value,
     };
     ctx.value(200, &accept, &scale_of(scale, &value))
 }

@@ -193,10 +193,17 @@ enum Plan {
 fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
     let mut value = live.clone();
     let finalizers = finalizers_for(kind, live, options);
+    if let Some(terminate) = kind.strategy.terminate.filter(|_| !live.is_deleting()) {
+        set_finalizers(&mut value, &finalizers);
+        value.set_meta("deletionTimestamp", time::seconds(now));
+        terminate(&mut value);
+        return Plan::Mark(value);
+    }
+    if (kind.strategy.held)(live) {
+        return Plan::Leave;
+    }
     let changed = finalizers.iter().map(String::as_str).ne(live.finalizers());
     let graceful = grace(kind, live, options);
-    // a namespace keeps its own kind of finalizer in the spec
-    let waits_in_spec = live["kind"] == "Namespace" && live["apiVersion"] == "v1" && live["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
     match graceful {
         Grace::Pending if !changed => return Plan::Leave,
         Grace::Seconds(seconds) => mark(&mut value, now, seconds),
@@ -206,12 +213,9 @@ fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> P
     if matches!(graceful, Grace::Seconds(_)) {
         return Plan::Mark(value);
     }
-    if !finalizers.is_empty() || waits_in_spec {
+    if !finalizers.is_empty() {
         let was_marked = live.is_deleting();
         mark(&mut value, now, 0);
-        if waits_in_spec {
-            value["status"]["phase"] = "Terminating".into();
-        }
         return if was_marked && value == *live { Plan::Leave } else { Plan::Mark(value) };
     }
     if matches!(graceful, Grace::Pending) {
@@ -278,7 +282,8 @@ fn finalizers_for(kind: &Kind, live: &Value, options: &DeleteOptions) -> Vec<Str
         _ => kind.strategy.orphan_by_default,
     };
     let foreground = match (options.orphan_dependents, options.propagation.as_deref()) {
-        (Some(_), _) => false,
+        // only namespaces take "no orphans" for "dependents first"
+        (Some(orphan), _) => !orphan && kind.strategy.terminate.is_some() && !live.is_deleting(),
         (_, Some(policy)) => policy == "Foreground",
         _ => has(FOREGROUND) && !has(ORPHAN),
     };

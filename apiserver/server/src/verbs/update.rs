@@ -32,10 +32,8 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -
     let nothing = Value::Object(Default::default());
     let (written, created) = write::update(ctx, kind, &ctx.info.namespace, &name, how, &mut |live| {
         let mut new = given.clone();
-        if live.is_some() {
-            crate::write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
-            managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
-        }
+        write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
+        managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
         Ok(new)
     })
     .await?;
