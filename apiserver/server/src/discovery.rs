@@ -90,8 +90,8 @@ fn with_kind(mut value: Value, kind: &str) -> Value {
 }
 
 fn legacy_versions(ctx: &Context) -> Value {
-    let host = ctx.header("host");
-    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}]})
+    let address = &ctx.app.external_address;
+    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
 }
 
 fn group_entry(name: &str, versions: &[&str]) -> Value {

@@ -13,6 +13,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
+        schema::{Schema, to_json},
         selector::{self, FieldSelector, Selector},
         status::Status,
     },
@@ -262,9 +263,9 @@ fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Bod
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(
-        format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", kind.kind, kind.api_version()).as_bytes(),
-    );
+    head.extend_from_slice(format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
+    head.extend_from_slice(&to_json(metadata, Schema::builtin().get("meta.v1.ListMeta")));
+    head.extend_from_slice(b",\"items\":[");
     let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
     let mut rest = objects.into_iter();
     let mut first = true;

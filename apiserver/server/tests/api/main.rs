@@ -4,3 +4,4 @@ mod server;
 
 mod apply;
 mod deletion;
+mod order;

@@ -198,7 +198,7 @@ impl<'s> Walk<'s> {
             }
             Shape::Quantity => "0".into(),
             Shape::IntOrString => 0.into(),
-            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json => Value::Null,
+            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::Fields => Value::Null,
             Shape::Duration => "0s".into(),
             _ if !always => return None,
             Shape::String(_) => "".into(),
@@ -227,7 +227,7 @@ impl<'s> Walk<'s> {
                 }
             }
             // embedded objects are kept as they came
-            Shape::Json | Shape::Raw => {}
+            Shape::Json | Shape::Raw | Shape::Fields => {}
             _ => self.scalar(value, shape, trail),
         }
     }
