@@ -242,7 +242,10 @@ impl<'s> Walk<'s> {
                 Shape::Bool => false.into(),
                 Shape::Bytes => "".into(),
                 Shape::Quantity => "0".into(),
-                _ => return,
+                Shape::IntOrString => 0.into(),
+                Shape::Duration => "0s".into(),
+                // zero times and embedded values are null, and so are lists within lists and maps
+                Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::Fields | Shape::List(_) => return,
             };
         }
         self.value(item, of, Some(trail));
