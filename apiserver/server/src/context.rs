@@ -12,6 +12,7 @@ use serde_json::Value;
 use skiff_api::machinery::{
     schema::{Node, Schema, to_json, to_pretty_json},
     status::Status,
+    yaml,
 };
 
 use crate::{
@@ -97,7 +98,7 @@ impl Context {
     /// A document in the order of the fields of the kind that it says it is.
     pub fn value(&self, code: u16, accept: &Accept, value: &Value) -> Answer {
         let text = match accept.encoding {
-            Encoding::Yaml => serde_yaml_ng::to_string(value).map_err(|error| Status::internal(error.to_string()))?.into_bytes(),
+            Encoding::Yaml => yaml::write(value).into_bytes(),
             // nothing ends the line of indented JSON, as in upstream
             Encoding::Json if self.wants_pretty(accept) => to_pretty_json(value, node_of(value)),
             Encoding::Json => {
@@ -110,7 +111,7 @@ impl Context {
     }
 
     pub fn failure(&self, status: &Status) -> Response<Body> {
-        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain).unwrap_or(Accept::JSON);
+        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain).unwrap_or(Accept { pretty: true, ..Accept::JSON });
         let mut response = match self.value(status.code, &accept, &status.to_value()) {
             Ok(response) => response,
             Err(_) => self.finish(500, "text/plain", Body::empty()),

@@ -58,6 +58,7 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     if ctx.info.verb != "get" {
         return Err(Status::method_not_allowed());
     }
+    negotiate::route(ctx)?;
     let is_aggregated = document["apiVersion"].as_str().is_some_and(|v| v.starts_with("apidiscovery"));
     let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
     let etag = format!("\"{:X}\"", Sha256::digest(document.to_string()));

@@ -115,7 +115,7 @@ impl Change<'_> {
     fn patched(&self, now: &Value) -> Result<Value, Status> {
         let node = Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))?;
         let mut new = now.clone();
-        let document = |kind| body::parse(self.text, kind).map(|(value, _)| value).map_err(Status::bad_request);
+        let document = |kind| body::parse(self.text, kind).map(|document| document.value).map_err(Status::bad_request);
         match self.ctx.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or("").trim() {
             "application/json-patch+json" => {
                 let patch = patch::json::JsonPatch::decode(&document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
@@ -130,10 +130,9 @@ impl Change<'_> {
             }
             _ => return Err(Status::unsupported_media_type("415: Unsupported Media Type")),
         }
-        body::finish(self.ctx, &mut new, Vec::new(), node).map_err(|fault| match fault {
+        body::finish(self.ctx, body::Document::of(new), node).map_err(|fault| match fault {
             body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
-        })?;
-        Ok(new)
+        })
     }
 }
 

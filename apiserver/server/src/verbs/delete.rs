@@ -25,7 +25,7 @@ use crate::{
     admission::{Attributes, Operation},
     allocate, body,
     context::{Answer, Context},
-    negotiate::{self, Accept, BodyType, Offers},
+    negotiate::{self, Accept, Offers},
     respond, stored,
 };
 
@@ -99,8 +99,8 @@ fn from_query(ctx: &Context) -> Result<Value, Status> {
 
 fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
     let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
-    let media = negotiate::body_type(&ctx.headers).unwrap_or(BodyType::Json);
-    let (mut value, _) = body::parse_object(text, media, node).map_err(Status::bad_request)?;
+    let media = negotiate::body_type(&ctx.headers)?;
+    let mut value = body::parse_object(text, media, node).map_err(Status::bad_request)?.value;
     let kind = value["kind"].as_str().unwrap_or("");
     if !matches!(kind, "" | "DeleteOptions") {
         return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions, got {kind}")));
@@ -118,7 +118,7 @@ pub enum Deleted {
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
     let name = ctx.info.name_in_path();
@@ -349,7 +349,7 @@ async fn carry_out(
 
 /// DELETE of a collection.
 pub async fn collection(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
     let selection = Selection::of(ctx, kind)?;

@@ -208,7 +208,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::list(ctx, &accept);
     }
@@ -236,7 +236,12 @@ fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, 
             let rows = values(&objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
             ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
         }
-        Form::MetadataList(version) | Form::Metadata(version) => {
+        Form::Metadata(_) => Err(Status::not_acceptable(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
+            kind.internal_package(),
+            kind.kind
+        ))),
+        Form::MetadataList(version) => {
             let items: Vec<Value> = values(&objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)

@@ -23,7 +23,7 @@ use super::list::Selection;
 use crate::{
     app::App,
     context::{Answer, Context, json_of},
-    negotiate::{self, Accept, Encoding, Form, Offers},
+    negotiate::{self, Encoding, Form, Offers},
     respond, stored,
 };
 
@@ -279,9 +279,7 @@ fn error_line(status: &Status) -> Bytes {
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)
-        .or_else(|_| negotiate::accept(&ctx.headers, Offers::List))
-        .map(|accept| Accept { encoding: Encoding::Json, ..accept })?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Stream)?;
     let options = options(ctx)?;
     let mut selection = Selection::of(ctx, kind)?;
     if !ctx.info.name_in_path().is_empty() {

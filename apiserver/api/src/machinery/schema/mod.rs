@@ -12,9 +12,9 @@ mod table;
 
 use std::{collections::HashMap, sync::OnceLock};
 
-pub use decode::{Decoded, TypeError, conform};
+pub use decode::{Decoded, TypeError, conform, conform_as_written};
 pub use encode::{to_draft, to_json, to_ordered_json, to_pretty_json};
-pub use parse::{Parsed, SyntaxError, parse_json};
+pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
 use serde_json::Value;
 
 /// A set of types that refer to each other.
