@@ -33,6 +33,8 @@ pub struct App {
     pub tokens: Arc<auth::authenticate::service_account::Issuer>,
     pub node_client: crate::subresources::node_proxy::NodeClient,
     pub metrics: crate::metrics::Metrics,
+    /// Host and port under which the server says that it is reached from elsewhere.
+    pub external_address: String,
     /// Ends watches and other long answers when the server stops.
     pub stopping: CancellationToken,
 }

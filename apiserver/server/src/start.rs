@@ -163,7 +163,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
+    let advertised =
+        if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise.clone() };
     let app = Arc::new(App {
+        external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
         authenticator,
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
@@ -175,7 +178,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         stopping: stopping.clone(),
         store,
     });
-    let advertised = if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise };
     bootstrap::run(&app, &advertised).await?;
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;

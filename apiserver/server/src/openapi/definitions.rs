@@ -36,7 +36,8 @@ pub fn all() -> Value {
     let tags = group_version_kinds();
     let schema = Schema::builtin();
     let mut out = Map::new();
-    for definition in &schema.types {
+    // discovery has no path in the document that would speak of its types
+    for definition in schema.types.iter().filter(|definition| !definition.name.starts_with("apidiscovery.")) {
         let name = name_of(&definition.name);
         out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
     }
@@ -158,7 +159,6 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Described>, tags: Op
 
 /// Fields that the server takes as any JSON and that have types of their own in Go: what stands before and the type's name.
 const LOOSE: &[(&str, &str, (&str, &str))] = &[
-    ("meta.v1.ManagedFieldsEntry", "fieldsV1", ("", "meta.v1.FieldsV1")),
     ("apiextensions.v1.CustomResourceSubresources", "status", ("", "apiextensions.v1.CustomResourceSubresourceStatus")),
     ("apiextensions.v1.JSONSchemaProps", "additionalItems", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
     ("apiextensions.v1.JSONSchemaProps", "additionalProperties", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
@@ -232,6 +232,7 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
         Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
         Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
         Shape::Json => json!({}),
+        Shape::Fields => reference(&format!("{META}.FieldsV1")),
         Shape::Struct(index) => reference(&name_of(&schema.types[*index as usize].name)),
         Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
         Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),

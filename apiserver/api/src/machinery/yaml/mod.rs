@@ -6,5 +6,5 @@ mod read;
 mod scalar;
 mod write;
 
-pub use read::{nearest_line, read};
+pub use read::{Document, nearest_line, read, read_first};
 pub use write::write;

@@ -1,11 +1,18 @@
 //! Reads YAML (and so JSON) into values, and remembers on which line each field stands.
-//! Invariant: a document that cannot be read whole is an error with its line; a key that stands twice is one too.
+//! Invariant: a document that cannot be read whole is an error with its line; a key that stands twice is one too, or told of; what aliases
+//! and nesting make of a text is bounded.
 //! Behaviour follows `sigs.k8s.io/yaml` and the messages of libyaml.
 
-use super::scalar;
+use std::collections::HashMap;
+
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+
+use super::scalar;
+use crate::machinery::field::go_quoted;
+
+/// How deep nodes may stand in nodes.
+const DEEPEST: usize = 256;
 
 /// One document of a stream.
 #[derive(Debug, Default)]
@@ -17,8 +24,15 @@ pub struct Document {
 
 struct Reader<'a> {
     events: Box<dyn Iterator<Item = Result<(Event<'a>, Span), String>> + 'a>,
-    anchors: HashMap<usize, Value>,
-    lines: HashMap<String, usize>,
+    /// What anchors stand for, and how many nodes that is.
+    anchors: HashMap<usize, (Value, usize)>,
+    lines: Option<HashMap<String, usize>>,
+    /// What is said of keys that stand twice.
+    repeated: Vec<String>,
+    depth: usize,
+    /// Nodes in all, and those of them that aliases brought.
+    nodes: usize,
+    from_aliases: usize,
 }
 
 /// Reads all documents of a stream.
@@ -29,11 +43,27 @@ pub fn read(text: &str) -> Result<Vec<Document>, String> {
     read_stream(text).map_err(|e| libyaml_message(text).unwrap_or(e))
 }
 
+/// Reads the first document of a stream, null when there is none, and tells of keys that stand twice, whose last value counts.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_first(text: &str) -> Result<(Value, Vec<String>), String> {
+    let mut reader = Reader::new(text);
+    reader.lines = None;
+    let first = loop {
+        match reader.next() {
+            Ok((Event::StreamEnd, _)) => break Ok(Value::Null),
+            Ok((Event::DocumentStart(..), _)) => break reader.next().and_then(|first| reader.node(first, &mut String::new())),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    let first = first.map_err(|e| libyaml_message(text).unwrap_or(e))?;
+    Ok((first, reader.repeated))
+}
+
 fn read_stream(text: &str) -> Result<Vec<Document>, String> {
-    let events = Parser::new_from_str(text)
-        .map(|r| r.map_err(|e| format!("yaml: line {}: {}", e.marker().line(), e.info())))
-        .filter(|r| !matches!(r, Ok((Event::Comment(..), _))));
-    let mut reader = Reader { events: Box::new(events), anchors: HashMap::new(), lines: HashMap::new() };
+    let mut reader = Reader::new(text);
     let mut out = Vec::new();
     loop {
         match reader.next()? {
@@ -41,7 +71,10 @@ fn read_stream(text: &str) -> Result<Vec<Document>, String> {
             (Event::DocumentStart(..), _) => {
                 let first = reader.next()?;
                 let value = reader.node(first, &mut String::new())?;
-                out.push(Document { value, lines: std::mem::take(&mut reader.lines) });
+                if !reader.repeated.is_empty() {
+                    return Err(format!("yaml: unmarshal errors:\n  {}", reader.repeated.join("\n  ")));
+                }
+                out.push(Document { value, lines: reader.lines.replace(HashMap::new()).unwrap_or_default() });
                 reader.anchors.clear();
             }
             _ => {}
@@ -50,11 +83,39 @@ fn read_stream(text: &str) -> Result<Vec<Document>, String> {
 }
 
 impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Reader<'a> {
+        let events = Parser::new_from_str(text)
+            .map(|r| r.map_err(|e| format!("yaml: line {}: {}", e.marker().line(), e.info())))
+            .filter(|r| !matches!(r, Ok((Event::Comment(..), _))));
+        Reader { events: Box::new(events), anchors: HashMap::new(), lines: Some(HashMap::new()), repeated: Vec::new(), depth: 0, nodes: 0, from_aliases: 0 }
+    }
+
+    /// Counts nodes; few aliases may not grow into very many nodes.
+    fn count(&mut self, nodes: usize, from_alias: bool) -> Result<(), String> {
+        self.nodes += nodes;
+        self.from_aliases += if from_alias { nodes } else { 0 };
+        let share = match self.nodes {
+            0..=400_000 => 0.99,
+            4_000_000.. => 0.1,
+            between => 0.99 - 0.89 * (between - 400_000) as f64 / 3_600_000.0,
+        };
+        if self.nodes > 100 && self.from_aliases > 1000 && self.from_aliases as f64 / self.nodes as f64 > share {
+            return Err("yaml: document contains excessive aliasing".into());
+        }
+        Ok(())
+    }
+
     fn next(&mut self) -> Result<(Event<'a>, Span), String> {
         self.events.next().unwrap_or_else(|| Ok((Event::StreamEnd, Span::default())))
     }
 
     fn node(&mut self, (event, span): (Event<'a>, Span), path: &mut String) -> Result<Value, String> {
+        let before = self.nodes;
+        self.count(1, false)?;
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err("yaml: exceeded max depth".into());
+        }
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let forced_text = tag.is_some_and(|t| t.to_string().ends_with("str"));
@@ -63,13 +124,27 @@ impl<'a> Reader<'a> {
             }
             Event::SequenceStart(_, anchor, _) => (anchor, self.sequence(path)?),
             Event::MappingStart(_, anchor, _) => (anchor, self.mapping(path)?),
-            Event::Alias(id) => return self.anchors.get(&id).cloned().ok_or_else(|| format!("yaml: line {}: unknown anchor referenced", span.start.line())),
+            Event::Alias(id) => {
+                let nodes = self.anchors.get(&id).map(|(_, nodes)| *nodes);
+                self.count(nodes.unwrap_or(0), true)?;
+                self.depth -= 1;
+                let known = self.anchors.get(&id).map(|(value, _)| value.clone());
+                return known.ok_or_else(|| format!("yaml: line {}: unknown anchor referenced", span.start.line()));
+            }
             other => return Err(format!("yaml: line {}: unexpected {other:?}", span.start.line())),
         };
+        self.depth -= 1;
         if anchor != 0 {
-            self.anchors.insert(anchor, value.clone());
+            self.anchors.insert(anchor, (value.clone(), self.nodes - before));
         }
         Ok(value)
+    }
+
+    /// Notes where the value at `path` begins, the first time.
+    fn note(&mut self, path: &str, line: usize) {
+        if let Some(lines) = &mut self.lines {
+            lines.entry(path.to_string()).or_insert(line);
+        }
     }
 
     fn sequence(&mut self, path: &mut String) -> Result<Value, String> {
@@ -81,7 +156,7 @@ impl<'a> Reader<'a> {
             }
             let length = path.len();
             path.push_str(&format!("[{}]", items.len()));
-            self.lines.insert(path.clone(), next.1.start.line());
+            self.note(path, next.1.start.line());
             items.push(self.node(next, path)?);
             path.truncate(length);
         }
@@ -102,14 +177,14 @@ impl<'a> Reader<'a> {
                 path.push('.');
             }
             path.push_str(&key);
-            self.lines.entry(path.clone()).or_insert(line);
+            self.note(path, line);
             let value_event = self.next()?;
             let value = self.node(value_event, path)?;
             path.truncate(length);
             if is_merge {
                 merged.push(value);
             } else if map.insert(key.clone(), value).is_some() {
-                return Err(format!("yaml: unmarshal errors:\n  line {line}: key {} already set in map", crate::error::quote(&key)));
+                self.repeated.push(format!("line {line}: key {} already set in map", go_quoted(&key)));
             }
         }
         for value in merged {
@@ -186,8 +261,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_text_can_become_is_bounded() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_string();
+        for level in 1..9 {
+            text += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
+        }
+        assert_eq!(read_first(&text).unwrap_err(), "yaml: document contains excessive aliasing");
+        assert!(read_first(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
     fn merges_and_mistakes() {
         assert_eq!(read("base: &b {x: 1, w: 2}\nsub:\n  <<: *b\n  x: 3\n").unwrap()[0].value["sub"], json!({"x": 3, "w": 2}));
+        assert_eq!(read_first("a: 1\na: 2\n---\n}").unwrap(), (json!({"a": 2}), vec!["line 2: key \"a\" already set in map".to_string()]));
+        assert_eq!(read_first("# nothing\n").unwrap().0, json!(null));
         assert!(read("a: 1\na: 2\n").unwrap_err().contains("line 2: key \"a\" already set in map"));
         assert_eq!(read("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\n data:\n  a: b\n").unwrap_err(), "yaml: line 4: did not find expected key");
     }
