@@ -2,8 +2,6 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/create.go` and the codecs' error texts.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -17,27 +15,27 @@ use skiff_api::{
     },
 };
 
-use crate::{context::Context, negotiate::BodyType};
+use crate::{
+    context::Context,
+    limits::{deadline, remainder},
+    negotiate::BodyType,
+};
 
 /// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
-
-/// How much of a body that is too large is thrown away, and how long, so that its sender comes to read the answer.
-const DISCARDED: usize = 256 * 1024 * 1024;
-const DISCARDING: Duration = Duration::from_secs(10);
 
 /// Reads a body whole.
 pub async fn read(mut body: Body) -> Result<Bytes, Status> {
     let mut parts: Vec<Bytes> = Vec::new();
     let mut size = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::bad_request(format!("cannot read the request's body: {error}")))?;
+        let frame = frame.map_err(|error| match remainder::is_late(&error) {
+            true => deadline::exceeded(),
+            false => Status::bad_request(format!("cannot read the request's body: {error}")),
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         size += data.len();
         if size > MAX_BODY {
-            drop(parts);
-            // whatever comes of it, the answer is the same
-            let _ = tokio::time::timeout(DISCARDING, discard(body)).await;
             return Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")));
         }
         parts.push(data);
@@ -46,16 +44,6 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
         0 | 1 => parts.pop().unwrap_or_default(),
         _ => parts.concat().into(),
     })
-}
-
-async fn discard(mut body: Body) {
-    let mut size = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        size += frame.data_ref().map_or(0, Bytes::len);
-        if size > DISCARDED {
-            return;
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
 
 use http::Method;
+use skiff_api::machinery::{gonum, status::Status};
 
 /// A request's path and method in Kubernetes' terms.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -163,7 +164,12 @@ impl Query {
 
     /// Go's reading of a boolean parameter: anything but `false` and `0` is true when it is given.
     pub fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| !matches!(value, "false" | "0"))
+        self.get(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
+    /// An integer parameter.
+    pub fn integer(&self, key: &str) -> Result<Option<i64>, Status> {
+        self.get(key).map(gonum::int64).transpose().map_err(Status::bad_request)
     }
 }
 

@@ -85,10 +85,8 @@ pub enum Revision {
 impl ListOptions {
     pub fn of(ctx: &Context) -> Result<ListOptions, Status> {
         let query = &ctx.query;
-        let limit: i64 = match query.text("limit") {
-            "" => 0,
-            text => text.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
-        };
+        let limit = query.integer("limit")?.unwrap_or(0);
+        query.integer("timeoutSeconds")?;
         let version = query.text("resourceVersion");
         let matching = query.text("resourceVersionMatch");
         let token = query.text("continue");
@@ -98,7 +96,7 @@ impl ListOptions {
             if !matches!(version, "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            return Ok(ListOptions { limit: limit.max(0) as usize, start: Some((revision, namespace, name)), revision: Revision::Exact(revision) });
+            return Ok(ListOptions { limit: size(limit), start: Some((revision, namespace, name)), revision: Revision::Exact(revision) });
         }
         let revision = match (version, matching) {
             ("" | "0", _) => Revision::Newest,
@@ -107,8 +105,12 @@ impl ListOptions {
             (text, _) if limit > 0 => Revision::Exact(respond::revision(text)?),
             (text, _) => Revision::NotOlderThan(respond::revision(text)?),
         };
-        Ok(ListOptions { limit: limit.max(0) as usize, start: None, revision })
+        Ok(ListOptions { limit: size(limit), start: None, revision })
     }
+}
+
+fn size(limit: i64) -> usize {
+    usize::try_from(limit.max(0)).unwrap_or(usize::MAX)
 }
 
 /// `ValidateListOptions` of `apimachinery/pkg/apis/meta/internalversion/validation`.
