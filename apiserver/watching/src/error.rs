@@ -25,9 +25,9 @@ pub enum Error {
     Decode {
         /// What was asked: method and path.
         what: String,
-        /// serde's complaint.
+        /// What could not be read, and where.
         #[source]
-        source: serde_json::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An object could not be written as JSON.
     #[error("cannot encode {what}: {source}")]

@@ -83,8 +83,8 @@ impl Recorder {
     pub fn event<K: Kind>(&self, object: &K, kind: EventType, reason: &str, message: impl Into<String>) {
         let meta = object.meta();
         let about = ObjectReference {
-            api_version: Some(K::api_version(&()).into_owned()),
-            kind: Some(K::kind(&()).into_owned()),
+            api_version: Some(K::api_version().into()),
+            kind: Some(K::kind().into()),
             namespace: meta.namespace.clone(),
             name: meta.name.clone(),
             uid: meta.uid.clone(),
