@@ -39,7 +39,7 @@ pub struct App {
     pub admission: Chain,
     pub allocator: Arc<Allocator>,
     pub tokens: Arc<auth::authenticate::service_account::Issuer>,
-    pub node_client: crate::subresources::node_proxy::NodeClient,
+    pub transports: crate::subresources::connect::Transports,
     pub metrics: crate::metrics::Metrics,
     pub in_flight: InFlight,
     /// `--request-timeout`.
@@ -145,7 +145,11 @@ async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts,
         }
     };
     match due {
-        None => work.await,
+        None => {
+            let mut response = work.await;
+            response.extensions_mut().insert(deadline::LongRunning);
+            response
+        }
         Some(due) => tokio::time::timeout_at(due, work).await.unwrap_or_else(|_| {
             if let Some(labels) = labels {
                 app.metrics.terminated(labels, 504);

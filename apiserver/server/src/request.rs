@@ -29,8 +29,9 @@ pub struct RequestInfo {
 
 impl RequestInfo {
     pub fn read(method: &Method, path: &str, query: &Query) -> RequestInfo {
-        let mut info = RequestInfo { verb: method.as_str().to_ascii_lowercase(), path: path.into(), ..RequestInfo::default() };
-        let mut parts: Vec<String> = path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(percent_decoded).collect();
+        let path = Query::decode(path, false);
+        let mut info = RequestInfo { verb: method.as_str().to_ascii_lowercase(), path: path.clone(), ..RequestInfo::default() };
+        let mut parts: Vec<String> = path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if parts.len() < 3 || !matches!(parts[0].as_str(), "api" | "apis") {
             return info;
         }
@@ -102,10 +103,6 @@ impl RequestInfo {
     }
 }
 
-fn percent_decoded(text: &str) -> String {
-    Query::decode(text, false)
-}
-
 /// The query's parameters in order.
 #[derive(Debug, Clone, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -139,14 +136,6 @@ impl Query {
             at += 1;
         }
         String::from_utf8_lossy(&out).into_owned()
-    }
-
-    /// The parameters as a query string.
-    pub fn encode(&self) -> String {
-        let quote = |text: &str| -> String {
-            text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
-        };
-        self.0.iter().map(|(key, value)| format!("{}={}", quote(key), quote(value))).collect::<Vec<_>>().join("&")
     }
 
     /// The first value of `key`.

@@ -25,7 +25,7 @@ use crate::{
         inflight::{InFlight, Limits},
     },
     serve, stored,
-    subresources::node_proxy::{self, NodeClient},
+    subresources::connect::Transports,
 };
 
 /// Where the state is.
@@ -182,7 +182,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         admission: admission::chain(&config.admission)?,
         allocator,
         tokens: Arc::new(issuer),
-        node_client: NodeClient::new(node_proxy::tls_config(tls::roots(pki.authority.certificate_pem().as_bytes())?, Some(identity))?),
+        transports: Transports::new(tls::roots(pki.authority.certificate_pem().as_bytes())?, identity)?,
         metrics: Default::default(),
         in_flight: InFlight::new(config.limits),
         request_timeout: config.request_timeout,

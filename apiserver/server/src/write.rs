@@ -15,7 +15,10 @@ use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
-    auth::authorize::escalation,
+    auth::{
+        self, Authorizer, Decision,
+        authorize::{escalation, forbidden},
+    },
     context::Context,
     stored,
 };
@@ -105,7 +108,12 @@ fn dedup_owners(ctx: &Context, value: &mut Value) {
 }
 
 /// Creates `value`, decoded and with its defaults, in `namespace`.
-pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut value: Value) -> Result<Written, Status> {
+pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, value: Value) -> Result<Written, Status> {
+    create_authorized(ctx, kind, namespace, value, true).await
+}
+
+/// The same; unless the request was `authorized` as a creation, the right to create is asked for before admission validates.
+async fn create_authorized(ctx: &Context, kind: &'static Kind, namespace: &str, mut value: Value, authorized: bool) -> Result<Written, Status> {
     let dry = dry_run(ctx)?;
     check_namespace(kind, namespace, &mut value)?;
     dedup_owners(ctx, &mut value);
@@ -151,6 +159,9 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
         validate_create(ctx, kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
+        if !authorized {
+            may_create(ctx)?;
+        }
         let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
         let admitted = ctx.app.admission.validate(&checked).await;
         value = checked.object.unwrap_or_default();
@@ -177,6 +188,15 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
             Err(Error::Exists(_)) if attempts > 0 => {}
             Err(error) => return Err(store_error(kind, &name, error)),
         }
+    }
+}
+
+/// PUT and apply of what is absent need the right to create, too.
+fn may_create(ctx: &Context) -> Result<(), Status> {
+    let asked = auth::Attributes { verb: "create".into(), ..crate::app::attributes(ctx) };
+    match ctx.app.authorizers.authorize(&asked) {
+        Decision::Allow(_) => Ok(()),
+        decision => Err(forbidden(&asked, decision.reason())),
     }
 }
 
@@ -273,7 +293,7 @@ pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
                 return Err(Status::not_found(kind.group, kind.plural, name));
             }
             let value = compute(None)?;
-            return create(ctx, kind, namespace, value).await.map(|written| (written, true));
+            return create_authorized(ctx, kind, namespace, value, false).await.map(|written| (written, true));
         };
         let live = stored::decoded(kind, &object)?;
         check_preconditions(kind, name, &how, &live)?;

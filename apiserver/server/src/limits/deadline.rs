@@ -15,6 +15,10 @@ use crate::request::{Query, RequestInfo};
 /// `--request-timeout`.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
+/// Marks an answer that is a stream.
+#[derive(Clone, Copy)]
+pub struct LongRunning;
+
 /// Whether a request is a watch or a stream.
 pub fn long_running(info: &RequestInfo) -> bool {
     matches!(info.verb.as_str(), "watch" | "proxy")

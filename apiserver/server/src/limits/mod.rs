@@ -4,6 +4,7 @@
 //! Invariant: a request holds a place, memory and a body for a time that is bounded, whatever its sender does.
 //! Follows the filters of `staging/src/k8s.io/apiserver/pkg/server/filters`.
 
+pub mod connection;
 pub mod deadline;
 pub mod inflight;
 pub mod panics;
