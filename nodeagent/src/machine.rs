@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use kube::Client;
+use skiff_watching::client::Client;
 use tokio::{runtime::Handle, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 

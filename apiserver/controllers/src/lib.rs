@@ -1,6 +1,6 @@
 //! The controller manager: what turns the desired state into the actual one, one controller a file or folder.
 //!
-//! Invariant: controllers speak to the API through a `kube::Client` only, and share one cache a kind. Follows cmd/kube-controller-manager.
+//! Invariant: controllers write through an `Api` only, and share one cache a kind. Follows cmd/kube-controller-manager.
 
 pub mod discovery;
 pub mod expectations;
@@ -53,11 +53,11 @@ pub use skiff_watching::{Error, api, clock, error, events, informer, key, queue,
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 
 /// Runs all enabled controllers until `stop`. Fails at once when the options cannot be used.
-pub async fn run(client: kube::Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+/// They read from `informers`, which may be shared, and write through `api`.
+pub async fn run(api: Api, informers: Informers, options: Options, stop: CancellationToken) -> Result<(), Error> {
     options::check(&options)?;
-    let (api, options) = (Api::new(client, "kube-controller-manager"), Arc::new(options));
+    let options = Arc::new(options);
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
-    let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
     let mut running = Vec::new();
     for controller in list::CONTROLLERS.iter().filter(|c| enabled(c.name, &options)) {
         let context = Context::new(api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());

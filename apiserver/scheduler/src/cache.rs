@@ -83,8 +83,7 @@ impl Cache {
     }
 
     /// A node appeared or changed; answers whether that may let a pod fit.
-    pub fn put_node(&mut self, node: Node) -> bool {
-        let node = Arc::new(node);
+    pub fn put_node(&mut self, node: Arc<Node>) -> bool {
         let name = node.metadata.name.clone().unwrap_or_default();
         match self.nodes.get_mut(&name) {
             Some(info) => {
@@ -134,18 +133,5 @@ impl Cache {
             list.retain(|pod| &*pod.uid != uid);
         }
         true
-    }
-
-    /// Forgets nodes and pods that a new list does not have.
-    pub fn keep_nodes(&mut self, names: &std::collections::HashSet<String>) {
-        let gone: Vec<String> = self.nodes.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        gone.iter().for_each(|name| self.remove_node(name));
-    }
-
-    pub fn keep_pods(&mut self, uids: &std::collections::HashSet<Arc<str>>) {
-        let gone: Vec<Arc<str>> = self.homes.keys().filter(|uid| !uids.contains(*uid)).cloned().collect();
-        gone.iter().for_each(|uid| {
-            self.remove_pod(uid);
-        });
     }
 }

@@ -3,20 +3,20 @@
 //! Invariant: a pod is counted on its node from the moment of the decision. Follows `pkg/scheduler/schedule_one.go`.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use http::Request;
+use http::Method;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use kube::{Client, runtime::watcher::Event};
 use rand::Rng;
 use serde_json::{Value, json};
+use skiff_watching::api::Api;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
 use crate::{
-    Heard, Options,
+    Event, Heard, Options,
     cache::{Cache, NodeInfo},
     events,
     framework::{self, Rejection},
@@ -46,7 +46,7 @@ struct Pending {
 }
 
 pub struct Scheduler {
-    client: Client,
+    api: Api,
     options: Options,
     tell: UnboundedSender<Heard>,
     cache: Cache,
@@ -59,15 +59,13 @@ pub struct Scheduler {
     volumes: Volumes,
     namespaces: Store<Namespace>,
     pending: HashMap<Arc<str>, Pending>,
-    listed_pods: Option<HashSet<Arc<str>>>,
-    listed_nodes: Option<HashSet<String>>,
 }
 
 impl Scheduler {
-    pub fn new(client: Client, options: Options, tell: UnboundedSender<Heard>) -> Scheduler {
+    pub fn new(api: Api, options: Options, tell: UnboundedSender<Heard>) -> Scheduler {
         let slots = Arc::new(Semaphore::new(options.parallelism.max(1)));
         Scheduler {
-            client,
+            api,
             options,
             tell,
             cache: Cache::default(),
@@ -78,18 +76,11 @@ impl Scheduler {
             volumes: Volumes::default(),
             namespaces: Store::default(),
             pending: HashMap::new(),
-            listed_pods: None,
-            listed_nodes: None,
         }
     }
 
     pub fn has_active(&self) -> bool {
-        self.queue.has_active() && self.is_ready()
-    }
-
-    /// Everything that decisions hang on has been listed.
-    fn is_ready(&self) -> bool {
-        self.listed_pods.is_none() && self.listed_nodes.is_none() && self.volumes.is_filled() && self.namespaces.is_filled()
+        self.queue.has_active()
     }
 
     pub fn has_waiting(&self) -> bool {
@@ -142,25 +133,12 @@ impl Scheduler {
 
     fn hear_pod(&mut self, event: Event<Pod>) {
         match event {
-            Event::Init => self.listed_pods = Some(HashSet::new()),
-            Event::InitApply(pod) => {
-                if let (Some(listed), Some(uid)) = (&mut self.listed_pods, &pod.metadata.uid) {
-                    listed.insert(uid.as_str().into());
-                }
-                self.put_pod(pod);
-            }
-            Event::InitDone => {
-                if let Some(listed) = self.listed_pods.take() {
-                    self.cache.keep_pods(&listed);
-                    self.queue.keep(&listed);
-                }
-            }
             Event::Apply(pod) => self.put_pod(pod),
             Event::Delete(pod) => self.gone(pod.metadata.uid.as_deref().unwrap_or("")),
         }
     }
 
-    fn put_pod(&mut self, pod: Pod) {
+    fn put_pod(&mut self, pod: Arc<Pod>) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let spec = pod.spec.as_ref();
         let node = spec.and_then(|s| s.node_name.clone()).filter(|name| !name.is_empty());
@@ -171,7 +149,7 @@ impl Scheduler {
         let own = spec.and_then(|s| s.scheduler_name.as_deref()).unwrap_or("default-scheduler") == self.options.scheduler_name;
         let gated = spec.and_then(|s| s.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty());
         let deleting = pod.metadata.deletion_timestamp.is_some();
-        let info = Arc::new(PodInfo::new(Arc::new(pod)));
+        let info = Arc::new(PodInfo::new(pod));
         match node {
             Some(node) => {
                 self.queue.remove(&uid);
@@ -199,22 +177,6 @@ impl Scheduler {
 
     fn hear_node(&mut self, event: Event<Node>) {
         let better = match event {
-            Event::Init => {
-                self.listed_nodes = Some(HashSet::new());
-                false
-            }
-            Event::InitApply(node) => {
-                if let (Some(listed), Some(name)) = (&mut self.listed_nodes, &node.metadata.name) {
-                    listed.insert(name.clone());
-                }
-                self.cache.put_node(node)
-            }
-            Event::InitDone => {
-                if let Some(listed) = self.listed_nodes.take() {
-                    self.cache.keep_nodes(&listed);
-                }
-                true
-            }
             Event::Apply(node) => self.cache.put_node(node),
             Event::Delete(node) => {
                 self.cache.remove_node(node.metadata.name.as_deref().unwrap_or(""));
@@ -239,9 +201,6 @@ impl Scheduler {
 
     /// Decides on the next pods in line.
     pub fn schedule_some(&mut self) {
-        if !self.is_ready() {
-            return;
-        }
         for _ in 0..ROUND {
             let Some(pod) = self.queue.pop() else { return };
             match self.choose(&pod) {
@@ -263,12 +222,12 @@ impl Scheduler {
         for (volume, _) in &plan.bind {
             self.volumes.promise(volume.metadata.name.as_deref().unwrap_or(""), &pod.uid);
         }
-        let (client, tell, uid, patches) = (self.client.clone(), self.tell.clone(), pod.uid.clone(), plan.patches(&node));
+        let (api, tell, uid, patches) = (self.api.clone(), self.tell.clone(), pod.uid.clone(), plan.patches(&node));
         let claims = plan.claims().map(|claim| name_of(&claim.metadata)).collect();
         self.pending.insert(pod.uid.clone(), Pending { pod, node, claims, since: Instant::now() });
         tokio::spawn(async move {
             for (path, patch) in patches {
-                if let Err(error) = send(&client, "PATCH", &path, "application/merge-patch+json", &patch).await {
+                if let Err(error) = send(&api, Method::PATCH, &path, "application/merge-patch+json", &patch).await {
                     let _ = tell.send(Heard::Bound { uid, done: Err(error) });
                     return;
                 }
@@ -316,7 +275,7 @@ impl Scheduler {
     }
 
     fn bind(&self, pod: Arc<PodInfo>, node: String) {
-        let (client, slots, tell) = (self.client.clone(), self.slots.clone(), self.tell.clone());
+        let (api, slots, tell) = (self.api.clone(), self.slots.clone(), self.tell.clone());
         let scheduler = self.options.scheduler_name.clone();
         let clock = self.options.clock.clone();
         tokio::spawn(async move {
@@ -324,26 +283,26 @@ impl Scheduler {
             let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": &*pod.uid},
                 "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
             let path = format!("/api/v1/namespaces/{}/pods/{}/binding", pod.namespace, pod.name);
-            let done = send(&client, "POST", &path, "application/json", &binding).await;
+            let done = send(&api, Method::POST, &path, "application/json", &binding).await;
             let succeeded = done.is_ok();
             let _ = tell.send(Heard::Bound { uid: pod.uid.clone(), done });
             if succeeded {
                 let note = format!("Successfully assigned {}/{} to {node}", pod.namespace, pod.name);
                 let event = events::event(&pod, &scheduler, "Normal", "Scheduled", "Binding", &note, clock.now());
-                post_event(&client, &pod, &event).await;
+                post_event(&api, &pod, &event).await;
             }
         });
     }
 
     fn report(&self, pod: &Arc<PodInfo>, message: &str) {
-        let (client, pod, message) = (self.client.clone(), pod.clone(), message.to_string());
+        let (api, pod, message) = (self.api.clone(), pod.clone(), message.to_string());
         let (scheduler, clock) = (self.options.scheduler_name.clone(), self.options.clock.clone());
         tokio::spawn(async move {
             let event = events::event(&pod, &scheduler, "Warning", "FailedScheduling", "Scheduling", &message, clock.now());
-            post_event(&client, &pod, &event).await;
+            post_event(&api, &pod, &event).await;
             if let Some(patch) = events::unschedulable(&pod, &message, clock.now()) {
                 let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace, pod.name);
-                if let Err(error) = send(&client, "PATCH", &path, "application/strategic-merge-patch+json", &patch).await {
+                if let Err(error) = send(&api, Method::PATCH, &path, "application/strategic-merge-patch+json", &patch).await {
                     tracing::debug!(%error, pod = pod.name, "the condition was not written");
                 }
             }
@@ -351,20 +310,13 @@ impl Scheduler {
     }
 }
 
-async fn post_event(client: &Client, pod: &PodInfo, event: &Value) {
+async fn post_event(api: &Api, pod: &PodInfo, event: &Value) {
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", pod.namespace);
-    if let Err(error) = send(client, "POST", &path, "application/json", event).await {
+    if let Err(error) = send(api, Method::POST, &path, "application/json", event).await {
         tracing::debug!(%error, pod = pod.name, "an event was not written");
     }
 }
 
-async fn send(client: &Client, method: &str, path: &str, kind: &str, body: &Value) -> Result<(), String> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", kind)
-        .header("user-agent", "kube-scheduler/skiff")
-        .body(body.to_string().into_bytes())
-        .map_err(|error| error.to_string())?;
-    client.request_text(request).await.map(|_| ()).map_err(|error| error.to_string())
+async fn send(api: &Api, method: Method, path: &str, kind: &str, body: &Value) -> Result<(), String> {
+    api.send(method, path, Some(kind), None, body.to_string().into_bytes()).await.map(|_| ()).map_err(|error| error.to_string())
 }

@@ -67,11 +67,6 @@ impl Queue {
         self.attempts.remove(uid);
     }
 
-    pub fn keep(&mut self, uids: &std::collections::HashSet<Arc<str>>) {
-        let known: Vec<Arc<str>> = self.places.keys().chain(self.waiting.keys()).filter(|uid| !uids.contains(*uid)).cloned().collect();
-        known.iter().for_each(|uid| self.remove(uid));
-    }
-
     pub fn pop(&mut self) -> Option<Arc<PodInfo>> {
         let (_, pod) = self.active.pop_first()?;
         self.places.remove(&pod.uid);

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 use skiff_api::machinery::{clock::SharedClock, status::Status};
 use skiff_storage::{Store, memory, redb};
+use skiff_watching::client::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -124,7 +125,7 @@ pub struct Running {
 
 impl Running {
     /// A client without a socket, for the controllers of this process.
-    pub fn client(&self, user: User) -> kube::Client {
+    pub fn client(&self, user: User) -> Client {
         client(&self.app, user)
     }
 
@@ -140,14 +141,14 @@ impl Running {
 }
 
 /// A client whose transport is the server itself: no socket, no TLS.
-pub fn client(app: &Arc<App>, user: User) -> kube::Client {
+pub fn client(app: &Arc<App>, user: User) -> Client {
     let (app, user) = (app.clone(), Arc::new(user));
-    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+    let service = tower::service_fn(move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(InProcess(user.clone()));
         app.clone().handle(request)
     });
-    kube::Client::new(service, "default")
+    Client::new(service)
 }
 
 /// Opens the store, makes what is missing, listens.

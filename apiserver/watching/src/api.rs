@@ -9,12 +9,16 @@ use std::borrow::Cow;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Client, client::Body, core::Status};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
 pub use crate::typed::{Kind, Wire};
-use crate::{error::Error, key::Key};
+use crate::{
+    client::{Body, BoxError, Client},
+    error::Error,
+    key::Key,
+    status::Status,
+};
 
 /// How a patch's body is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,13 +199,13 @@ impl Api {
 
     /// Sends a request and gives the answer once its head is there; a refusal is an error.
     pub async fn exchange(&self, request: Request<Vec<u8>>, what: &str) -> Result<http::Response<Body>, Error> {
-        let answer = self.client.send(request.map(Body::from)).await.map_err(|e| from_client(what, e))?;
+        let answer = self.client.send(request).await.map_err(|e| from_client(what, e))?;
         let code = answer.status();
         if !code.is_client_error() && !code.is_server_error() {
             return Ok(answer);
         }
         let text = Self::text(answer, what).await?;
-        let status = serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status::failure(&text, "").with_code(code.as_u16()));
+        let status = serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status { code: code.as_u16(), message: text, ..Status::default() });
         Err(Error::Refused(Box::new(status)))
     }
 
@@ -262,6 +266,11 @@ impl Api {
         self.send(Method::POST, path, Some("application/json"), None, body).await
     }
 
+    /// POSTs a typed object that is not stored, such as a token request, and gives what the server made of it.
+    pub async fn post_object<K: Wire>(&self, path: &str, object: &K) -> Result<K, Error> {
+        read(path, &self.post_bytes(path, write(path, object)?).await?)
+    }
+
     /// Replaces the object.
     pub async fn update<K: Kind>(&self, object: &K) -> Result<K, Error> {
         self.put(&path_of(object), object).await
@@ -280,14 +289,22 @@ impl Api {
 
     /// Patches what is at `path`, and gives its new metadata.
     pub async fn patch(&self, path: &str, how: PatchType, body: &Value) -> Result<ObjectMeta, Error> {
+        Ok(decode::<Written>(path, &self.send_patch(path, how, body).await?)?.metadata)
+    }
+
+    /// Patches what is at `path`, and gives it all.
+    pub async fn patch_object<K: Wire>(&self, path: &str, how: PatchType, body: &Value) -> Result<K, Error> {
+        read(path, &self.send_patch(path, how, body).await?)
+    }
+
+    async fn send_patch(&self, path: &str, how: PatchType, body: &Value) -> Result<String, Error> {
         let (kind, path) = match how {
             PatchType::Json => ("application/json-patch+json", Cow::Borrowed(path)),
             PatchType::Merge => ("application/merge-patch+json", Cow::Borrowed(path)),
             PatchType::Strategic => ("application/strategic-merge-patch+json", Cow::Borrowed(path)),
             PatchType::Apply(manager) => ("application/apply-patch+yaml", Cow::Owned(format!("{path}?fieldManager={manager}&force=true"))),
         };
-        let text = self.send(Method::PATCH, &path, Some(kind), None, encode(&path, body)?).await?;
-        Ok(decode::<Written>(&path, &text)?.metadata)
+        self.send(Method::PATCH, &path, Some(kind), None, encode(&path, body)?).await
     }
 
     /// Deletes one object.
@@ -301,10 +318,7 @@ impl Api {
     }
 }
 
-/// Sorts the client's errors into ours.
-pub fn from_client(what: &str, error: kube::Error) -> Error {
-    match error {
-        kube::Error::Api(status) => Error::Refused(status),
-        source => Error::Transport { what: what.to_string(), source: Box::new(source) },
-    }
+/// A request that was not answered.
+pub fn from_client(what: &str, source: BoxError) -> Error {
+    Error::Transport { what: what.to_string(), source }
 }

@@ -3,7 +3,7 @@
 //! Invariant: an API refusal keeps its whole `Status`, so that "not found" is only ever said by the server's own reason.
 //! Follows k8s.io/apimachinery/pkg/api/errors.
 
-use kube::core::Status;
+use crate::{client::BoxError, status::Status};
 
 /// Any failure of a controller.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum Error {
         what: String,
         /// The client's own error.
         #[source]
-        source: Box<kube::Error>,
+        source: BoxError,
     },
     /// The server's answer is not of the expected shape.
     #[error("cannot read the answer to {what}: {source}")]
@@ -27,7 +27,7 @@ pub enum Error {
         what: String,
         /// What could not be read, and where.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxError,
     },
     /// An object could not be written as JSON.
     #[error("cannot encode {what}: {source}")]

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use http::Method;
 use http_body_util::BodyExt;
-use kube::{client::Body, core::Status};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{Api, Page, from_client},
+    client::{Body, BoxError},
     clock::{Clock, since},
     error::Error,
+    status::Status,
 };
 
 /// Seconds after which the server ends a watch; below the five minutes after which proxies lose patience.
@@ -49,6 +50,8 @@ pub trait Sink: Send {
 pub struct Source {
     /// The collection's path.
     pub path: String,
+    /// What the query begins with: `fieldSelector=…&`, or nothing.
+    pub query: String,
     /// `Accept` headers of the list and the watch; `None` for plain JSON.
     pub accept: Option<(&'static str, &'static str)>,
 }
@@ -93,7 +96,7 @@ async fn list(api: &Api, source: &Source, sink: &mut dyn Sink) -> Result<String,
     sink.begin();
     let mut token = String::new();
     loop {
-        let mut path = format!("{}?limit={PAGE}", source.path);
+        let mut path = format!("{}?{}limit={PAGE}", source.path, source.query);
         if !token.is_empty() {
             path.push_str("&continue=");
             path.extend(token.bytes().map(escaped));
@@ -150,7 +153,7 @@ async fn watch(api: &Api, clock: &Clock, source: &Source, mut version: String, s
         true => Ok(Some(version)),
         false => Err(Error::Failed(format!("very short watch of {}: it ended in less than a second, and with nothing received", source.path))),
     };
-    let path = format!("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}", source.path);
+    let path = format!("{}?{}watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}", source.path, source.query);
     let request = api.request(Method::GET, &path, None, source.accept.map(|a| a.1), Vec::new())?;
     let mut lines = Lines::of(api.exchange(request, &path).await?.into_body());
     loop {
@@ -202,7 +205,7 @@ impl Lines {
     }
 
     /// The next line without its end; `None` past the last whole one.
-    async fn next(&mut self) -> Result<Option<&[u8]>, kube::Error> {
+    async fn next(&mut self) -> Result<Option<&[u8]>, BoxError> {
         let mut searched = self.given;
         loop {
             if let Some(end) = self.held[searched..].iter().position(|byte| *byte == b'\n').map(|at| searched + at) {

@@ -7,7 +7,7 @@ use k8s_openapi::{
     Metadata, Resource,
     api::{
         apps::v1::*,
-        authentication::v1::*,
+        authentication::v1::{TokenRequest, TokenReview},
         authorization::v1::*,
         autoscaling::{v1::Scale, v2::*},
         batch::v1::*,
@@ -102,4 +102,4 @@ kinds!(
 );
 
 // parts of objects that are read or written on their own
-wire!(PodTemplateSpec, Scale);
+wire!(PodTemplateSpec, Scale, TokenRequest);

@@ -17,6 +17,7 @@ use skiff_nodeagent::{
     runtime::simulated::SimulatedRuntime,
 };
 use skiff_server::{Running, auth::User};
+use skiff_watching::client::{Client, Remote};
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -123,23 +124,14 @@ fn real_node(server: &Running, folders: &Folders, name: &str, ip: Ipv4Addr, ns: 
 }
 
 /// A client that goes through the node's own network, as a kubelet's does: a node that is cut off falls silent.
-fn network_client(server: &Running, identity: &skiff_server::auth::pki::Issued, gateway: Ipv4Addr, port: u16) -> anyhow::Result<kube::Client> {
-    let mut config = kube::Config::new(format!("https://{gateway}:{port}").parse()?);
-    config.root_cert = Some(pem_blocks(&server.pki.serving_ca)?);
-    config.auth_info.client_certificate_data = Some(base64_of(&identity.certificate));
-    config.auth_info.client_key_data = Some(base64_of(&identity.key).into());
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.read_timeout = None;
-    Ok(kube::Client::try_from(config)?)
-}
-
-fn base64_of(text: &str) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    STANDARD.encode(text)
-}
-
-fn pem_blocks(pem: &str) -> anyhow::Result<Vec<Vec<u8>>> {
-    Ok(skiff_server::auth::pki::tls::certificates(pem.as_bytes())?.into_iter().map(|der| der.to_vec()).collect())
+fn network_client(server: &Running, identity: &skiff_server::auth::pki::Issued, gateway: Ipv4Addr, port: u16) -> anyhow::Result<Client> {
+    let remote = Remote {
+        server: format!("https://{gateway}:{port}"),
+        authority: Some(server.pki.serving_ca.clone()),
+        identity: Some((identity.certificate.clone(), identity.key.clone())),
+        token: None,
+    };
+    Ok(Client::remote(&remote)?)
 }
 
 /// Leads the host's traffic for pods to their nodes.

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use kube::Client;
 use parking_lot::RwLock;
+use skiff_watching::{api::Api, client::Client, unreadable::Unreadable};
 use tokio_util::sync::CancellationToken;
 
 use super::{config::Config, objects::Objects, observer::Observer};
@@ -35,7 +35,9 @@ pub struct Parts {
 /// One node.
 pub struct Context {
     pub config: Config,
-    pub client: Client,
+    pub api: Api,
+    /// Tells of objects that cannot be read.
+    pub unreadable: Unreadable,
     pub runtime: SharedRuntime,
     pub images: Arc<dyn ImageStore>,
     pub network: Option<Arc<dyn PodNetworks>>,

@@ -11,11 +11,12 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{
-    Api,
-    runtime::{WatchStreamExt, watcher},
+use skiff_watching::{
+    api::Api as Server,
+    clock::Clock,
+    follow::{Seen, Selection, follow},
+    unreadable::Unreadable,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -93,16 +94,20 @@ fn make_folders(config: &Config) -> Result<(), (PathBuf, std::io::Error)> {
 
 fn context(config: Config, parts: Parts, stop: CancellationToken) -> Context {
     let Parts { client, runtime, images, network } = parts;
+    let api = Server::new(client, "kubelet");
+    let (recorder, events) = Recorder::start(api.clone(), &config.node_name, stop.clone());
+    let unreadable = Unreadable::new(&events);
     Context {
-        events: Recorder::start(client.clone(), config.node_name.clone(), stop.clone()),
-        objects: Objects::new(client.clone(), stop.clone()),
+        events: recorder,
+        objects: Objects::new(api.clone(), unreadable.clone(), stop.clone()),
         observer: Observer::start(runtime.clone(), stop.clone()),
         puller: Puller::default(),
         machine: Machine::read(&config, &runtime.version()),
         pods: Default::default(),
         api_port: Default::default(),
         host_ips: config.host_ips(),
-        client,
+        api,
+        unreadable,
         runtime,
         images,
         network,
@@ -124,24 +129,21 @@ async fn register_until_done(node: &Context) -> Node {
     }
 }
 
-/// The tasks of the pods, and which are known in the course of a fresh list.
+/// The tasks of the pods.
 struct Dispatcher<'a> {
     node: &'a Arc<Context>,
     workers: JoinSet<String>,
-    listed: Option<HashSet<String>>,
 }
 
 /// Follows the node's pods and gives each its task.
 async fn dispatch(node: &Arc<Context>) {
-    let api: Api<Pod> = Api::all(node.client.clone());
-    let config = watcher::Config::default().fields(&format!("spec.nodeName={}", node.config.node_name));
-    let mut changes = std::pin::pin!(watcher(api, config).default_backoff());
-    let mut dispatcher = Dispatcher { node, workers: JoinSet::new(), listed: None };
+    let own = Selection { field: Some(("spec.nodeName", node.config.node_name.clone())), ..Selection::default() };
+    let mut changes = follow::<Pod>(&node.api, &Clock::system(), &node.unreadable, own, &node.stop);
+    let mut dispatcher = Dispatcher { node, workers: JoinSet::new() };
     loop {
         tokio::select! {
-            change = changes.next() => match change {
-                Some(Ok(event)) => dispatcher.take(event).await,
-                Some(Err(error)) => tracing::debug!(%error, "watch of pods interrupted"),
+            change = changes.recv() => match change {
+                Some(seen) => dispatcher.take(seen).await,
                 None => break,
             },
             Some(ended) = dispatcher.workers.join_next() => match ended {
@@ -155,25 +157,18 @@ async fn dispatch(node: &Arc<Context>) {
 }
 
 impl Dispatcher<'_> {
-    async fn take(&mut self, event: watcher::Event<Pod>) {
-        match event {
-            watcher::Event::Init => self.listed = Some(HashSet::new()),
-            watcher::Event::InitApply(pod) => {
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(uid(&pod).to_owned());
-                }
-                self.apply(pod);
+    async fn take(&mut self, seen: Seen<Pod>) {
+        match seen {
+            Seen::Listed(pods) => {
+                let listed: HashSet<String> = pods.iter().map(|pod| uid(pod).to_owned()).collect();
+                pods.into_iter().for_each(|pod| self.apply(pod));
+                self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| handle.vanish());
+                self.take_up_orphans().await;
             }
-            watcher::Event::Apply(pod) => self.apply(pod),
-            watcher::Event::Delete(pod) => {
+            Seen::Applied(pod) => self.apply(pod),
+            Seen::Deleted(pod) => {
                 if let Some(handle) = self.node.pods.read().get(uid(&pod)) {
                     handle.vanish();
-                }
-            }
-            watcher::Event::InitDone => {
-                if let Some(listed) = self.listed.take() {
-                    self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| handle.vanish());
-                    self.take_up_orphans().await;
                 }
             }
         }

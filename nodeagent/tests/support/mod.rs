@@ -43,8 +43,8 @@ pub fn api() -> Api {
 }
 
 impl Store {
-    pub fn client(self: &Arc<Self>) -> kube::Client {
-        kube::Client::new(Router::new().fallback(handle).with_state(self.clone()), "default")
+    pub fn client(self: &Arc<Self>) -> skiff_watching::client::Client {
+        skiff_watching::client::Client::new(Router::new().fallback(handle).with_state(self.clone()))
     }
 
     pub fn get(&self, path: &str) -> Option<Value> {

@@ -233,7 +233,7 @@ impl Monitors {
                 }
             }
             None => {
-                let source = Source { path: path.to_string(), accept: Some((LIST, WATCH)) };
+                let source = Source { path: path.to_string(), query: String::new(), accept: Some((LIST, WATCH)) };
                 tokio::spawn(reflect(self.api.clone(), self.clock.clone(), source, Box::new(sink), stop));
             }
         }

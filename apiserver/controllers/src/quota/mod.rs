@@ -12,7 +12,6 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
-use serde::Deserialize;
 
 use self::usage::{Usage, add, amounts, number};
 use crate::{

@@ -123,7 +123,7 @@ pub fn filter(pod: &PodInfo, found: &Found, node: &NodeInfo) -> Result<(), Rejec
 mod tests {
     use std::sync::Arc;
 
-    use kube::runtime::watcher::Event;
+    use crate::Event;
     use serde_json::Value;
 
     use super::*;
@@ -144,12 +144,12 @@ mod tests {
     fn near_and_apart() {
         let mut cache = Cache::default();
         for (name, zone) in [("n1", "a"), ("n2", "a"), ("n3", "b")] {
-            cache.put_node(serde_json::from_value(json!({"metadata": {"name": name, "labels": {"zone": zone, "host": name}}})).unwrap());
+            cache.put_node(Arc::new(serde_json::from_value(json!({"metadata": {"name": name, "labels": {"zone": zone, "host": name}}})).unwrap()));
         }
         cache.put_pod("n1", pod("leader", "ns", "leader", Value::Null));
         cache.put_pod("n3", pod("shy", "ns", "shy", terms("podAntiAffinity", "loud", "zone", json!({}))));
         let mut namespaces = Store::default();
-        namespaces.hear(Event::Apply(serde_json::from_value::<Namespace>(json!({"metadata": {"name": "ns", "labels": {"team": "x"}}})).unwrap()));
+        namespaces.hear(Event::Apply(Arc::new(serde_json::from_value::<Namespace>(json!({"metadata": {"name": "ns", "labels": {"team": "x"}}})).unwrap())));
         let (no_near, no_apart) = ("node(s) didn't match pod affinity rules", "node(s) didn't match pod anti-affinity rules");
         let unwelcome = "node(s) didn't satisfy existing pods anti-affinity rules";
         for (namespace, app, affinity, expected) in [

@@ -272,7 +272,7 @@ fn is_allowed(terms: &[TopologySelectorTerm], node: &NodeInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::watcher::Event;
+    use crate::Event;
 
     use super::*;
     use crate::cache::Cache;
@@ -301,13 +301,13 @@ mod tests {
 
     fn known(claims: &[Value], volumes: &[Value]) -> Volumes {
         let mut known = Volumes::default();
-        claims.iter().for_each(|claim| known.claims.hear(Event::Apply(serde_json::from_value(claim.clone()).unwrap())));
-        volumes.iter().for_each(|volume| known.volumes.hear(Event::Apply(serde_json::from_value(volume.clone()).unwrap())));
+        claims.iter().for_each(|claim| known.claims.hear(Event::Apply(Arc::new(serde_json::from_value(claim.clone()).unwrap()))));
+        volumes.iter().for_each(|volume| known.volumes.hear(Event::Apply(Arc::new(serde_json::from_value(volume.clone()).unwrap()))));
         for (name, provisioner, mode) in
             [("late", NO_PROVISIONER, "WaitForFirstConsumer"), ("made", "example.com/disk", "WaitForFirstConsumer"), ("now", "example.com/disk", "Immediate")]
         {
             let class = json!({"metadata": {"name": name}, "provisioner": provisioner, "volumeBindingMode": mode});
-            known.classes.hear(Event::Apply(serde_json::from_value(class).unwrap()));
+            known.classes.hear(Event::Apply(Arc::new(serde_json::from_value(class).unwrap())));
         }
         known
     }
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn nodes_by_their_volumes() {
         let mut cache = Cache::default();
-        cache.put_node(serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"host": "n"}}})).unwrap());
+        cache.put_node(Arc::new(serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"host": "n"}}})).unwrap()));
         let node = cache.nodes().next().unwrap();
         let selected = |node: &str| json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
         let here = [volume("big", "9Gi", "n"), volume("fits", "2Gi", "n"), volume("small", "1Mi", "n"), volume("there", "1Gi", "m")];

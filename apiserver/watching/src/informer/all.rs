@@ -115,7 +115,7 @@ impl Informers {
         let (api, clock, stop) = (self.api.clone(), self.clock.clone(), self.stop.clone());
         let sink = Box::new(Filler { informer: informer.clone(), unreadable: self.unreadable.clone(), listed: Vec::new() });
         let start = move || {
-            let source = Source { path: collection::<K>(""), accept: None };
+            let source = Source { path: collection::<K>(""), query: String::new(), accept: None };
             tokio::spawn(reflect(api, clock, source, sink, stop));
         };
         if registry.started {

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     api::{Api, collection},
+    client::Client,
     events::Events,
 };
 
@@ -115,15 +116,15 @@ impl Server {
 
     fn informers(&self, stop: &CancellationToken) -> Informers {
         let server = self.clone();
-        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+        let service = tower::service_fn(move |request: Request<Full<Bytes>>| {
             let server = server.clone();
             async move {
                 let (head, body) = request.into_parts();
-                let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-                Ok::<_, String>(Response::new(server.answer(&head.method, &head.uri, &body)))
+                let body = body.collect().await?.to_bytes();
+                Ok::<_, std::convert::Infallible>(Response::new(server.answer(&head.method, &head.uri, &body)))
             }
         });
-        let api = Api::new(kube::Client::new(service, "default"), "test");
+        let api = Api::new(Client::new(service), "test");
         let events = Events::start(api.clone(), Clock::system(), stop.clone());
         let informers = Informers::new(api, Clock::system(), &events, stop.clone());
         informers.start();
