@@ -2,7 +2,9 @@
 //!
 //! Each file tries one kind of attempt and says what has to come of it. `docs/security.md` lists them.
 
+mod backend;
 mod metrics;
 mod numbers;
+mod proxies;
 mod rights;
 mod server;
