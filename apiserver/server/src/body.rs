@@ -12,12 +12,13 @@ use skiff_api::{
         protobuf,
         schema::{Node, conform, parse_json},
         status::Status,
+        yaml,
     },
 };
 
 use crate::{
     context::Context,
-    limits::{deadline, remainder},
+    limits::{deadline, heavy, remainder},
     negotiate::BodyType,
 };
 
@@ -92,8 +93,19 @@ pub fn parse(text: &[u8], kind: BodyType) -> Result<(Value, Vec<String>), String
             parse_json(text).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
         }
         BodyType::Protobuf => Err("protobuf is no text".into()),
-        BodyType::Yaml => serde_yaml_ng::from_slice::<Value>(text).map(|value| (value, Vec::new())).map_err(|error| format!("yaml: {error}")),
+        BodyType::Yaml => parse_yaml(text),
     }
+}
+
+/// YAML, most of which is JSON: what clients apply was JSON before they sent it.
+fn parse_yaml(text: &[u8]) -> Result<(Value, Vec<String>), String> {
+    if text.trim_ascii_start().starts_with(b"{")
+        && let Ok(parsed) = parse_json(text)
+    {
+        return Ok((parsed.value, parsed.duplicates));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| "yaml: invalid UTF-8".to_owned())?;
+    yaml::read(text).map(|document| (document.value, document.duplicates))
 }
 
 /// The first bytes of a body that was not understood, as upstream shows them.
@@ -116,6 +128,10 @@ fn shown(text: &[u8], json: bool) -> String {
 /// Decodes a body that should hold an object of `expected` (group, version, kind), whose type is at `node`.
 /// Defaults are the caller's. Warnings and strict errors as the request asks.
 pub fn decode(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
+    heavy(text.len(), || decode_here(ctx, text, body, expected, node))
+}
+
+fn decode_here(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
     let (group, version, kind) = expected;
     let (value, duplicates) = parse_object(text, body, node).map_err(|error| {
         Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error} ({})", shown(text, body == BodyType::Json)))

@@ -3,8 +3,9 @@
 //! Behaviour follows `sigs.k8s.io/yaml`: YAML 1.1 plain scalars, mappings sorted by key.
 
 mod read;
-mod scalar;
 mod write;
+
+use skiff_api::machinery::yaml::{fault, scalar};
 
 pub use read::{nearest_line, read};
 pub use write::write;

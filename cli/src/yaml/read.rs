@@ -2,7 +2,7 @@
 //! Invariant: a document that cannot be read whole is an error with its line; a key that stands twice is one too.
 //! Behaviour follows `sigs.k8s.io/yaml` and the messages of libyaml.
 
-use super::scalar;
+use super::{fault, scalar};
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ struct Reader<'a> {
 /// # Errors
 /// The first mistake, worded as libyaml words it where it can tell (`yaml: line 4: did not find expected key`).
 pub fn read(text: &str) -> Result<Vec<Document>, String> {
-    read_stream(text).map_err(|e| libyaml_message(text).unwrap_or(e))
+    read_stream(text).map_err(|e| fault::libyaml(text).unwrap_or(e))
 }
 
 fn read_stream(text: &str) -> Result<Vec<Document>, String> {
@@ -128,36 +128,7 @@ impl<'a> Reader<'a> {
 /// Keys are texts; a number or a boolean becomes its text.
 fn key_text(event: &Event) -> Option<String> {
     let Event::Scalar(text, style, ..) = event else { return None };
-    if *style != ScalarStyle::Plain {
-        return Some(text.to_string());
-    }
-    Some(match scalar::value(text) {
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
-        Value::Null => "null".into(),
-        _ => text.to_string(),
-    })
-}
-
-/// What libyaml says of the text, as Go words it; nothing if it finds no mistake.
-fn libyaml_message(text: &str) -> Option<String> {
-    use serde::Deserialize;
-    for document in serde_yaml_ng::Deserializer::from_str(text) {
-        if let Err(e) = serde_yaml_ng::Value::deserialize(document) {
-            let line = e.location().map(|l| l.line());
-            let full = e.to_string();
-            let what = full.split(" at line ").next().unwrap_or(&full).to_string();
-            let what = what.split(", while ").next().unwrap_or(&what).to_string();
-            if what.contains("duplicate entry") {
-                return None;
-            }
-            return Some(match line {
-                Some(n) if n > 1 => format!("yaml: line {}: {what}", n - 1),
-                _ => format!("yaml: line 1: {what}"),
-            });
-        }
-    }
-    None
+    Some(if *style == ScalarStyle::Plain { scalar::key(text) } else { text.to_string() })
 }
 
 /// The line of a field, or of the nearest field above it that has one.

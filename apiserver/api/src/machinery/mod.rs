@@ -16,3 +16,4 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod yaml;

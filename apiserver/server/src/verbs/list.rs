@@ -21,6 +21,7 @@ use skiff_storage::{Error, Object, Snapshot};
 
 use crate::{
     context::{Answer, Context},
+    limits::heavy,
     negotiate::{self, Accept, Encoding, Form, Offers},
     respond, stored,
 };
@@ -229,24 +230,29 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
 }
 
 fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+    if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
+        return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
+    }
+    let size = objects.iter().map(|object| object.bytes.len()).sum();
+    heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
+}
+
+fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: &[Arc<Object>]) -> Answer {
     let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
             let now = ctx.app.clock.now();
-            let rows = values(&objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
+            let rows = values(objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
             ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
         }
         Form::MetadataList(version) | Form::Metadata(version) => {
-            let items: Vec<Value> = values(&objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+            let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }
-        Form::Object if kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) => {
-            Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)))
-        }
         Form::Object => {
-            let mut items = values(&objects)?;
+            let mut items = values(objects)?;
             for item in &mut items {
                 if let Some(item) = item.as_object_mut() {
                     item.remove("apiVersion");

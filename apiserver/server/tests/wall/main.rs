@@ -2,7 +2,9 @@
 //!
 //! Each file tries one kind of attempt and says what has to come of it. `docs/security.md` lists them.
 
+mod answers;
 mod backend;
+mod load;
 mod metrics;
 mod numbers;
 mod proxies;
