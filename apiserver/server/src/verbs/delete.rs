@@ -80,8 +80,7 @@ impl DeleteOptions {
 fn from_query(ctx: &Context) -> Result<Value, Status> {
     let mut value = json!({});
     let query = &ctx.query;
-    if let Some(grace) = query.get("gracePeriodSeconds") {
-        let seconds: i64 = grace.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {grace:?}: invalid syntax")))?;
+    if let Some(seconds) = query.integer("gracePeriodSeconds")? {
         value["gracePeriodSeconds"] = seconds.into();
     }
     if let Some(policy) = query.get("propagationPolicy") {
