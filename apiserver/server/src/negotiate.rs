@@ -54,8 +54,8 @@ pub enum Offers {
 
 const ACCEPTED: &str = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-/// Reads the Accept header; the first clause that can be served wins, in the order of their weights.
-pub fn accept(headers: &HeaderMap, offers: Offers) -> Result<Accept, Status> {
+/// The clauses of the Accept header in the order of their weights; what stands first is wanted most.
+pub fn clauses(headers: &HeaderMap) -> Vec<&str> {
     let mut clauses: Vec<(f32, &str)> = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -65,11 +65,17 @@ pub fn accept(headers: &HeaderMap, offers: Offers) -> Result<Accept, Status> {
         .filter(|clause| !clause.is_empty())
         .map(|clause| (parameter(clause, "q").and_then(|q| q.parse().ok()).unwrap_or(1.0), clause))
         .collect();
+    clauses.sort_by(|a, b| b.0.total_cmp(&a.0));
+    clauses.into_iter().map(|(_, clause)| clause).collect()
+}
+
+/// Reads the Accept header; the first clause that can be served wins.
+pub fn accept(headers: &HeaderMap, offers: Offers) -> Result<Accept, Status> {
+    let clauses = clauses(headers);
     if clauses.is_empty() {
         return Ok(Accept::JSON);
     }
-    clauses.sort_by(|a, b| b.0.total_cmp(&a.0));
-    clauses.into_iter().find_map(|(_, clause)| offered(clause, offers)).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+    clauses.into_iter().find_map(|clause| offered(clause, offers)).ok_or_else(|| Status::not_acceptable(ACCEPTED))
 }
 
 fn parameter<'c>(clause: &'c str, name: &str) -> Option<&'c str> {
