@@ -4,6 +4,7 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
 
 use http::Method;
+use skiff_api::machinery::status::Status;
 
 /// A request's path and method in Kubernetes' terms.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -159,6 +160,16 @@ impl Query {
 
     pub fn text(&self, key: &str) -> &str {
         self.get(key).unwrap_or("")
+    }
+
+    /// A number; none when it is not given.
+    pub fn int(&self, key: &str) -> Result<Option<i64>, Status> {
+        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+        let Some(text) = self.get(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|error: std::num::ParseIntError| {
+            let why = if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
+            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+        })
     }
 
     /// Go's reading of a boolean parameter: anything but `false` and `0` is true when it is given.

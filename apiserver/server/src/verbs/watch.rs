@@ -145,8 +145,8 @@ fn options(ctx: &Context) -> Result<Options, Status> {
         None => Start::After(revision),
     };
     // upstream spreads the ends of watches between 30 and 60 minutes
-    let timeout = match query.text("timeoutSeconds").parse::<u64>() {
-        Ok(seconds) if seconds > 0 => Duration::from_secs(seconds),
+    let timeout = match query.int("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()) {
+        Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
         _ => Duration::from_secs(rand::rng().random_range(1800..3600)),
     };
     Ok(Options { from, bookmarks, initial_end: initial == Some(true) && bookmarks, timeout })

@@ -214,21 +214,26 @@ fn key_text(event: &Event) -> Option<String> {
     })
 }
 
+/// What the library says of texts that libyaml has nothing against.
+const OURS: [&str; 3] = ["duplicate entry", "repetition limit", "recursion limit"];
+
 /// What libyaml says of the text, as Go words it; nothing if it finds no mistake.
 fn libyaml_message(text: &str) -> Option<String> {
     use serde::Deserialize;
     for document in serde_yaml_ng::Deserializer::from_str(text) {
         if let Err(e) = serde_yaml_ng::Value::deserialize(document) {
-            let line = e.location().map(|l| l.line());
+            let line = e.location().map_or(0, |l| l.line());
             let full = e.to_string();
             let what = full.split(" at line ").next().unwrap_or(&full).to_string();
             let what = what.split(", while ").next().unwrap_or(&what).to_string();
-            if what.contains("duplicate entry") {
+            if OURS.iter().any(|known| what.contains(known)) {
                 return None;
             }
+            // libyaml counts from 0, and Go corrects that for what its scanner finds alone; the first line is not named
+            let scanned = full.contains(", while scanning") || what.ends_with("are not allowed in this context");
             return Some(match line {
-                Some(n) if n > 1 => format!("yaml: line {}: {what}", n - 1),
-                _ => format!("yaml: line 1: {what}"),
+                0 | 1 => format!("yaml: {what}"),
+                n => format!("yaml: line {}: {what}", if scanned { n } else { n - 1 }),
             });
         }
     }
