@@ -47,6 +47,8 @@ pub struct Strategy {
     pub has_generation: bool,
     /// A change of annotations counts, too (Deployments hand them on).
     pub annotations_are_desired: bool,
+    /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
+    pub any_finalizers: bool,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -89,6 +91,7 @@ impl Strategy {
         status_reset: &["spec"],
         has_generation: false,
         annotations_are_desired: false,
+        any_finalizers: false,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,

@@ -140,7 +140,8 @@ impl Schema {
         let package = group.split('.').next().unwrap_or(group);
         // what all groups share is of the legacy group, too
         let shared = || self.get(&format!("meta.{version}.{kind}")).filter(|_| package == "core");
-        self.get(&format!("{package}.{version}.{kind}")).or_else(shared)
+        let known = self.get(&format!("{package}.{version}.{kind}")).or_else(shared);
+        known.filter(|node| node.as_type().is_some_and(|t| t.position("kind") == Some(0)))
     }
 
     pub fn root(&self, index: u32) -> Node<'_> {
