@@ -146,15 +146,15 @@ pub async fn discover(api: &Api) -> Result<Found, Error> {
     let mut found = Found::default();
     for root in ["/api", "/apis"] {
         let text = api.send(Method::GET, root, None, Some(AGGREGATED), Vec::new()).await?;
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(|source| Error::Decode { what: root.into(), source })?;
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|source| Error::Decode { what: root.into(), source: source.into() })?;
         if value["kind"] == "APIGroupDiscoveryList" {
-            let groups: Aggregated = serde_json::from_value(value).map_err(|source| Error::Decode { what: root.into(), source })?;
+            let groups: Aggregated = serde_json::from_value(value).map_err(|source| Error::Decode { what: root.into(), source: source.into() })?;
             groups.items.into_iter().for_each(|group| take_group(group, &mut found));
         } else if root == "/api" {
             let core = LegacyGroup { name: String::new(), versions: vec![LegacyVersion { group_version: "v1".into(), version: "v1".into() }] };
             ask_group(api, core, &mut found).await;
         } else {
-            let groups: LegacyGroups = serde_json::from_value(value).map_err(|source| Error::Decode { what: root.into(), source })?;
+            let groups: LegacyGroups = serde_json::from_value(value).map_err(|source| Error::Decode { what: root.into(), source: source.into() })?;
             for group in groups.groups {
                 ask_group(api, group, &mut found).await;
             }

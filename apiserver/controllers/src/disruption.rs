@@ -211,7 +211,7 @@ impl Controller {
         let found = discover(&self.api).await?;
         let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
         let Some(resource) = found.resources.iter().find(|r| r.group == group && r.kind == owner.kind) else { return Ok(None) };
-        let scale = self.api.get_path::<Scale>(&(resource.item(namespace, &owner.name) + "/scale")).await;
+        let scale = self.api.get_at::<Scale>(&(resource.item(namespace, &owner.name) + "/scale")).await;
         let scale = unless_gone(scale)?.filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid));
         match scale {
             Some(scale) => Ok(Some((owner.uid.clone(), scale.spec.and_then(|s| s.replicas).unwrap_or(0)))),

@@ -4,7 +4,7 @@
 //! The values differ from upstream's, which hash a dump of Go's memory. Follows k8s.io/apimachinery/pkg/util/rand and
 //! pkg/controller/controller_utils.go (ComputeHash).
 
-use serde::Serialize;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use crate::error::Error;
 
@@ -21,8 +21,8 @@ pub fn safe_encode(text: &str) -> String {
 }
 
 /// The hash of a template and of how often its name was taken already.
-pub fn template_hash(template: &impl Serialize, collisions: Option<i32>) -> Result<String, Error> {
-    let mut bytes = serde_json::to_vec(template).map_err(|source| Error::Encode { what: "a template".into(), source })?;
+pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Result<String, Error> {
+    let mut bytes = crate::api::Wire::encode(template).map_err(|source| Error::Encode { what: "a template".into(), source })?;
     if let Some(count) = collisions {
         bytes.extend_from_slice(&count.to_le_bytes());
     }
@@ -43,7 +43,8 @@ mod tests {
         assert_eq!(fnv32a(b""), 0x811c_9dc5);
         assert_eq!(fnv32a(b"a"), 0xe40c_292c);
         assert_eq!(safe_encode("0123456789").len(), 10);
-        assert_ne!(template_hash(&"t", None).unwrap(), template_hash(&"t", Some(0)).unwrap());
-        assert_eq!(template_hash(&"t", Some(1)).unwrap(), template_hash(&"t", Some(1)).unwrap());
+        let t = PodTemplateSpec::default();
+        assert_ne!(template_hash(&t, None).unwrap(), template_hash(&t, Some(0)).unwrap());
+        assert_eq!(template_hash(&t, Some(1)).unwrap(), template_hash(&t, Some(1)).unwrap());
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, Kind},
+    api::{Api, Kind, Wire},
     error::Error,
     hash::template_hash,
     owners::controller_ref,
@@ -21,7 +21,7 @@ use crate::{
 
 /// The data of the revision of a template: a patch that restores it.
 pub fn data_of(template: &PodTemplateSpec) -> Result<Value, Error> {
-    let mut template = serde_json::to_value(template).map_err(|source| Error::Encode { what: "a template".into(), source })?;
+    let mut template = template.to_value().map_err(|source| Error::Encode { what: "a template".into(), source })?;
     template["$patch"] = "replace".into();
     Ok(json!({"spec": {"template": template}}))
 }

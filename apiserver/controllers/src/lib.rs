@@ -1,27 +1,18 @@
 //! The controller manager: what turns the desired state into the actual one, one controller a file or folder.
 //!
-//! Invariant: controllers speak to the API through a `kube::Client` only, and share one cache a kind. Follows cmd/kube-controller-manager.
+//! Invariant: controllers write through an `Api` only, and share one cache a kind. Follows cmd/kube-controller-manager.
 
-pub mod api;
-pub mod clock;
 pub mod discovery;
-pub mod error;
-pub mod events;
 pub mod expectations;
 pub mod hash;
-pub mod informer;
-pub mod key;
 pub mod labels;
 pub mod list;
 pub mod options;
 pub mod owners;
 pub mod pods;
-pub mod queue;
 pub mod quota;
-pub mod reflect;
 pub mod runner;
 
-mod affinity;
 mod certificates;
 mod clusterrole_aggregation;
 mod cronjob;
@@ -46,7 +37,6 @@ mod service_pods;
 mod serviceaccount;
 mod statefulset;
 mod taint_eviction;
-mod tolerations;
 mod ttl_after_finished;
 mod volume;
 
@@ -55,16 +45,16 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-pub use error::Error;
 pub use options::{Options, Signer, enabled, known};
+pub use skiff_watching::{Error, api, clock, error, events, informer, key, node_affinity, queue, reflect, tolerations};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 
 /// Runs all enabled controllers until `stop`. Fails at once when the options cannot be used.
-pub async fn run(client: kube::Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+/// They read from `informers`, which may be shared, and write through `api`.
+pub async fn run(api: Api, informers: Informers, options: Options, stop: CancellationToken) -> Result<(), Error> {
     options::check(&options)?;
-    let (api, options) = (Api::new(client), Arc::new(options));
-    let informers = Informers::new(api.clone(), options.clock.clone(), stop.clone());
+    let options = Arc::new(options);
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
     let mut running = Vec::new();
     for controller in list::CONTROLLERS.iter().filter(|c| enabled(c.name, &options)) {

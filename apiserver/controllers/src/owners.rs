@@ -18,8 +18,8 @@ use crate::{
 pub fn controller_ref<K: Kind>(owner: &K) -> OwnerReference {
     let meta = owner.meta();
     OwnerReference {
-        api_version: K::api_version(&()).into_owned(),
-        kind: K::kind(&()).into_owned(),
+        api_version: K::api_version().into(),
+        kind: K::kind().into(),
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
         controller: Some(true),
@@ -106,7 +106,7 @@ async fn recheck<O: Kind>(api: &Api, owner: &O) -> Result<(), Error> {
     let meta = owner.meta();
     let fresh = api.get_metadata(&item::<O>(namespace(meta), name(meta))).await?;
     if fresh.uid != meta.uid {
-        let (kind, was, is) = (O::kind(&()), meta.uid.as_deref().unwrap_or(""), fresh.uid.as_deref().unwrap_or(""));
+        let (kind, was, is) = (O::kind(), meta.uid.as_deref().unwrap_or(""), fresh.uid.as_deref().unwrap_or(""));
         return Err(Error::Failed(format!("original {kind} {}/{} is gone: got uid {is}, wanted {was}", namespace(meta), name(meta))));
     }
     if let Some(at) = fresh.deletion_timestamp {

@@ -15,7 +15,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, runtime::watcher::Event};
+use skiff_watching::typed::Kind;
+
+use crate::Event;
 
 /// Namespace (empty for what has none) and name.
 pub type Name = (String, String);
@@ -28,42 +30,36 @@ pub fn name_of(meta: &ObjectMeta) -> Name {
 /// All objects of a kind, from a watch.
 pub struct Store<K> {
     objects: BTreeMap<Name, Arc<K>>,
-    listing: Option<BTreeMap<Name, Arc<K>>>,
-    filled: bool,
 }
 
 impl<K> Default for Store<K> {
     fn default() -> Store<K> {
-        Store { objects: BTreeMap::new(), listing: None, filled: false }
+        Store { objects: BTreeMap::new() }
     }
 }
 
-impl<K: Resource> Store<K> {
-    /// Takes up what the watch says; while it lists anew, what was known stands.
+impl<K: Kind> Store<K> {
+    /// Takes up what the cache says.
     pub fn hear(&mut self, event: Event<K>) {
-        let entry = |object: K| (name_of(object.meta()), Arc::new(object));
         match event {
-            Event::Init => self.listing = Some(BTreeMap::new()),
-            Event::InitApply(object) => self.listing.get_or_insert_default().extend([entry(object)]),
-            Event::InitDone => {
-                self.objects = self.listing.take().unwrap_or_default();
-                self.filled = true;
+            Event::Apply(object) => {
+                self.objects.insert(name_of(object.meta()), object);
             }
-            Event::Apply(object) => self.objects.extend([entry(object)]),
             Event::Delete(object) => {
                 self.objects.remove(&name_of(object.meta()));
             }
         }
     }
 
-    /// Whether it was listed.
-    pub fn is_filled(&self) -> bool {
-        self.filled
-    }
-
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
         self.objects.get(&(namespace.to_string(), name.to_string()))
+    }
+
+    /// All objects of a namespace.
+    pub fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<K>> {
+        let namespace = namespace.to_string();
+        self.objects.range((namespace.clone(), String::new())..).take_while(move |((of, _), _)| *of == namespace).map(|(_, object)| object)
     }
 
     /// All objects by name.
@@ -83,11 +79,6 @@ pub struct Volumes {
 }
 
 impl Volumes {
-    /// Whether all kinds have been listed.
-    pub fn is_filled(&self) -> bool {
-        self.claims.is_filled() && self.volumes.is_filled() && self.classes.is_filled()
-    }
-
     /// Whether a volume is promised to anyone.
     pub fn is_promised(&self, volume: &str) -> bool {
         self.promised.contains_key(volume)

@@ -5,7 +5,6 @@
 use std::{
     cell::OnceCell,
     collections::{HashMap, HashSet},
-    time::Duration,
 };
 
 use axum::body::Body;
@@ -22,27 +21,27 @@ use skiff_api::{
     },
 };
 
-use crate::{context::Context, negotiate::BodyType};
+use crate::{
+    context::Context,
+    limits::{deadline, heavy, remainder},
+    negotiate::BodyType,
+};
 
 /// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
-
-/// How much of a body that is too large is thrown away, and how long, so that its sender comes to read the answer.
-const DISCARDED: usize = 256 * 1024 * 1024;
-const DISCARDING: Duration = Duration::from_secs(10);
 
 /// Reads a body whole.
 pub async fn read(mut body: Body) -> Result<Bytes, Status> {
     let mut parts: Vec<Bytes> = Vec::new();
     let mut size = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::bad_request(format!("cannot read the request's body: {error}")))?;
+        let frame = frame.map_err(|error| match remainder::is_late(&error) {
+            true => deadline::exceeded(),
+            false => Status::bad_request(format!("cannot read the request's body: {error}")),
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         size += data.len();
         if size > MAX_BODY {
-            drop(parts);
-            // whatever comes of it, the answer is the same
-            let _ = tokio::time::timeout(DISCARDING, discard(body)).await;
             return Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")));
         }
         parts.push(data);
@@ -51,16 +50,6 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
         0 | 1 => parts.pop().unwrap_or_default(),
         _ => parts.concat().into(),
     })
-}
-
-async fn discard(mut body: Body) {
-    let mut size = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        size += frame.data_ref().map_or(0, Bytes::len);
-        if size > DISCARDED {
-            return;
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,13 +144,22 @@ pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, String> {
             Ok(Document { value: parsed.value, duplicates: parsed.duplicates, said: Vec::new(), json: Some(text) })
         }
         BodyType::Protobuf => Err("protobuf is no text".into()),
-        BodyType::Yaml => {
-            let text = std::str::from_utf8(text).map_err(|_| "yaml: invalid leading UTF-8 octet".to_string())?;
-            let (value, repeated) = yaml::read_first(text)?;
-            let said = if repeated.is_empty() { Vec::new() } else { vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))] };
-            Ok(Document { value, duplicates: Vec::new(), said, json: None })
-        }
+        BodyType::Yaml => parse_yaml(text),
     }
+}
+
+/// YAML, most of which is JSON: what clients apply was JSON before they sent it.
+fn parse_yaml(text: &[u8]) -> Result<Document<'_>, String> {
+    if text.trim_ascii_start().starts_with(b"{")
+        && let Ok(parsed) = parse_json(text)
+        && parsed.duplicates.is_empty()
+    {
+        return Ok(Document { value: parsed.value, duplicates: Vec::new(), said: Vec::new(), json: None });
+    }
+    let text = std::str::from_utf8(text).map_err(|_| "yaml: invalid leading UTF-8 octet".to_string())?;
+    let (value, repeated) = yaml::read_first(text)?;
+    let said = if repeated.is_empty() { Vec::new() } else { vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))] };
+    Ok(Document { value, duplicates: Vec::new(), said, json: None })
 }
 
 /// The first bytes of a body that was not understood, as upstream shows them.
@@ -179,6 +177,10 @@ fn shown(text: &[u8]) -> String {
 /// Decodes a body that should hold an object of `expected` (group, version, kind), whose type is at `node`.
 /// Defaults are the caller's. Warnings and strict errors as the request asks.
 pub fn decode(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
+    heavy(text.len(), || decode_here(ctx, text, body, expected, node))
+}
+
+fn decode_here(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
     let (group, version, kind) = expected;
     let mut document = parse_object(text, body, node)
         .map_err(|error| Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error} ({})", shown(text))))?;

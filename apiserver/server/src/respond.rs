@@ -8,6 +8,7 @@ use skiff_api::{
     kinds::{Column, Kind},
     machinery::{
         field::{Errors, Path},
+        gonum,
         meta::Meta,
         object_meta,
         status::{Cause, Details, Status},
@@ -24,9 +25,9 @@ use crate::{
 
 /// Reads a resourceVersion parameter.
 pub fn revision(text: &str) -> Result<u64, Status> {
-    text.parse().map_err(|_| {
+    gonum::uint64(text).map_err(|why| {
         let mut errors = Errors::default();
-        errors.invalid(&Path::new("resourceVersion"), text, format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+        errors.invalid(&Path::new("resourceVersion"), text, why);
         Status::internal_plain(errors.message())
     })
 }

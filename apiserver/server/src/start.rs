@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 use skiff_api::machinery::{clock::SharedClock, status::Status};
 use skiff_storage::{Store, memory, redb};
+use skiff_watching::client::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,8 +20,13 @@ use crate::{
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
-    bootstrap, serve, stored,
-    subresources::node_proxy::{self, NodeClient},
+    bootstrap,
+    limits::{
+        deadline,
+        inflight::{InFlight, Limits},
+    },
+    serve, stored,
+    subresources::connect::Transports,
 };
 
 /// Where the state is.
@@ -55,6 +61,11 @@ pub struct Config {
     /// `--enable-admission-plugins` and `--disable-admission-plugins`.
     pub admission: admission::Selection,
     pub clock: SharedClock,
+    pub limits: Limits,
+    /// `--request-timeout`.
+    pub request_timeout: std::time::Duration,
+    /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
+    pub anonymous: bool,
 }
 
 impl Config {
@@ -75,6 +86,9 @@ impl Config {
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
             admission: admission::Selection::default(),
             clock: skiff_api::machinery::clock::system(),
+            limits: Limits::default(),
+            request_timeout: deadline::LONGEST,
+            anonymous: true,
         }
     }
 }
@@ -111,7 +125,7 @@ pub struct Running {
 
 impl Running {
     /// A client without a socket, for the controllers of this process.
-    pub fn client(&self, user: User) -> kube::Client {
+    pub fn client(&self, user: User) -> Client {
         client(&self.app, user)
     }
 
@@ -127,14 +141,14 @@ impl Running {
 }
 
 /// A client whose transport is the server itself: no socket, no TLS.
-pub fn client(app: &Arc<App>, user: User) -> kube::Client {
+pub fn client(app: &Arc<App>, user: User) -> Client {
     let (app, user) = (app.clone(), Arc::new(user));
-    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+    let service = tower::service_fn(move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(InProcess(user.clone()));
         app.clone().handle(request)
     });
-    kube::Client::new(service, "default")
+    Client::new(service)
 }
 
 /// Opens the store, makes what is missing, listens.
@@ -172,8 +186,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         admission: admission::chain(&config.admission)?,
         allocator,
         tokens: Arc::new(issuer),
-        node_client: NodeClient::new(node_proxy::tls_config(tls::roots(pki.authority.certificate_pem().as_bytes())?, Some(identity))?),
+        transports: Transports::new(tls::roots(pki.authority.certificate_pem().as_bytes())?, identity)?,
         metrics: Default::default(),
+        in_flight: InFlight::new(config.limits),
+        request_timeout: config.request_timeout,
         stopping: stopping.clone(),
         store,
     });
@@ -188,6 +204,15 @@ fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr
     let hosts = addresses.iter().chain(&config.advertise).map(SocketAddr::ip).collect();
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_string()).unwrap_or_default();
     pki::ServingNames { cluster_domain: "cluster.local".into(), service_ips: vec![allocator.first()], listen_ips: hosts, host_name, extra: Vec::new() }
+}
+
+/// Whoever may do anything must at least be known.
+fn anonymous(config: &Config) -> bool {
+    let all_allowed = config.authorization_modes.iter().any(|mode| mode == "AlwaysAllow");
+    if config.anonymous && all_allowed {
+        tracing::warn!("AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should use a different authorizer");
+    }
+    config.anonymous && !all_allowed
 }
 
 fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
@@ -206,7 +231,7 @@ fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Resu
         audiences: issuers,
         lookup: true,
         bootstrap_tokens: true,
-        anonymous: true,
+        anonymous: anonymous(config),
     };
     let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
     Ok((authenticator, issuer))

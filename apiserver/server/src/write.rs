@@ -15,7 +15,10 @@ use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
-    auth::authorize::escalation,
+    auth::{
+        self, Authorizer, Decision,
+        authorize::{escalation, forbidden},
+    },
     context::Context,
     stored,
 };
@@ -111,11 +114,12 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
     check_namespace(kind, namespace, &mut value)?;
     dedup_owners(ctx, &mut value);
     crate::managed::track_update(ctx, kind, Part::Whole, &Value::Object(Default::default()), &mut value)?;
-    create_tracked(ctx, kind, namespace, value).await
+    create_tracked(ctx, kind, namespace, value, true).await
 }
 
-/// Creates an object whose managed fields are noted already.
-async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, value: Value) -> Result<Written, Status> {
+/// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
+/// for before admission validates.
+async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, value: Value, authorized: bool) -> Result<Written, Status> {
     let dry = dry_run(ctx)?;
     let name = value.name().to_string();
     let mut attributes = Attributes {
@@ -158,6 +162,9 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
         validate_create(kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
+        if !authorized {
+            may_create(ctx)?;
+        }
         let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
         let admitted = ctx.app.admission.validate(&checked).await;
         value = checked.object.unwrap_or_default();
@@ -185,6 +192,15 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
             Err(Error::Exists(_)) if attempts > 0 => {}
             Err(error) => return Err(store_error(kind, &name, error)),
         }
+    }
+}
+
+/// PUT and apply of what is absent need the right to create, too.
+fn may_create(ctx: &Context) -> Result<(), Status> {
+    let asked = auth::Attributes { verb: "create".into(), ..crate::app::attributes(ctx) };
+    match ctx.app.authorizers.authorize(&asked) {
+        Decision::Allow(_) => Ok(()),
+        decision => Err(forbidden(&asked, decision.reason())),
     }
 }
 
@@ -277,7 +293,7 @@ pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
             let mut value = compute(None)?;
             check_namespace(kind, namespace, &mut value)?;
             dedup_owners(ctx, &mut value);
-            return create_tracked(ctx, kind, namespace, value).await.map(|written| (written, true));
+            return create_tracked(ctx, kind, namespace, value, false).await.map(|written| (written, true));
         };
         let live = stored::decoded(kind, &object)?;
         check_preconditions(kind, &key, &how, &live, dry)?;

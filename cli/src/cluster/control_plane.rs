@@ -7,6 +7,7 @@ use skiff_server::{
     Config, Data, Running,
     auth::{User, pki::Authority},
 };
+use skiff_watching::{api::Api, events::Events, informer::Informers};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -66,19 +67,19 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
     plan.controllers.cluster_signing.get_or_insert_with(|| signer(server.pki.authority.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let (client, options, token) = (server.client(manager()), plan.controllers, stop.clone());
+    let api = Api::new(server.client(manager()), "kube-controller-manager");
+    let events = Events::start(api.clone(), plan.controllers.clock.clone(), stop.clone());
+    // one cache a kind, read by controllers and scheduler
+    let informers = Informers::new(api.clone(), plan.controllers.clock.clone(), &events, stop.clone());
+    let (shared, options, token) = (informers.clone(), plan.controllers, stop.clone());
     tasks.spawn(async move {
-        if let Err(error) = skiff_controllers::run(client, options, token).await {
+        if let Err(error) = skiff_controllers::run(api, shared, options, token).await {
             tracing::error!(%error, "the controllers ended");
         }
     });
     if scheduler_wanted {
-        let (client, token) = (server.client(scheduler()), stop.clone());
-        tasks.spawn(async move {
-            if let Err(error) = skiff_scheduler::run(client, skiff_scheduler::Options::default(), token).await {
-                tracing::error!(%error, "the scheduler ended");
-            }
-        });
+        let api = Api::new(server.client(scheduler()), "kube-scheduler");
+        tasks.spawn(skiff_scheduler::run(api, informers.clone(), skiff_scheduler::Options::default(), stop.clone()));
     }
     Ok(ControlPlane { server, tasks, stop })
 }

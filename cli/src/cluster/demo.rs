@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http::Request;
+use http::Method;
 use serde_json::{Value, json};
+use skiff_watching::api::{Api, PatchType};
 
 /// The manifest, as it stands in the repository.
 pub const SHOP: &str = include_str!("../../../testdata/manifests/shop.yaml");
@@ -12,9 +13,9 @@ pub const SHOP: &str = include_str!("../../../testdata/manifests/shop.yaml");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends one request and reads JSON.
-async fn send(client: &kube::Client, method: &str, path: &str, kind: &str, body: String) -> anyhow::Result<Value> {
-    let request = Request::builder().method(method).uri(path).header("content-type", kind).body(body.into_bytes())?;
-    client.request::<Value>(request).await.with_context(|| format!("{method} {path}"))
+async fn send(api: &Api, method: Method, path: &str, kind: &str, body: String) -> anyhow::Result<Value> {
+    let text = api.send(method.clone(), path, Some(kind), None, body.into_bytes()).await.with_context(|| format!("{method} {path}"))?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// The collection of a kind, for the kinds that the shop and the cluster's own objects are of.
@@ -27,7 +28,7 @@ fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
 }
 
 /// Applies the objects of a manifest to a namespace, as server-side apply does.
-pub async fn apply(client: &kube::Client, manifest: &str, namespace: &str) -> anyhow::Result<()> {
+pub async fn apply(api: &Api, manifest: &str, namespace: &str) -> anyhow::Result<()> {
     use serde::Deserialize;
     for document in serde_yaml_ng::Deserializer::from_str(manifest) {
         let object = Value::deserialize(document)?;
@@ -36,41 +37,39 @@ pub async fn apply(client: &kube::Client, manifest: &str, namespace: &str) -> an
         }
         let name = object["metadata"]["name"].as_str().unwrap_or("").to_string();
         let path = format!("{}/{name}?fieldManager=skiff&force=true", collection(&object, namespace)?);
-        send(client, "PATCH", &path, "application/apply-patch+yaml", object.to_string()).await?;
+        send(api, Method::PATCH, &path, "application/apply-patch+yaml", object.to_string()).await?;
     }
     Ok(())
 }
 
 /// Puts the fields of an object in, made when it is absent; what else is in it stays.
-pub async fn merge(client: &kube::Client, object: &Value, namespace: &str) -> anyhow::Result<()> {
+pub async fn merge(api: &Api, object: &Value, namespace: &str) -> anyhow::Result<()> {
     let place = collection(object, namespace)?;
     let name = object["metadata"]["name"].as_str().unwrap_or("");
     let path = format!("{place}/{name}");
-    let request = Request::builder().method("PATCH").uri(&path).header("content-type", "application/merge-patch+json").body(object.to_string().into_bytes())?;
-    match client.request::<Value>(request).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => send(client, "POST", &place, "application/json", object.to_string()).await.map(|_| ()),
-        Err(error) => Err(error).with_context(|| format!("PATCH {path}")),
+    match api.patch(&path, PatchType::Merge, object).await {
+        Err(error) if error.is_not_found() => send(api, Method::POST, &place, "application/json", object.to_string()).await.map(|_| ()),
+        answer => answer.map(drop).with_context(|| format!("PATCH {path}")),
     }
 }
 
 /// The service by which pods find cluster DNS; every node answers at its address itself.
-pub async fn dns_service(client: &kube::Client, ip: std::net::Ipv4Addr) -> anyhow::Result<()> {
+pub async fn dns_service(api: &Api, ip: std::net::Ipv4Addr) -> anyhow::Result<()> {
     let service = json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
         "spec": {"clusterIP": ip.to_string(), "clusterIPs": [ip.to_string()], "ports": [
             {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53}, {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}]}});
-    apply(client, &serde_yaml_ng::to_string(&service)?, "kube-system").await
+    apply(api, &serde_yaml_ng::to_string(&service)?, "kube-system").await
 }
 
 /// Waits until both Deployments are whole.
-pub async fn wait_for_shop(client: &kube::Client) -> anyhow::Result<()> {
+pub async fn wait_for_shop(api: &Api) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let mut missing = Vec::new();
         for name in ["front", "stock"] {
             let path = format!("/apis/apps/v1/namespaces/default/deployments/{name}");
-            let deployment = send(client, "GET", &path, "application/json", String::new()).await?;
+            let deployment = send(api, Method::GET, &path, "application/json", String::new()).await?;
             let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
             let status = &deployment["status"];
             let whole = status["observedGeneration"] == deployment["metadata"]["generation"]
@@ -91,8 +90,8 @@ pub async fn wait_for_shop(client: &kube::Client) -> anyhow::Result<()> {
 }
 
 /// The shop's address: a node's with the service's node port.
-pub async fn shop_url(client: &kube::Client, node_ip: &str) -> anyhow::Result<String> {
-    let service = send(client, "GET", "/api/v1/namespaces/default/services/front", "application/json", String::new()).await?;
+pub async fn shop_url(api: &Api, node_ip: &str) -> anyhow::Result<String> {
+    let service = send(api, Method::GET, "/api/v1/namespaces/default/services/front", "application/json", String::new()).await?;
     let port = service["spec"]["ports"][0]["nodePort"].as_u64().context("the service front has no node port")?;
     Ok(format!("http://{node_ip}:{port}/"))
 }
@@ -118,10 +117,10 @@ pub async fn answers(url: &str) -> anyhow::Result<String> {
 }
 
 /// Waits until all nodes are Ready and take pods, so that the first pods spread over all of them.
-pub async fn wait_for_nodes(client: &kube::Client, names: &[String]) -> anyhow::Result<()> {
+pub async fn wait_for_nodes(api: &Api, names: &[String]) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let list = send(client, "GET", "/api/v1/nodes", "application/json", String::new()).await?;
+        let list = send(api, Method::GET, "/api/v1/nodes", "application/json", String::new()).await?;
         let ready = |name: &String| {
             list["items"].as_array().into_iter().flatten().any(|node| {
                 node["metadata"]["name"] == name.as_str()

@@ -14,9 +14,14 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use http::Request;
+use http::Method;
 use rand::Rng;
 use serde_json::{Value, json};
+use skiff_watching::{
+    Error,
+    api::Api,
+    client::{Client, Remote},
+};
 
 /// Below this share of its life a certificate is asked for anew.
 const RENEW_AT: f64 = 0.2;
@@ -83,29 +88,21 @@ pub struct Join {
     pub folder: PathBuf,
 }
 
-fn config(server: &str, ca: Option<&str>) -> anyhow::Result<kube::Config> {
-    let uri = server.parse().with_context(|| format!("--server takes a URL such as https://10.0.0.1:6443, found {server:?}"))?;
-    let mut config = kube::Config::new(uri);
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.read_timeout = None;
-    if let Some(ca) = ca {
-        config.root_cert = Some(skiff_server::auth::pki::tls::certificates(ca.as_bytes())?.into_iter().map(|der| der.to_vec()).collect());
-    }
-    Ok(config)
-}
-
 /// A client that shows a certificate.
-pub fn client(server: &str, ca: &str, identity: &Identity) -> anyhow::Result<kube::Client> {
-    let mut config = config(server, Some(ca))?;
-    config.auth_info.client_certificate_data = Some(STANDARD.encode(&identity.certificate));
-    config.auth_info.client_key_data = Some(STANDARD.encode(&identity.key).into());
-    Ok(kube::Client::try_from(config)?)
+pub fn client(server: &str, ca: &str, identity: &Identity) -> anyhow::Result<Client> {
+    let identity = Some((identity.certificate.clone(), identity.key.clone()));
+    Ok(Client::remote(&Remote { server: server.into(), authority: Some(ca.into()), identity, token: None })?)
 }
 
-async fn send(client: &kube::Client, method: &str, path: &str, body: Option<&Value>) -> Result<Value, kube::Error> {
+async fn send(client: &Client, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
     let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-    let request = Request::builder().method(method).uri(path).header("content-type", "application/json").body(body).map_err(kube::Error::HttpError)?;
-    client.request(request).await
+    let text = Api::new(client.clone(), "skiff").send(method, path, Some("application/json"), None, body).await?;
+    serde_json::from_str(&text).map_err(|source| Error::Decode { what: path.into(), source: source.into() })
+}
+
+/// The HTTP status of a refusal; 0 when there was no answer.
+fn code(error: &Error) -> u16 {
+    error.status().map_or(0, |status| status.code)
 }
 
 impl Join {
@@ -129,12 +126,11 @@ impl Join {
 
     async fn discover(&self) -> anyhow::Result<String> {
         let token = self.token()?;
-        let mut config = config(&self.server, None)?;
         // what it says is believed for its signature, not for the certificate that it shows
-        config.accept_invalid_certs = true;
-        let info = match send(&kube::Client::try_from(config)?, "GET", CLUSTER_INFO, None).await {
+        let anyone = Client::remote(&Remote { server: self.server.clone(), ..Remote::default() })?;
+        let info = match send(&anyone, Method::GET, CLUSTER_INFO, None).await {
             Ok(info) => info,
-            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404) => {
+            Err(error) if matches!(code(&error), 401 | 403 | 404) => {
                 bail!("{} has no tokens for nodes: run `skiff token create` there first", self.server)
             }
             Err(error) => return Err(error).with_context(|| format!("cannot reach {}", self.server)),
@@ -159,9 +155,8 @@ impl Join {
             Some(kept) => client(&self.server, ca, &kept)?,
             None => {
                 let token = self.token()?;
-                let mut config = config(&self.server, Some(ca))?;
-                config.auth_info.token = Some(format!("{}.{}", token.id, token.secret).into());
-                kube::Client::try_from(config)?
+                let token = Some(format!("{}.{}", token.id, token.secret));
+                Client::remote(&Remote { server: self.server.clone(), authority: Some(ca.into()), token, identity: None })?
             }
         };
         let (key, request) = self.request(&[])?;
@@ -170,7 +165,7 @@ impl Join {
     }
 
     /// The node's certificate for those who speak to it.
-    pub async fn serving_identity(&self, asking: &kube::Client, names: &[String]) -> anyhow::Result<Identity> {
+    pub async fn serving_identity(&self, asking: &Client, names: &[String]) -> anyhow::Result<Identity> {
         if let Some(kept) = self.kept("serving").filter(|kept| life_left(kept).is_some_and(|(_, share)| share > RENEW_AT)) {
             return Ok(kept);
         }
@@ -221,17 +216,17 @@ fn life_left(identity: &Identity) -> Option<(Duration, f64)> {
 }
 
 /// Asks for a certificate and waits until it is approved and signed.
-async fn certificate(asking: &kube::Client, signer: &str, usages: &[&str], request: &str) -> anyhow::Result<String> {
+async fn certificate(asking: &Client, signer: &str, usages: &[&str], request: &str) -> anyhow::Result<String> {
     let body = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"generateName": "csr-"},
         "spec": {"signerName": signer, "usages": usages, "request": STANDARD.encode(request)}});
-    let made = match send(asking, "POST", REQUESTS, Some(&body)).await {
-        Err(kube::Error::Api(status)) if status.code == 401 => bail!("the server does not believe the token: it is wrong, or it has expired"),
+    let made = match send(asking, Method::POST, REQUESTS, Some(&body)).await {
+        Err(error) if code(&error) == 401 => bail!("the server does not believe the token: it is wrong, or it has expired"),
         other => other.with_context(|| format!("cannot ask for a certificate of {signer}"))?,
     };
     let name = made["metadata"]["name"].as_str().unwrap_or("").to_string();
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let now = send(asking, "GET", &format!("{REQUESTS}/{name}"), None).await.context("cannot look after the request for a certificate")?;
+        let now = send(asking, Method::GET, &format!("{REQUESTS}/{name}"), None).await.context("cannot look after the request for a certificate")?;
         if let Some(certificate) = now["status"]["certificate"].as_str() {
             return Ok(String::from_utf8(STANDARD.decode(certificate)?)?);
         }

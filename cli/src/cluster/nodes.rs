@@ -14,9 +14,14 @@ use skiff_nodeagent::{
         ns::Namespace,
         view::ClusterView,
     },
+    node::objects::Nodes,
     runtime::simulated::SimulatedRuntime,
 };
 use skiff_server::{Running, auth::User};
+use skiff_watching::{
+    api::Api,
+    client::{Client, Remote},
+};
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -123,23 +128,14 @@ fn real_node(server: &Running, folders: &Folders, name: &str, ip: Ipv4Addr, ns: 
 }
 
 /// A client that goes through the node's own network, as a kubelet's does: a node that is cut off falls silent.
-fn network_client(server: &Running, identity: &skiff_server::auth::pki::Issued, gateway: Ipv4Addr, port: u16) -> anyhow::Result<kube::Client> {
-    let mut config = kube::Config::new(format!("https://{gateway}:{port}").parse()?);
-    config.root_cert = Some(pem_blocks(&server.pki.serving_ca)?);
-    config.auth_info.client_certificate_data = Some(base64_of(&identity.certificate));
-    config.auth_info.client_key_data = Some(base64_of(&identity.key).into());
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.read_timeout = None;
-    Ok(kube::Client::try_from(config)?)
-}
-
-fn base64_of(text: &str) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    STANDARD.encode(text)
-}
-
-fn pem_blocks(pem: &str) -> anyhow::Result<Vec<Vec<u8>>> {
-    Ok(skiff_server::auth::pki::tls::certificates(pem.as_bytes())?.into_iter().map(|der| der.to_vec()).collect())
+fn network_client(server: &Running, identity: &skiff_server::auth::pki::Issued, gateway: Ipv4Addr, port: u16) -> anyhow::Result<Client> {
+    let remote = Remote {
+        server: format!("https://{gateway}:{port}"),
+        authority: Some(server.pki.serving_ca.clone()),
+        identity: Some((identity.certificate.clone(), identity.key.clone())),
+        token: None,
+    };
+    Ok(Client::remote(&remote)?)
 }
 
 /// Leads the host's traffic for pods to their nodes.
@@ -227,6 +223,8 @@ pub struct SimulatedNodes {
 pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cluster_cidr: IpNet) -> anyhow::Result<SimulatedNodes> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    // One watch for all of them, instead of one each over all that happens to nodes.
+    let nodes = Nodes::follow_all(&Api::new(server.client(node_user("skiff-host").in_masters()), "kubelet"), &stop);
     for (index, name) in names.iter().enumerate() {
         let mut config = Config::new(name, folders.node(name));
         let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32);
@@ -234,7 +232,7 @@ pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cl
         config.simulated = true;
         config.capacity = [("cpu", "32"), ("memory", "256Gi"), ("ephemeral-storage", "1Ti")].map(|(k, v)| (k.to_string(), v.to_string())).into();
         let runtime = Arc::new(SimulatedRuntime::new(pod_range(cluster_cidr, index)));
-        let parts = Parts { client: server.client(node_user(name)), runtime, images: Arc::new(SimulatedImages), network: None };
+        let parts = Parts { client: server.client(node_user(name)), runtime, images: Arc::new(SimulatedImages), network: None, nodes: Some(nodes.clone()) };
         let token = stop.clone();
         tasks.spawn(async move {
             if let Err(error) = skiff_nodeagent::run(config, parts, token).await {

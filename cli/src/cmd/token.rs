@@ -7,11 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use skiff_watching::{
+    api::Api,
+    client::{Client, Remote},
+};
 
 use crate::{
     cluster::{self, demo, join::Token, nodes},
     command::{Command, Run},
     flags::{Flag, Parsed},
+    kubeconfig,
 };
 
 const FLAGS: &[Flag] = &[
@@ -49,28 +54,29 @@ fn create(args: Vec<String>) -> i32 {
 
 async fn made(flags: Parsed) -> anyhow::Result<()> {
     let path = cluster::control_plane::kubeconfig_path(flags.str("kubeconfig"));
-    let kubeconfig = kube::config::Kubeconfig::read_from(&path).with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
+    let admin = admin(&path).with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
     let server = match flags.str("server") {
-        "" => config.cluster_url.to_string().trim_end_matches('/').to_string(),
+        "" => admin.server.clone(),
         given => given.into(),
     };
-    let ca: String = config.root_cert.iter().flatten().map(|der| pem(der)).collect();
-    let client = kube::Client::try_from(config)?;
+    let ca = admin.authority.clone().unwrap_or_default();
+    let api = Api::new(Client::remote(&admin)?, "skiff");
     let token = Token::random();
-    demo::dns_service(&client, nodes::CLUSTER_DNS).await?;
+    demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
     for (namespace, object) in access().into_iter().chain(secret(&token, Duration::from_secs_f64(flags.duration("ttl")))) {
-        demo::apply(&client, &object.to_string(), namespace).await?;
+        demo::apply(&api, &object.to_string(), namespace).await?;
     }
-    publish(&client, &token, &server, &ca).await?;
+    publish(&api, &token, &server, &ca).await?;
     println!("skiff agent --server {server} --token {}.{}", token.id, token.secret);
     Ok(())
 }
 
-fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or("")).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+/// The server and the administrator of a kubeconfig.
+fn admin(path: &std::path::Path) -> anyhow::Result<Remote> {
+    let resolved = kubeconfig::Config::load(&path.to_string_lossy())?.resolve(&kubeconfig::Overrides::default())?;
+    let text = |pem: Vec<u8>| String::from_utf8(pem).context("a certificate of it is not PEM");
+    let identity = resolved.credentials.certificate.map(|(certificate, key)| Ok::<_, anyhow::Error>((text(certificate)?, text(key)?))).transpose()?;
+    Ok(Remote { server: resolved.server, authority: resolved.authority.map(text).transpose()?, identity, token: resolved.credentials.token })
 }
 
 /// What holders of tokens, and nodes, may do besides what is theirs by default.
@@ -116,7 +122,7 @@ fn secret(token: &Token, life: Duration) -> Option<(&'static str, Value)> {
 }
 
 /// What the cluster says of itself, signed by the token.
-async fn publish(client: &kube::Client, token: &Token, server: &str, ca: &str) -> anyhow::Result<()> {
+async fn publish(api: &Api, token: &Token, server: &str, ca: &str) -> anyhow::Result<()> {
     let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "preferences": {}, "contexts": [], "users": [], "current-context": "",
         "clusters": [{"name": "", "cluster": {"server": server, "certificate-authority-data": STANDARD.encode(ca)}}]})
     .to_string();
@@ -124,5 +130,5 @@ async fn publish(client: &kube::Client, token: &Token, server: &str, ca: &str) -
     let mut data = json!({"kubeconfig": kubeconfig});
     data[format!("jws-kubeconfig-{}", token.id)] = signature.into();
     let info = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cluster-info"}, "data": data});
-    demo::merge(client, &info, "kube-public").await
+    demo::merge(api, &info, "kube-public").await
 }

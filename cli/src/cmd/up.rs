@@ -18,6 +18,7 @@ use crate::{
     command::{Command, Run},
     flags::{Flag, Parsed},
 };
+use skiff_watching::api::Api;
 
 pub const DATA_DIR: Flag = Flag::str("data-dir", '\0', "", "Where the cluster's state is; by default /var/lib/skiff for root, else $XDG_DATA_HOME/skiff");
 
@@ -150,8 +151,8 @@ async fn start_nodes(
     cluster_cidr: ipnet::IpNet,
     service_cidr: ipnet::IpNet,
 ) -> anyhow::Result<(Nodes, Option<String>)> {
-    let client = plane.server.client(skiff_server::auth::User::new("skiff", &["system:masters"]));
-    demo::dns_service(&client, nodes::CLUSTER_DNS).await?;
+    let api = Api::new(plane.server.client(skiff_server::auth::User::new("skiff", &["system:masters"])), "skiff");
+    demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
     let Some(network) = network else {
         return Ok((Nodes::Simulated(nodes::start_simulated(&plane.server, &wish.folders, &wish.names, cluster_cidr)?), None));
     };
@@ -170,17 +171,17 @@ async fn live(
     node_ip: Option<String>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let client = plane.server.client(skiff_server::auth::User::new("skiff", &["system:masters"]));
+    let api = Api::new(plane.server.client(skiff_server::auth::User::new("skiff", &["system:masters"])), "skiff");
     let work = async {
-        demo::wait_for_nodes(&client, &wish.names).await?;
+        demo::wait_for_nodes(&api, &wish.names).await?;
         story.step(format!("{} of {} nodes ready", wish.names.len(), wish.names.len()));
         let mut url = None;
         if wish.demo {
-            demo::apply(&client, demo::SHOP, "default").await?;
-            demo::wait_for_shop(&client).await?;
+            demo::apply(&api, demo::SHOP, "default").await?;
+            demo::wait_for_shop(&api).await?;
             story.step("the shop: front (3 pods) and stock (1 pod) ready");
             if let Some(ip) = &node_ip {
-                let found = demo::shop_url(&client, ip).await?;
+                let found = demo::shop_url(&api, ip).await?;
                 demo::answers(&found).await?;
                 story.step(format!("{found} answers"));
                 url = Some(found);

@@ -5,15 +5,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Debug,
     sync::Arc,
 };
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use kube::{Api, Client, api::ListParams, runtime::watcher};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
+use skiff_watching::{
+    api::{Api, Kind as Resource},
+    clock::Clock,
+    error,
+    follow::{Seen, Selection, follow},
+    unreadable::Unreadable,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -32,13 +35,9 @@ pub enum Error {
     Api(String),
 }
 
-impl From<kube::Error> for Error {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if status.code == 404 => Self::NotFound(status.message.clone()),
-            kube::Error::Api(status) => Self::Api(status.message.clone()),
-            other => Self::Api(other.to_string()),
-        }
+impl From<error::Error> for Error {
+    fn from(error: error::Error) -> Self {
+        if error.is_not_found() { Self::NotFound(error.to_string()) } else { Self::Api(error.to_string()) }
     }
 }
 
@@ -64,28 +63,29 @@ struct Watched {
 /// Reads and watches; cheap to clone.
 #[derive(Clone)]
 pub struct Objects {
-    client: Client,
+    api: Api,
+    unreadable: Unreadable,
     watched: Arc<Mutex<HashMap<Key, Watched>>>,
     stop: CancellationToken,
 }
 
 impl Objects {
-    pub fn new(client: Client, stop: CancellationToken) -> Self {
-        Self { client, watched: Arc::default(), stop }
+    pub fn new(api: Api, unreadable: Unreadable, stop: CancellationToken) -> Self {
+        Self { api, unreadable, watched: Arc::default(), stop }
     }
 
     pub async fn config_map(&self, namespace: &str, name: &str) -> Result<ConfigMap, Error> {
         if let Some(Object::ConfigMap(object)) = self.latest(Kind::ConfigMap, namespace, name) {
             return Ok((*object).clone());
         }
-        named(Api::<ConfigMap>::namespaced(self.client.clone(), namespace).get(name).await, "configmap")
+        named(self.api.get(namespace, name).await, "configmap")
     }
 
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, Error> {
         if let Some(Object::Secret(object)) = self.latest(Kind::Secret, namespace, name) {
             return Ok((*object).clone());
         }
-        named(Api::<Secret>::namespaced(self.client.clone(), namespace).get(name).await, "secret")
+        named(self.api.get(namespace, name).await, "secret")
     }
 
     fn latest(&self, kind: Kind, namespace: &str, name: &str) -> Option<Object> {
@@ -94,11 +94,10 @@ impl Objects {
 
     /// The services whose addresses pods of `namespace` get in their environment.
     pub async fn services(&self, namespace: &str, all: bool) -> Result<Vec<Service>, Error> {
-        let of = |namespace: &str| Api::<Service>::namespaced(self.client.clone(), namespace);
-        let mut services = if all { of(namespace).list(&ListParams::default()).await?.items } else { Vec::new() };
+        let mut services = if all { self.api.list::<Service>(namespace).await? } else { Vec::new() };
         if namespace != "default" || !all {
             services.retain(|service| service.metadata.name.as_deref() != Some("kubernetes"));
-            services.extend(of("default").get_opt("kubernetes").await?);
+            services.extend(error::unless_gone(self.api.get("default", "kubernetes").await)?);
         }
         Ok(services)
     }
@@ -127,55 +126,47 @@ impl Objects {
     fn start(&self, (kind, namespace, name): Key) -> Watched {
         let stop = self.stop.child_token();
         let (wakes, latest) = (Arc::default(), Latest::default());
-        let follower = Follower { name, wakes: Arc::clone(&wakes), latest: latest.clone(), stop: stop.clone() };
-        let client = self.client.clone();
+        let follower = Follower { wakes: Arc::clone(&wakes), latest: latest.clone() };
+        let only = Selection { namespace, field: Some(("metadata.name", name)) };
         match kind {
-            Kind::ConfigMap => tokio::spawn(follower.follow(Api::<ConfigMap>::namespaced(client, &namespace), |object| Object::ConfigMap(Arc::new(object)))),
-            Kind::Secret => tokio::spawn(follower.follow(Api::<Secret>::namespaced(client, &namespace), |object| Object::Secret(Arc::new(object)))),
-        };
+            Kind::ConfigMap => self.follow(only, &stop, follower, |object| Object::ConfigMap(Arc::new(object))),
+            Kind::Secret => self.follow(only, &stop, follower, |object| Object::Secret(Arc::new(object))),
+        }
         Watched { stop, latest, wakes }
+    }
+
+    /// Starts the task that keeps what is known of one object.
+    fn follow<K: Resource>(&self, only: Selection, stop: &CancellationToken, follower: Follower, wrap: fn(K) -> Object) {
+        let mut changes = follow::<K>(&self.api, &Clock::system(), &self.unreadable, only, stop);
+        tokio::spawn(async move {
+            while let Some(seen) = changes.recv().await {
+                follower.take(match seen {
+                    Seen::Listed(objects) => objects.into_iter().next().map(wrap),
+                    Seen::Applied(object) => Some(wrap(object)),
+                    Seen::Deleted(_) => None,
+                });
+            }
+        });
     }
 }
 
 /// `configmap "x" not found`, as the node agent words it; other errors in the server's words.
-fn named<K>(read: kube::Result<K>, kind: &str) -> Result<K, Error> {
+fn named<K>(read: Result<K, error::Error>, kind: &str) -> Result<K, Error> {
     read.map_err(|error| match Error::from(error) {
         Error::NotFound(message) => Error::NotFound(message.replacen(&format!("{kind}s "), &format!("{kind} "), 1)),
         other => other,
     })
 }
 
-/// The task that watches one object.
+/// What the task that watches one object tells.
 struct Follower {
-    name: String,
     wakes: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
     latest: Latest,
-    stop: CancellationToken,
 }
 
 impl Follower {
-    async fn follow<K>(self, api: Api<K>, wrap: fn(K) -> Object)
-    where
-        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    {
-        use kube::runtime::WatchStreamExt;
-        let mut changes = std::pin::pin!(watcher::watch_object(api, &self.name).default_backoff());
-        loop {
-            let change = tokio::select! {
-                change = changes.next() => change,
-                () = self.stop.cancelled() => return,
-            };
-            match change {
-                Some(Ok(object)) => {
-                    *self.latest.lock() = object.map(wrap);
-                    self.wakes.lock().values().for_each(|wake| wake.notify_one());
-                }
-                Some(Err(error)) => {
-                    *self.latest.lock() = None;
-                    tracing::debug!(%error, name = self.name, "watch of an object interrupted");
-                }
-                None => return,
-            }
-        }
+    fn take(&self, object: Option<Object>) {
+        *self.latest.lock() = object;
+        self.wakes.lock().values().for_each(|wake| wake.notify_one());
     }
 }

@@ -11,8 +11,8 @@ use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec},
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
 };
-use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
+use skiff_watching::{Error, api::Api};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::time::Instant;
@@ -65,25 +65,25 @@ type Question = (User, &'static str, &'static str);
 
 /// Asks the API server, and remembers its answers for a while.
 pub struct Guard {
-    client: Client,
+    api: Api,
     node: String,
     verdicts: Mutex<HashMap<Question, (bool, Instant)>>,
     tokens: Mutex<HashMap<String, (User, Instant)>>,
 }
 
 impl Guard {
-    pub fn new(client: Client, node: String) -> Self {
-        Self { client, node, verdicts: Mutex::default(), tokens: Mutex::default() }
+    pub fn new(api: Api, node: String) -> Self {
+        Self { api, node, verdicts: Mutex::default(), tokens: Mutex::default() }
     }
 
     /// Whose token this is; `None` when the API server does not vouch for it.
-    pub async fn of_token(&self, token: &str) -> Result<Option<User>, kube::Error> {
+    pub async fn of_token(&self, token: &str) -> Result<Option<User>, Error> {
         if let Some((user, _)) = self.tokens.lock().get(token).filter(|(_, until)| *until > Instant::now()) {
             return Ok(Some(user.clone()));
         }
         let spec = TokenReviewSpec { token: token.to_owned(), audiences: None };
         let review = TokenReview { spec, ..Default::default() };
-        let answer = Api::<TokenReview>::all(self.client.clone()).create(&PostParams::default(), &review).await?;
+        let answer = self.api.create(&review).await?;
         let status = answer.status.filter(|status| status.authenticated == Some(true));
         let user = status.and_then(|status| status.user).map(|user| User {
             name: user.username.unwrap_or_default(),
@@ -101,7 +101,7 @@ impl Guard {
     }
 
     /// Whether the user may do this to the node.
-    pub async fn allows(&self, user: &User, method: &Method, path: &str) -> Result<bool, kube::Error> {
+    pub async fn allows(&self, user: &User, method: &Method, path: &str) -> Result<bool, Error> {
         if user.groups.iter().any(|group| group == "system:masters") {
             return Ok(true);
         }
@@ -114,7 +114,7 @@ impl Guard {
         Ok(false)
     }
 
-    async fn verdict(&self, user: &User, verb: &'static str, subresource: &'static str) -> Result<bool, kube::Error> {
+    async fn verdict(&self, user: &User, verb: &'static str, subresource: &'static str) -> Result<bool, Error> {
         let question = (user.clone(), verb, subresource);
         if let Some((allowed, _)) = self.verdicts.lock().get(&question).filter(|(_, until)| *until > Instant::now()) {
             return Ok(*allowed);
@@ -135,7 +135,7 @@ impl Guard {
             ..Default::default()
         };
         let review = SubjectAccessReview { spec, ..Default::default() };
-        let answer = Api::<SubjectAccessReview>::all(self.client.clone()).create(&PostParams::default(), &review).await?;
+        let answer = self.api.create(&review).await?;
         let allowed = answer.status.is_some_and(|status| status.allowed && status.denied != Some(true));
         let mut verdicts = self.verdicts.lock();
         if verdicts.len() >= REMEMBERED {

@@ -74,7 +74,7 @@ impl Server {
         let failed = |source| Error::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
-        let guard = Arc::new(Guard::new(node.client.clone(), node.config.node_name.clone()));
+        let guard = Arc::new(Guard::new(node.api.clone(), node.config.node_name.clone()));
         let router = router(Shared { node: node.clone(), guard, usage: Arc::default() });
         Ok(Self { listener, port, tls, router, node })
     }

@@ -9,20 +9,20 @@ use std::{
     sync::Arc,
 };
 
-use futures::{Stream, StreamExt};
 use ipnet::IpNet;
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
-};
 use parking_lot::RwLock;
+use skiff_watching::{
+    api::{Api, Kind},
+    client::Client,
+    clock::Clock,
+    events::Events,
+    follow::{Seen, Selection, follow},
+    unreadable::Unreadable,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +64,7 @@ impl NodeInfo {
         NodeInfo {
             pod_cidrs: cidrs.iter().flatten().filter_map(|c| c.parse().ok()).collect(),
             internal_ips: addresses.filter(|a| a.type_ == "InternalIP").filter_map(|a| a.address.parse().ok()).collect(),
-            zone: node.labels().get(ZONE_LABEL).cloned(),
+            zone: node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL)).cloned(),
         }
     }
 }
@@ -110,40 +110,48 @@ impl ClusterView {
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = task.follow(client) => {}
+                () = task.follow(client, stop.clone()) => {}
             }
         });
         view
     }
 
-    async fn follow(&self, client: Client) {
-        let services = events::<Service>(&client).map(Observed::Service);
-        let slices = events::<EndpointSlice>(&client).map(Observed::Slice);
-        let nodes = events::<Node>(&client).map(Observed::Node);
-        let mut all = futures::stream::select(futures::stream::select(services.boxed(), slices.boxed()), nodes.boxed());
-        let (mut new_services, mut new_slices, mut new_nodes) = (Relist::default(), Relist::default(), Relist::default());
-        while let Some(observed) = all.next().await {
-            match observed {
-                Observed::Service(event) => match new_services.step(event) {
-                    Step::Applied(s) => self.put_service(s),
-                    Step::Deleted(s) => self.remove_service(&name_of(&s)),
-                    Step::Listed(all) => self.replace_services(all),
-                    Step::Nothing => {}
+    async fn follow(&self, client: Client, stop: CancellationToken) {
+        let (api, clock) = (Api::new(client, "kube-proxy"), Clock::system());
+        let unreadable = Unreadable::new(&Events::start(api.clone(), clock.clone(), stop.clone()));
+        let mut services = follow::<Service>(&api, &clock, &unreadable, Selection::default(), &stop);
+        let mut slices = follow::<EndpointSlice>(&api, &clock, &unreadable, Selection::default(), &stop);
+        let mut nodes = follow::<Node>(&api, &clock, &unreadable, Selection::default(), &stop);
+        let mut listed = [false; 3];
+        loop {
+            tokio::select! {
+                Some(seen) = services.recv() => match seen {
+                    Seen::Applied(service) => self.put_service(service),
+                    Seen::Deleted(service) => self.remove_service(&name_of(&service)),
+                    Seen::Listed(all) => {
+                        self.replace_services(all);
+                        listed[0] = true;
+                    }
                 },
-                Observed::Slice(event) => match new_slices.step(event) {
-                    Step::Applied(s) => self.put_slice(s),
-                    Step::Deleted(s) => self.remove_slice(&name_of(&s)),
-                    Step::Listed(all) => self.replace_slices(all),
-                    Step::Nothing => {}
+                Some(seen) = slices.recv() => match seen {
+                    Seen::Applied(slice) => self.put_slice(slice),
+                    Seen::Deleted(slice) => self.remove_slice(&name_of(&slice)),
+                    Seen::Listed(all) => {
+                        self.replace_slices(all);
+                        listed[1] = true;
+                    }
                 },
-                Observed::Node(event) => match new_nodes.step(event) {
-                    Step::Applied(n) => self.put_node(&n),
-                    Step::Deleted(n) => self.remove_node(&n.name_any()),
-                    Step::Listed(all) => self.replace_nodes(&all),
-                    Step::Nothing => {}
+                Some(seen) = nodes.recv() => match seen {
+                    Seen::Applied(node) => self.put_node(&node),
+                    Seen::Deleted(node) => self.remove_node(node_name(&node)),
+                    Seen::Listed(all) => {
+                        self.replace_nodes(&all);
+                        listed[2] = true;
+                    }
                 },
+                else => return,
             }
-            if new_services.listed && new_slices.listed && new_nodes.listed {
+            if listed == [true; 3] {
                 self.set_synced();
             }
         }
@@ -213,7 +221,7 @@ impl ClusterView {
     }
 
     pub fn put_node(&self, node: &Node) {
-        let (name, info) = (node.name_any(), NodeInfo::of(node));
+        let (name, info) = (node_name(node).to_owned(), NodeInfo::of(node));
         let mut known = self.known.write();
         if known.nodes.get(&name).is_none_or(|old| **old != info) {
             known.nodes.insert(name.clone(), Arc::new(info));
@@ -243,8 +251,8 @@ impl ClusterView {
     }
 
     fn replace_nodes(&self, all: &[Node]) {
-        let listed: HashSet<_> = all.iter().map(ResourceExt::name_any).collect();
-        let gone: Vec<_> = self.known.read().nodes.keys().filter(|n| !listed.contains(*n)).cloned().collect();
+        let listed: HashSet<_> = all.iter().map(node_name).collect();
+        let gone: Vec<_> = self.known.read().nodes.keys().filter(|n| !listed.contains(n.as_str())).cloned().collect();
         gone.iter().for_each(|name| self.remove_node(name));
         all.iter().for_each(|n| self.put_node(n));
     }
@@ -258,7 +266,8 @@ impl Known {
     fn put_slice(&mut self, slice: EndpointSlice) {
         let name = name_of(&slice);
         // A slice without the label belongs to nobody.
-        let service = slice.labels().get(SERVICE_NAME_LABEL).map(|s| ObjectName::new(name.namespace.clone(), s.clone()));
+        let service =
+            slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME_LABEL)).map(|s| ObjectName::new(name.namespace.clone(), s.clone()));
         if self.slice_services.get(&name) != service.as_ref() {
             self.remove_slice(&name);
         }
@@ -284,66 +293,13 @@ impl Known {
     }
 }
 
-/// Moved once, from the stream to where it is looked at.
-#[allow(clippy::large_enum_variant)]
-enum Observed {
-    Service(Event<Service>),
-    Slice(Event<EndpointSlice>),
-    Node(Event<Node>),
+fn name_of<K: Kind>(object: &K) -> ObjectName {
+    let meta = object.meta();
+    ObjectName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-/// Gathers a list that comes object by object.
-struct Relist<K> {
-    gathered: Vec<K>,
-    listed: bool,
-}
-
-impl<K> Default for Relist<K> {
-    fn default() -> Self {
-        Relist { gathered: Vec::new(), listed: false }
-    }
-}
-
-enum Step<K> {
-    Nothing,
-    Applied(K),
-    Deleted(K),
-    Listed(Vec<K>),
-}
-
-impl<K> Relist<K> {
-    fn step(&mut self, event: Event<K>) -> Step<K> {
-        match event {
-            Event::Apply(object) => Step::Applied(object),
-            Event::Delete(object) => Step::Deleted(object),
-            Event::Init => {
-                self.gathered.clear();
-                Step::Nothing
-            }
-            Event::InitApply(object) => {
-                self.gathered.push(object);
-                Step::Nothing
-            }
-            Event::InitDone => {
-                self.listed = true;
-                Step::Listed(std::mem::take(&mut self.gathered))
-            }
-        }
-    }
-}
-
-/// The endless events of a kind; errors are logged and tried again with growing pauses.
-fn events<K>(client: &Client) -> impl Stream<Item = Event<K>> + Send + 'static
-where
-    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-{
-    watcher(Api::<K>::all(client.clone()), watcher::Config::default())
-        .default_backoff()
-        .filter_map(|event| async { event.inspect_err(|e| tracing::warn!("watching {} for the network: {e}", K::plural(&()))).ok() })
-}
-
-fn name_of<K: ResourceExt>(object: &K) -> ObjectName {
-    ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
+fn node_name(node: &Node) -> &str {
+    node.metadata.name.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

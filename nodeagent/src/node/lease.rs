@@ -8,9 +8,9 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
 };
-use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
+use skiff_watching::{
+    Error,
+    api::{PatchType, item},
 };
 
 use crate::{agent::context::Context, time};
@@ -31,20 +31,18 @@ pub async fn keep(node: Arc<Context>, node_uid: String) {
     }
 }
 
-async fn renew(node: &Context, node_uid: &str) -> Result<(), kube::Error> {
+async fn renew(node: &Context, node_uid: &str) -> Result<(), Error> {
     let name = &node.config.node_name;
-    let api: Api<Lease> = Api::namespaced(node.client.clone(), NAMESPACE);
     let now = MicroTime(time::now());
     let patch = serde_json::json!({"spec": {"holderIdentity": name, "leaseDurationSeconds": SECONDS, "renewTime": now}});
-    match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        Ok(_) => return Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => return Err(error),
+    match node.api.patch(&item::<Lease>(NAMESPACE, name), PatchType::Merge, &patch).await {
+        Err(error) if error.is_not_found() => {}
+        answer => return answer.map(drop),
     }
     let owner = OwnerReference { api_version: "v1".to_owned(), kind: "Node".to_owned(), name: name.clone(), uid: node_uid.to_owned(), ..Default::default() };
     let lease = Lease {
         metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(NAMESPACE.to_owned()), owner_references: Some(vec![owner]), ..Default::default() },
         spec: Some(LeaseSpec { holder_identity: Some(name.clone()), lease_duration_seconds: Some(SECONDS), renew_time: Some(now), ..Default::default() }),
     };
-    api.create(&PostParams::default(), &lease).await.map(drop)
+    node.api.create_quietly(&lease).await.map(drop)
 }

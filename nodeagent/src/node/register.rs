@@ -12,11 +12,11 @@ use k8s_openapi::{
     api::core::v1::{Node, NodeSpec, NodeStatus, ObjectReference},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
-};
 use serde_json::json;
+use skiff_watching::{
+    Error,
+    api::{PatchType, item},
+};
 
 use super::{machine::architecture, status};
 use crate::{agent::context::Context, events::Type, time};
@@ -36,8 +36,7 @@ pub fn own_labels(node: &Context) -> BTreeMap<String, String> {
 }
 
 /// Creates the Node, or brings the present one up to date. Answers it.
-pub async fn register(node: &Context) -> Result<Node, kube::Error> {
-    let api: Api<Node> = Api::all(node.client.clone());
+pub async fn register(node: &Context) -> Result<Node, Error> {
     let name = &node.config.node_name;
     let annotation = ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned());
     let fresh = Node {
@@ -50,23 +49,24 @@ pub async fn register(node: &Context) -> Result<Node, kube::Error> {
         spec: Some(NodeSpec { taints: (!node.config.taints.is_empty()).then(|| node.config.taints.clone()), ..Default::default() }),
         status: Some(compute(node, &NodeStatus::default()).await),
     };
-    match api.create(&PostParams::default(), &fresh).await {
-        Ok(created) => return Ok(created),
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
-        Err(error) => return Err(error),
+    match node.api.create(&fresh).await {
+        Err(error) if error.is_already_exists() => {}
+        answer => return answer,
     }
     let labels = json!({"metadata": {"labels": own_labels(node), "annotations": fresh.metadata.annotations}});
-    api.patch(name, &PatchParams::default(), &Patch::Merge(labels)).await
+    node.api.patch_object(&item::<Node>("", name), PatchType::Merge, &labels).await
 }
 
 /// Keeps the status true until the agent stops: writes when something changed, and every so often when nothing did.
-pub async fn keep_status(node: Arc<Context>, mut current: NodeStatus) {
+pub async fn keep_status(node: Arc<Context>) {
     let mut written = None;
     loop {
+        // What others wrote to it is part of it.
+        let current = node.nodes.get(&node.config.node_name).and_then(|known| known.status.clone()).unwrap_or_default();
         let fresh = compute(&node, &current).await;
         let due = written.is_none_or(|at: jiff::Timestamp| time::since(at) >= node.config.intervals.status);
         if due || status::differs(&current, &fresh) {
-            match write(&node, &fresh).await {
+            match write(&node, &current, &fresh).await {
                 Ok(answer) => {
                     let ready =
                         |status: &NodeStatus| status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
@@ -75,7 +75,7 @@ pub async fn keep_status(node: Arc<Context>, mut current: NodeStatus) {
                         event(&node, reason, format!("Node {} status is now: {word}", node.config.node_name));
                     }
                     written = Some(time::now());
-                    current = answer.status.unwrap_or(fresh);
+                    node.nodes.put(answer);
                 }
                 Err(error) => tracing::warn!(%error, node = node.config.node_name, "node status not written"),
             }
@@ -94,11 +94,10 @@ pub fn event(node: &Context, reason: &str, message: String) {
     node.events.record(object, Type::Normal, reason, message);
 }
 
-async fn write(node: &Context, status: &NodeStatus) -> Result<Node, kube::Error> {
-    let api: Api<Node> = Api::all(node.client.clone());
-    let patch = json!({"status": status});
-    match api.patch_status(&node.config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-        Err(kube::Error::Api(answer)) if answer.code == 404 => register(node).await,
+async fn write(node: &Context, current: &NodeStatus, fresh: &NodeStatus) -> Result<Node, Error> {
+    let path = item::<Node>("", &node.config.node_name) + "/status";
+    match node.api.patch_object(&path, PatchType::Strategic, &status::patch(current, fresh)).await {
+        Err(error) if error.is_not_found() => register(node).await,
         answer => answer,
     }
 }

@@ -6,9 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+use skiff_watching::{
+    Error,
+    api::{Delete, PatchType, item},
 };
 
 use super::{
@@ -75,29 +75,27 @@ async fn write_until_true(node: Arc<Context>, handle: Arc<Handle>) {
 }
 
 /// Writes one status. A pod that the API no longer has, or has anew, is nothing to write about.
-async fn write(node: &Context, handle: &Handle, from: &PodStatus, to: PodStatus, finished: bool) -> Result<(), kube::Error> {
+async fn write(node: &Context, handle: &Handle, from: &PodStatus, to: PodStatus, finished: bool) -> Result<(), Error> {
     let pod = handle.pod();
-    let api: Api<Pod> = Api::namespaced(node.client.clone(), namespace(&pod));
+    let path = item::<Pod>(namespace(&pod), name(&pod));
     let mut phase = from.phase.clone();
     if let Some(patch) = status::patch(uid(&pod), from, &delayed(from, to, finished || handle.state.lock().terminal)) {
-        match api.patch_status(name(&pod), &PatchParams::default(), &Patch::Strategic(patch)).await {
+        match node.api.patch_object::<Pod>(&format!("{path}/status"), PatchType::Strategic, &patch).await {
             Ok(written) if written.metadata.uid == pod.metadata.uid => {
                 let status = written.status.unwrap_or_default();
                 phase.clone_from(&status.phase);
                 handle.state.lock().in_api = status;
             }
             Ok(_) => return Ok(()),
-            Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
             Err(error) => return Err(error),
         }
     }
     if finished && pod.metadata.deletion_timestamp.is_some() && phase.as_deref().is_some_and(is_terminal_phase) {
-        let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-        let parameters = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..Default::default() };
-        match api.delete(name(&pod), &parameters).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {}
-            Err(error) => return Err(error),
+        let options = Delete { grace_seconds: Some(0), ..Delete::of_uid(uid(&pod)) };
+        match node.api.delete_path(&path, &options).await {
+            Err(error) if !error.is_not_found() && !error.is_conflict() => return Err(error),
+            _ => {}
         }
     }
     Ok(())

@@ -78,8 +78,7 @@ async fn refuse_unsupported(node: &Context, pod: &Pod) -> Result<(), String> {
         return Err("resourceClaims are not supported by this node".to_owned());
     }
     let Some(class) = spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
-    let api: kube::Api<k8s_openapi::api::node::v1::RuntimeClass> = kube::Api::all(node.client.clone());
-    match api.get(class).await {
+    match node.api.get::<k8s_openapi::api::node::v1::RuntimeClass>("", class).await {
         Ok(found) if matches!(found.handler.as_str(), "runc" | "skiff") => Ok(()),
         Ok(found) => Err(format!("no runtime for {:?} is configured", found.handler)),
         Err(error) => Err(format!("failed to get sandbox runtime: RuntimeClass {class:?}: {error}")),

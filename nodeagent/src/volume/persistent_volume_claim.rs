@@ -5,7 +5,6 @@
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource};
-use kube::Api;
 
 use super::{Error, Mounted, Request, give_to_group, host_path};
 use crate::{
@@ -36,16 +35,15 @@ pub async fn of_pod(request: &Request<'_>) -> Result<Mounted, Error> {
 }
 
 async fn claim(request: &Request<'_>, name: &str) -> Result<PersistentVolumeClaim, Error> {
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(request.node.client.clone(), namespace(request.pod));
-    Ok(claims.get(name).await.map_err(objects::Error::from)?)
+    Ok(request.node.api.get(namespace(request.pod), name).await.map_err(objects::Error::from)?)
 }
 
 async fn bound(request: &Request<'_>, claim: PersistentVolumeClaim, wants_read_only: bool) -> Result<Mounted, Error> {
-    let (client, name) = (&request.node.client, claim.metadata.name.clone().unwrap_or_default());
+    let name = claim.metadata.name.clone().unwrap_or_default();
     let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
     let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone()).filter(|volume| bound && !volume.is_empty());
     let Some(volume) = volume else { return Err(Error::Refused(format!("PVC {}/{name} is not bound", namespace(request.pod)))) };
-    let volume = Api::<PersistentVolume>::all(client.clone()).get(&volume).await.map_err(objects::Error::from)?;
+    let volume = request.node.api.get::<PersistentVolume>("", &volume).await.map_err(objects::Error::from)?;
     let spec = volume.spec.unwrap_or_default();
     if spec.volume_mode.as_deref() == Some("Block") {
         return Err(Error::Unsupported("persistentVolumeClaim with volumeMode Block"));

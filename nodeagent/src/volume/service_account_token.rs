@@ -10,8 +10,8 @@ use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::{ServiceAccount, ServiceAccountTokenProjection},
 };
-use kube::{Api, api::PostParams};
 use parking_lot::Mutex;
+use skiff_watching::api::item;
 
 use super::{Error, File, Files, Request};
 use crate::{
@@ -74,11 +74,9 @@ async fn ask(request: &Request<'_>, audience: String, seconds: i64) -> Result<Ca
         }),
         ..Default::default()
     };
-    let api: Api<ServiceAccount> = Api::namespaced(request.node.client.clone(), namespace(pod));
-    let answer = api
-        .create_token_request(account, &PostParams::default(), &body)
-        .await
-        .map_err(|error| Error::Refused(format!("failed to fetch token: {}", objects::Error::from(error))))?;
+    let path = item::<ServiceAccount>(namespace(pod), account) + "/token";
+    let answer: TokenRequest =
+        request.node.api.post_object(&path, &body).await.map_err(|error| Error::Refused(format!("failed to fetch token: {}", objects::Error::from(error))))?;
     let status = answer.status.ok_or_else(|| Error::Refused("failed to fetch token: the answer has no status".to_owned()))?;
     let (Some(token), Some(expires)) = (status.token, status.expiration_timestamp) else {
         return Err(Error::Refused("failed to fetch token: the answer has no token".to_owned()));

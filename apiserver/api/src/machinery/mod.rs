@@ -4,6 +4,7 @@ pub mod clock;
 pub mod cron;
 pub mod field;
 pub mod gojson;
+pub mod gonum;
 pub mod managed_fields;
 pub mod meta;
 pub mod names;

@@ -17,11 +17,9 @@ use k8s_openapi::api::{
     core::v1::Pod,
 };
 
-use kube::Resource;
-
 use self::replicasets::Sets;
 use crate::{
-    api::Api,
+    api::{Api, Kind},
     clock::Clock,
     error::Error,
     events::Recorder,

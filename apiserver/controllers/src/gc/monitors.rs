@@ -47,7 +47,7 @@ pub struct Monitors {
     changed: Arc<Notify>,
 }
 
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize)]
 struct Seen {
     metadata: Meta,
 }
@@ -61,9 +61,19 @@ struct Into {
     waiting: watch::Sender<Option<usize>>,
     definitions: Option<Arc<Notify>>,
     informers: Informers,
+    /// Of the list that is being read.
+    seen: Vec<Meta>,
 }
 
 impl Into {
+    /// Every object has metadata; what has none, or other than that, is told of and left out.
+    fn read(&self, object: &str) -> Option<Meta> {
+        serde_json::from_str::<Seen>(object)
+            .map_err(|error| tracing::warn!(kind = self.kind, %error, "cannot read an object's metadata"))
+            .map(|seen| seen.metadata)
+            .ok()
+    }
+
     fn observe(&self, meta: &Meta) {
         let todo = self.shared.graph().observe(&self.api_version, &self.kind, meta);
         self.shared.enqueue(todo);
@@ -77,28 +87,36 @@ impl Into {
     }
 }
 
-impl Sink<Seen> for Into {
-    fn replace(&mut self, objects: Vec<Seen>, _resource_version: &str) {
-        let seen: HashSet<&str> = objects.iter().map(|o| o.metadata.uid.as_str()).collect();
+impl Sink for Into {
+    fn begin(&mut self) {
+        self.seen = Vec::new();
+    }
+    fn listed(&mut self, object: &str) {
+        self.seen.extend(self.read(object));
+    }
+    fn complete(&mut self, _resource_version: &str) {
+        let objects = std::mem::take(&mut self.seen);
+        let seen: HashSet<&str> = objects.iter().map(|meta| meta.uid.as_str()).collect();
         let missing = self.shared.graph().missing(&self.api_version, &self.kind, &seen);
-        objects.iter().for_each(|object| self.observe(&object.metadata));
+        objects.iter().for_each(|meta| self.observe(meta));
         missing.iter().for_each(|uid| self.shared.removed(uid));
         if !std::mem::replace(&mut self.listed, true) {
             self.waiting.send_modify(|waiting| *waiting = waiting.map(|n| n.saturating_sub(1)));
         }
     }
-    fn apply(&mut self, object: Seen) {
-        self.observe(&object.metadata);
+    fn applied(&mut self, object: &str) -> Option<String> {
+        let meta = self.read(object)?;
+        self.observe(&meta);
+        Some(meta.resource_version)
     }
-    fn delete(&mut self, object: Seen) {
-        self.shared.removed(&object.metadata.uid);
-        self.informers.tell_deletion(&object.metadata.namespace);
+    fn deleted(&mut self, object: &str) -> Option<String> {
+        let meta = self.read(object)?;
+        self.shared.removed(&meta.uid);
+        self.informers.tell_deletion(&meta.namespace);
         self.notice();
+        Some(meta.resource_version)
     }
     fn reached(&mut self, _resource_version: &str) {}
-    fn version(object: &Seen) -> Option<&str> {
-        Some(&object.metadata.resource_version)
-    }
 }
 
 impl Monitors {
@@ -187,6 +205,7 @@ impl Monitors {
             waiting: self.waiting.clone(),
             definitions,
             informers: self.informers.clone(),
+            seen: Vec::new(),
         };
         let (shared, api_version, kind, ended) = (self.shared.clone(), sink.api_version.clone(), sink.kind.clone(), stop.clone());
         let informers = self.informers.clone();
@@ -214,8 +233,8 @@ impl Monitors {
                 }
             }
             None => {
-                let source = Source { path: path.to_string(), accept: Some((LIST, WATCH)) };
-                tokio::spawn(reflect::<Seen, _>(self.api.clone(), self.clock.clone(), source, sink, stop));
+                let source = Source { path: path.to_string(), query: String::new(), accept: Some((LIST, WATCH)) };
+                tokio::spawn(reflect(self.api.clone(), self.clock.clone(), source, Box::new(sink), stop));
             }
         }
     }

@@ -166,9 +166,9 @@ impl Controller {
             Err(e) if e.is_not_found() || e.is_method_not_supported() => return Ok(Vec::new()),
             other => other?,
         };
-        let page: Page<Item> = serde_json::from_str(&text).map_err(|source| Error::Decode { what: path, source })?;
+        let items = Page::of(&path, &text)?.read(&path)?;
         let meta = |item: Item| ObjectMeta { name: Some(item.metadata.name), finalizers: Some(item.metadata.finalizers), ..Default::default() };
-        Ok(page.items.into_iter().map(meta).collect())
+        Ok(items.into_iter().map(meta).collect())
     }
 
     /// Deletes all objects of a resource, and tells what is still there.

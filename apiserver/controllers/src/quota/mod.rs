@@ -12,7 +12,6 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
-use serde::Deserialize;
 
 use self::usage::{Usage, add, amounts, number};
 use crate::{
@@ -101,9 +100,6 @@ fn watch_deletions(context: &Context, controller: &Arc<Controller>, queue: &Arc<
     context.informers.on_deletion(Box::new(move |namespace| wake(&quotas, &queue, Some(namespace))));
 }
 
-#[derive(Deserialize)]
-struct Anything {}
-
 impl Controller {
     fn of_pods(&self, quota: &ResourceQuotaSpec, namespace: &str, total: &mut Usage) -> Result<(), Error> {
         let (scopes, now) = (usage::scopes(quota), self.clock.now());
@@ -135,8 +131,7 @@ impl Controller {
         let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
         let path = resource.path(namespace);
         let text = self.api.send(Method::GET, &path, None, Some(accept), Vec::new()).await?;
-        let page: Page<Anything> = serde_json::from_str(&text).map_err(|source| Error::Decode { what: path, source })?;
-        Ok(Some(page.items.len()))
+        Ok(Some(Page::of(&path, &text)?.items().count()))
     }
 
     /// What the namespace uses of each resource that the quota limits.

@@ -86,7 +86,7 @@ struct Watcher<K: Replicated> {
 impl<K: Replicated> Watcher<K> {
     /// The key of the set that controls this pod.
     fn owner(&self, pod: &Pod) -> Option<Key> {
-        let owner = controller_of(&pod.metadata).filter(|r| r.kind == K::kind(&()))?;
+        let owner = controller_of(&pod.metadata).filter(|r| r.kind == K::kind())?;
         let key = Key::new(pod.metadata.namespace.as_deref().unwrap_or(""), &owner.name);
         let set = self.sets.get(&key)?;
         (set.meta().uid.as_ref() == Some(&owner.uid)).then_some(key)
@@ -206,7 +206,7 @@ impl<K: Replicated> Controller<K> {
     }
 
     async fn create(&self, key: &Key, set: &K, count: usize) -> Result<(), Error> {
-        let template = set.template().ok_or_else(|| Error::Failed(format!("{} {key} has no template", K::kind(&()))))?;
+        let template = set.template().ok_or_else(|| Error::Failed(format!("{} {key} has no template", K::kind())))?;
         let pod = pods::from_template(template, key.namespace(), key.name(), controller_ref(set));
         self.expectations.expect_creations(key, count);
         let (created, failure) = slow_start(count, |_| async {

@@ -80,7 +80,8 @@ pub fn template_of(revision: &ControllerRevision) -> Result<PodTemplateSpec, Err
     if let Some(fields) = template.as_object_mut() {
         fields.remove("$patch");
     }
-    serde_json::from_value(template).map_err(|source| Error::Decode { what: format!("revision {}", name(&revision.metadata)), source })
+    <PodTemplateSpec as crate::api::Wire>::from_value(&template)
+        .map_err(|source| Error::Decode { what: format!("revision {}", name(&revision.metadata)), source: source.into() })
 }
 
 /// The name of a claim.

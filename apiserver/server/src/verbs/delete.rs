@@ -80,7 +80,7 @@ impl DeleteOptions {
 fn from_query(ctx: &Context) -> Result<Value, Status> {
     let mut value = json!({});
     let query = &ctx.query;
-    if let Some(seconds) = query.int("gracePeriodSeconds")? {
+    if let Some(seconds) = query.integer("gracePeriodSeconds")? {
         value["gracePeriodSeconds"] = seconds.into();
     }
     if let Some(policy) = query.get("propagationPolicy") {

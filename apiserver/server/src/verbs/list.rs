@@ -23,6 +23,7 @@ use skiff_storage::{Error, Object, Snapshot};
 
 use crate::{
     context::{Answer, Context},
+    limits::heavy,
     negotiate::{self, Accept, Encoding, Form, Offers},
     respond, stored,
 };
@@ -88,8 +89,8 @@ pub enum Revision {
 impl ListOptions {
     pub fn of(ctx: &Context) -> Result<ListOptions, Status> {
         let query = &ctx.query;
-        let limit = query.int("limit")?.unwrap_or(0);
-        query.int("timeoutSeconds")?;
+        let limit = query.integer("limit")?.unwrap_or(0);
+        query.integer("timeoutSeconds")?;
         let version = query.text("resourceVersion");
         let matching = query.text("resourceVersionMatch");
         let token = query.text("continue");
@@ -100,7 +101,7 @@ impl ListOptions {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
             let revision = u64::try_from(revision).map_or(Revision::Newest, Revision::Exact);
-            return Ok(ListOptions { limit: limit.max(0) as usize, start: Some((namespace, name)), revision });
+            return Ok(ListOptions { limit: size(limit), start: Some((namespace, name)), revision });
         }
         let number = || respond::revision(version).map_err(|error| Status::bad_request(format!("invalid resource version: {}", error.message)));
         let revision = match (version, matching) {
@@ -110,8 +111,12 @@ impl ListOptions {
             _ if limit > 0 => Revision::Exact(number()?),
             _ => Revision::NotOlderThan(number()?),
         };
-        Ok(ListOptions { limit: limit.max(0) as usize, start: None, revision })
+        Ok(ListOptions { limit: size(limit), start: None, revision })
     }
+}
+
+fn size(limit: i64) -> usize {
+    usize::try_from(limit.max(0)).unwrap_or(usize::MAX)
 }
 
 /// `ValidateListOptions` of `apimachinery/pkg/apis/meta/internalversion/validation`.
@@ -254,12 +259,20 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
 }
 
 fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+    if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
+        return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
+    }
+    let size = objects.iter().map(|object| object.bytes.len()).sum();
+    heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
+}
+
+fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: &[Arc<Object>]) -> Answer {
     let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
             let now = ctx.app.clock.now();
-            let rows = values(&objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
+            let rows = values(objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
             ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
         }
         Form::Metadata(_) => Err(Status::not_acceptable(format!(
@@ -268,15 +281,12 @@ fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, 
             kind.kind
         ))),
         Form::MetadataList(version) => {
-            let items: Vec<Value> = values(&objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+            let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }
-        Form::Object if kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) => {
-            Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)))
-        }
         Form::Object => {
-            let mut items = values(&objects)?;
+            let mut items = values(objects)?;
             for item in &mut items {
                 if let Some(item) = item.as_object_mut() {
                     item.remove("apiVersion");

@@ -42,7 +42,9 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     }
     if !info.subresource.is_empty() {
         let sub = kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
-        if !sub.verbs().contains(&info.verb.as_str()) {
+        // what is proxied may be asked for its options: the one method without a verb
+        let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
+        if !options && !sub.verbs().contains(&info.verb.as_str()) {
             return Err(Status::method_not_allowed());
         }
         if !sub.connects() {
@@ -102,7 +104,7 @@ async fn subresource(ctx: &Context, kind: &'static Kind, sub: &'static Subresour
         Subresource::Eviction => subresources::eviction::serve(ctx, kind, body).await,
         Subresource::Token => subresources::token::serve(ctx, kind, body).await,
         Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_) => {
-            subresources::node_proxy::serve(ctx, kind, sub, parts, body).await
+            subresources::connect::serve(ctx, kind, sub, parts, body).await
         }
     }
 }

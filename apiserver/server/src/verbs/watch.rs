@@ -28,6 +28,8 @@ use crate::{
 };
 
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// No clock can be asked to wait for longer: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How events are written; part of the key under which a rendering is shared.
 #[derive(Clone)]
@@ -144,10 +146,11 @@ fn options(ctx: &Context) -> Result<Options, Status> {
         None if revision == 0 => Start::State,
         None => Start::After(revision),
     };
+    query.integer("limit")?;
     // upstream spreads the ends of watches between 30 and 60 minutes
-    let timeout = match query.int("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()) {
-        Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
-        _ => Duration::from_secs(rand::rng().random_range(1800..3600)),
+    let timeout = match query.integer("timeoutSeconds")? {
+        None | Some(0) => Duration::from_secs(rand::rng().random_range(1800..3600)),
+        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LONGEST),
     };
     Ok(Options { from, bookmarks, initial_end: initial == Some(true) && bookmarks, timeout })
 }

@@ -21,8 +21,8 @@ use super::{
 };
 
 /// An API server that has `lists` (by plural) and tells of what comes over `events` to whoever watches EndpointSlices.
-fn api_server(lists: Value, events: tokio::sync::broadcast::Sender<Value>) -> kube::Client {
-    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+fn api_server(lists: Value, events: tokio::sync::broadcast::Sender<Value>) -> skiff_watching::client::Client {
+    let service = tower::service_fn(move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
         let (lists, events) = (lists.clone(), events.clone());
         async move {
             let plural = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
@@ -37,7 +37,7 @@ fn api_server(lists: Value, events: tokio::sync::broadcast::Sender<Value>) -> ku
             Ok::<_, std::io::Error>(http::Response::new(http_body_util::StreamBody::new(frames.chain(open).boxed())))
         }
     });
-    kube::Client::new(service, "default")
+    skiff_watching::client::Client::new(service)
 }
 
 fn slice(ip: &str, version: &str) -> Value {

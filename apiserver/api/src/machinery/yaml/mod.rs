@@ -2,6 +2,7 @@
 //! Invariant: what `write` gives, `read` takes back to the same value.
 //! Behaviour follows `sigs.k8s.io/yaml`: YAML 1.1 plain scalars, mappings sorted by key.
 
+mod fault;
 mod read;
 mod scalar;
 mod write;

@@ -5,14 +5,18 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 
-use super::scalar;
+use super::{fault, scalar};
 use crate::machinery::field::go_quoted;
 
-/// How deep nodes may stand in nodes.
-const DEEPEST: usize = 256;
+/// How deep nodes may stand in nodes: as deep as JSON that is read.
+const DEEPEST: usize = 128;
+/// How much more than the text itself aliases and anchors may make of it, in bytes: as much as a body may hold.
+const REPEATED: usize = 3 * 1024 * 1024;
+/// What a node takes besides its text.
+const NODE: usize = 16;
 
 /// One document of a stream.
 #[derive(Debug, Default)]
@@ -24,8 +28,8 @@ pub struct Document {
 
 struct Reader<'a> {
     events: Box<dyn Iterator<Item = Result<(Event<'a>, Span), String>> + 'a>,
-    /// What anchors stand for, and how many nodes that is.
-    anchors: HashMap<usize, (Value, usize)>,
+    /// What anchors stand for, how many nodes that is, and how many bytes.
+    anchors: HashMap<usize, (Value, usize, usize)>,
     lines: Option<HashMap<String, usize>>,
     /// What is said of keys that stand twice.
     repeated: Vec<String>,
@@ -33,6 +37,9 @@ struct Reader<'a> {
     /// Nodes in all, and those of them that aliases brought.
     nodes: usize,
     from_aliases: usize,
+    /// Bytes that the nodes took so far, and that aliases and anchors may still take.
+    took: usize,
+    left: usize,
 }
 
 /// Reads all documents of a stream.
@@ -40,7 +47,7 @@ struct Reader<'a> {
 /// # Errors
 /// The first mistake, worded as libyaml words it where it can tell (`yaml: line 4: did not find expected key`).
 pub fn read(text: &str) -> Result<Vec<Document>, String> {
-    read_stream(text).map_err(|e| libyaml_message(text).unwrap_or(e))
+    read_stream(text).map_err(|e| fault::libyaml(text).unwrap_or(e))
 }
 
 /// Reads the first document of a stream, null when there is none, and tells of keys that stand twice, whose last value counts.
@@ -58,7 +65,7 @@ pub fn read_first(text: &str) -> Result<(Value, Vec<String>), String> {
             Err(error) => break Err(error),
         }
     };
-    let first = first.map_err(|e| libyaml_message(text).unwrap_or(e))?;
+    let first = first.map_err(|e| fault::libyaml(text).unwrap_or(e))?;
     Ok((first, reader.repeated))
 }
 
@@ -84,10 +91,13 @@ fn read_stream(text: &str) -> Result<Vec<Document>, String> {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Reader<'a> {
-        let events = Parser::new_from_str(text)
+        let mut options = Options::default();
+        (options.emit_comments, options.flow_nesting_limit, options.block_nesting_limit) = (false, DEEPEST, DEEPEST);
+        let events = Parser::new_from_str_with_options(text, options)
             .map(|r| r.map_err(|e| format!("yaml: line {}: {}", e.marker().line(), e.info())))
             .filter(|r| !matches!(r, Ok((Event::Comment(..), _))));
-        Reader { events: Box::new(events), anchors: HashMap::new(), lines: Some(HashMap::new()), repeated: Vec::new(), depth: 0, nodes: 0, from_aliases: 0 }
+        let (anchors, lines, left) = (HashMap::new(), Some(HashMap::new()), text.len().saturating_mul(NODE).saturating_add(REPEATED));
+        Reader { events: Box::new(events), anchors, lines, repeated: Vec::new(), depth: 0, nodes: 0, from_aliases: 0, took: 0, left }
     }
 
     /// Counts nodes; few aliases may not grow into very many nodes.
@@ -105,19 +115,27 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Counts bytes that stand a second time.
+    fn repeat(&mut self, bytes: usize) -> Result<(), String> {
+        self.left = self.left.checked_sub(bytes).ok_or("yaml: document contains excessive aliasing")?;
+        Ok(())
+    }
+
     fn next(&mut self) -> Result<(Event<'a>, Span), String> {
         self.events.next().unwrap_or_else(|| Ok((Event::StreamEnd, Span::default())))
     }
 
     fn node(&mut self, (event, span): (Event<'a>, Span), path: &mut String) -> Result<Value, String> {
-        let before = self.nodes;
+        let (before, took) = (self.nodes, self.took);
         self.count(1, false)?;
+        self.took += NODE;
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err("yaml: exceeded max depth".into());
+            return Err(format!("yaml: exceeded max depth of {DEEPEST}"));
         }
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.took += text.len();
                 let forced_text = tag.is_some_and(|t| t.to_string().ends_with("str"));
                 let plain = style == ScalarStyle::Plain && !forced_text;
                 (anchor, if plain { scalar::value(&text) } else { Value::String(text.into_owned()) })
@@ -125,17 +143,21 @@ impl<'a> Reader<'a> {
             Event::SequenceStart(_, anchor, _) => (anchor, self.sequence(path)?),
             Event::MappingStart(_, anchor, _) => (anchor, self.mapping(path)?),
             Event::Alias(id) => {
-                let nodes = self.anchors.get(&id).map(|(_, nodes)| *nodes);
-                self.count(nodes.unwrap_or(0), true)?;
+                let known = self.anchors.get(&id).map(|(_, nodes, bytes)| (*nodes, *bytes));
+                let (nodes, bytes) = known.ok_or_else(|| format!("yaml: line {}: unknown anchor referenced", span.start.line()))?;
+                self.count(nodes, true)?;
+                self.repeat(bytes)?;
+                self.took += bytes;
                 self.depth -= 1;
-                let known = self.anchors.get(&id).map(|(value, _)| value.clone());
-                return known.ok_or_else(|| format!("yaml: line {}: unknown anchor referenced", span.start.line()));
+                return Ok(self.anchors.get(&id).map(|(value, ..)| value.clone()).unwrap_or_default());
             }
             other => return Err(format!("yaml: line {}: unexpected {other:?}", span.start.line())),
         };
         self.depth -= 1;
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), self.nodes - before));
+            let bytes = self.took - took;
+            self.repeat(bytes)?;
+            self.anchors.insert(anchor, (value.clone(), self.nodes - before, bytes));
         }
         Ok(value)
     }
@@ -177,6 +199,7 @@ impl<'a> Reader<'a> {
                 path.push('.');
             }
             path.push_str(&key);
+            self.took += NODE + key.len();
             self.note(path, line);
             let value_event = self.next()?;
             let value = self.node(value_event, path)?;
@@ -203,41 +226,7 @@ impl<'a> Reader<'a> {
 /// Keys are texts; a number or a boolean becomes its text.
 fn key_text(event: &Event) -> Option<String> {
     let Event::Scalar(text, style, ..) = event else { return None };
-    if *style != ScalarStyle::Plain {
-        return Some(text.to_string());
-    }
-    Some(match scalar::value(text) {
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
-        Value::Null => "null".into(),
-        _ => text.to_string(),
-    })
-}
-
-/// What the library says of texts that libyaml has nothing against.
-const OURS: [&str; 3] = ["duplicate entry", "repetition limit", "recursion limit"];
-
-/// What libyaml says of the text, as Go words it; nothing if it finds no mistake.
-fn libyaml_message(text: &str) -> Option<String> {
-    use serde::Deserialize;
-    for document in serde_yaml_ng::Deserializer::from_str(text) {
-        if let Err(e) = serde_yaml_ng::Value::deserialize(document) {
-            let line = e.location().map_or(0, |l| l.line());
-            let full = e.to_string();
-            let what = full.split(" at line ").next().unwrap_or(&full).to_string();
-            let what = what.split(", while ").next().unwrap_or(&what).to_string();
-            if OURS.iter().any(|known| what.contains(known)) {
-                return None;
-            }
-            // libyaml counts from 0, and Go corrects that for what its scanner finds alone; the first line is not named
-            let scanned = full.contains(", while scanning") || what.ends_with("are not allowed in this context");
-            return Some(match line {
-                0 | 1 => format!("yaml: {what}"),
-                n => format!("yaml: line {}: {what}", if scanned { n } else { n - 1 }),
-            });
-        }
-    }
-    None
+    Some(if *style == ScalarStyle::Plain { scalar::key(text) } else { text.to_string() })
 }
 
 /// The line of a field, or of the nearest field above it that has one.
@@ -253,8 +242,11 @@ pub fn nearest_line(lines: &HashMap<String, usize>, path: &str) -> Option<usize>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::{Duration, Instant};
+
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn documents_and_lines() {
@@ -282,5 +274,49 @@ mod tests {
         assert_eq!(read_first("# nothing\n").unwrap().0, json!(null));
         assert!(read("a: 1\na: 2\n").unwrap_err().contains("line 2: key \"a\" already set in map"));
         assert_eq!(read("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\n data:\n  a: b\n").unwrap_err(), "yaml: line 4: did not find expected key");
+    }
+
+    /// What took 25 seconds, or all memory.
+    #[test]
+    fn text_that_was_made_to_be_dear() {
+        let many = 1_500_000;
+        let bomb = {
+            let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+            for level in 1..30 {
+                let before = format!("*a{}", level - 1);
+                text += &format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(","));
+            }
+            text
+        };
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1_000_000), vec!["*a"; 100_000].join(","));
+        let nested = format!("{}x{}", (0..120).map(|n| format!("&n{n} [")).collect::<String>(), "]".repeat(120)).replace('x', &"y,".repeat(500_000));
+        for (what, text) in [
+            ("brackets", "[".repeat(many)),
+            ("braces", "{".repeat(many)),
+            ("pairs", "[]".repeat(many / 2)),
+            ("dashes", "- ".repeat(many / 2)),
+            ("questions", "? ".repeat(many / 2)),
+            ("colons", ": ".repeat(many / 2)),
+            ("aliases", bomb),
+            ("a long alias", long),
+            ("anchors in anchors", nested),
+            ("anchors", "&a ".repeat(many / 3)),
+            ("tags", "!a ".repeat(many / 3)),
+            ("quotes", "\"".repeat(many)),
+            ("comments", "#\n".repeat(many / 2)),
+            ("documents", "---\n".repeat(many / 4)),
+            ("directives", "%YAML 1.1\n".repeat(many / 10)),
+            ("keys", (0..many / 12).map(|n| format!("k{n}: 1\n")).collect()),
+            ("flow keys", format!("{{{}}}", (0..many / 12).map(|n| format!("k{n}: 1,")).collect::<String>())),
+            ("indents", (0..1_700).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+            ("block text", format!("a: |\n{}", " b\n".repeat(many / 3))),
+            ("folded text", format!("a: >\n{}", " b\n\n".repeat(many / 4))),
+            ("plain lines", format!("a: {}", "b\n ".repeat(many / 3))),
+        ] {
+            let begun = Instant::now();
+            let _ = read_first(&text);
+            // a debug build on a busy machine: what grows with the square took minutes
+            assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {:?}", begun.elapsed());
+        }
     }
 }

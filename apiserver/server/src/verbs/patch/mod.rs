@@ -21,6 +21,7 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
+    limits::heavy,
     managed,
     negotiate::{self, BodyType, Offers},
     respond,
@@ -52,7 +53,11 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -
     check_options(ctx, patch_type)?;
     let patch = Patch { ctx, kind, part, patch_type, text };
     let how = Update { create: patch_type == PatchType::Apply && matches!(part, Part::Whole), ..Update::of(part) };
-    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, ctx.info.name_in_path(), how, &mut |live| patch.apply(live)).await?;
+    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, ctx.info.name_in_path(), how, &mut |live| {
+        // what a patch makes is dear by its own size as by that of what it is applied to: the live object was written once, and was bounded then
+        heavy(patch.text.len(), || patch.apply(live))
+    })
+    .await?;
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
 }
 

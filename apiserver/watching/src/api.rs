@@ -1,22 +1,24 @@
-//! Reads and writes against the API, thinner than `kube::Api`: one place that knows paths, and one copy of the code per request rather
+//! Reads and writes against the API, without a type of its own for each kind: one place that knows paths, and one copy of the code per request rather
 //! than one per kind.
 //!
-//! Invariant: every request names its sender as kube-controller-manager does, so that `managedFields` read as upstream's.
+//! Invariant: every request names its sender as the component of upstream does, so that `managedFields` read as upstream's.
 //! Follows k8s.io/client-go/kubernetes.
 
 use std::borrow::Cow;
 
 use http::{Method, Request, header};
+use http_body_util::BodyExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Client, Resource};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
-use crate::{error::Error, key::Key};
-
-/// Any built-in kind.
-pub trait Kind: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
-impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Kind for K {}
+pub use crate::typed::{Kind, Wire};
+use crate::{
+    client::{Body, BoxError, Client},
+    error::Error,
+    key::Key,
+    status::Status,
+};
 
 /// How a patch's body is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,18 +78,31 @@ pub struct Written {
     pub metadata: ObjectMeta,
 }
 
-/// One page of a list, without its continuation.
+/// A list whose objects are not read yet.
 #[derive(Deserialize)]
-#[serde(bound = "K: DeserializeOwned")]
-pub struct Page<K> {
+pub struct Page<'a> {
+    /// The list's own metadata.
     #[serde(default)]
     pub metadata: PageMeta,
-    #[serde(default = "Vec::new", deserialize_with = "null_is_empty")]
-    pub items: Vec<K>,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>, K: DeserializeOwned>(d: D) -> Result<Vec<K>, D::Error> {
-    Ok(Option::<Vec<K>>::deserialize(d)?.unwrap_or_default())
+impl<'a> Page<'a> {
+    /// Reads the list but for its objects; `what` was asked for.
+    pub fn of(what: &str, text: &'a str) -> Result<Self, Error> {
+        decode(what, text)
+    }
+
+    /// The objects' texts.
+    pub fn items(&self) -> impl Iterator<Item = &'a str> {
+        self.items.iter().flatten().map(|item| item.get())
+    }
+
+    /// The objects, each read as `T`: for types that are not kinds.
+    pub fn read<T: DeserializeOwned>(&self, what: &str) -> Result<Vec<T>, Error> {
+        self.items().map(|item| decode(what, item)).collect()
+    }
 }
 
 /// A list's own metadata.
@@ -104,11 +119,20 @@ pub struct PageMeta {
 #[derive(Clone)]
 pub struct Api {
     client: Client,
+    user_agent: &'static str,
 }
 
 /// The path of a kind's collection in a namespace, or over all of them when `namespace` is empty.
 pub fn collection<K: Kind>(namespace: &str) -> String {
-    K::url_path(&(), (!namespace.is_empty()).then_some(namespace))
+    collection_path(K::api_version(), if K::NAMESPACED { namespace } else { "" }, K::plural())
+}
+
+fn collection_path(api_version: &str, namespace: &str, plural: &str) -> String {
+    let root = if api_version.contains('/') { "/apis" } else { "/api" };
+    match namespace {
+        "" => format!("{root}/{api_version}/{plural}"),
+        namespace => format!("{root}/{api_version}/namespaces/{namespace}/{plural}"),
+    }
 }
 
 /// The path of one object.
@@ -128,14 +152,22 @@ fn encode(what: &str, value: &impl Serialize) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|source| Error::Encode { what: what.to_string(), source })
 }
 
-fn decode<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|source| Error::Decode { what: what.to_string(), source })
+fn decode<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|source| Error::Decode { what: what.to_string(), source: source.into() })
+}
+
+fn read<K: Wire>(what: &str, text: &str) -> Result<K, Error> {
+    K::decode(text).map_err(|source| Error::Decode { what: what.to_string(), source: source.into() })
+}
+
+fn write<K: Wire>(what: &str, object: &K) -> Result<Vec<u8>, Error> {
+    object.encode().map_err(|source| Error::Encode { what: what.to_string(), source })
 }
 
 impl Api {
-    /// Speaks through `client`.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// Speaks through `client` as the program `user_agent`.
+    pub fn new(client: Client, user_agent: &'static str) -> Self {
+        Self { client, user_agent }
     }
 
     /// The client itself, for watches.
@@ -144,8 +176,8 @@ impl Api {
     }
 
     /// A request with the headers that every request of ours bears.
-    pub fn request(method: Method, path: &str, content_type: Option<&str>, accept: Option<&str>, body: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
-        let mut request = Request::builder().method(method).uri(path).header(header::USER_AGENT, "kube-controller-manager");
+    pub fn request(&self, method: Method, path: &str, content_type: Option<&str>, accept: Option<&str>, body: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
+        let mut request = Request::builder().method(method).uri(path).header(header::USER_AGENT, self.user_agent);
         if let Some(kind) = content_type {
             request = request.header(header::CONTENT_TYPE, kind);
         }
@@ -155,14 +187,41 @@ impl Api {
 
     /// Sends a request and gives the answer's text.
     pub async fn send(&self, method: Method, path: &str, content_type: Option<&str>, accept: Option<&str>, body: Vec<u8>) -> Result<String, Error> {
-        let what = || format!("{method} {path}");
-        let request = Self::request(method.clone(), path, content_type, accept, body)?;
-        self.client.request_text(request).await.map_err(|e| from_client(&what(), e))
+        let request = self.request(method.clone(), path, content_type, accept, body)?;
+        let answer = self.exchange(request, &format!("{method} {path}")).await?;
+        Self::text(answer, &format!("{method} {path}")).await
+    }
+
+    async fn text(answer: http::Response<Body>, what: &str) -> Result<String, Error> {
+        let body = answer.into_body().collect().await.map_err(|e| from_client(what, e))?.to_bytes();
+        String::from_utf8(body.into()).map_err(|_| Error::Failed(format!("the answer to {what} is not UTF-8")))
+    }
+
+    /// Sends a request and gives the answer once its head is there; a refusal is an error.
+    pub async fn exchange(&self, request: Request<Vec<u8>>, what: &str) -> Result<http::Response<Body>, Error> {
+        let answer = self.client.send(request).await.map_err(|e| from_client(what, e))?;
+        let code = answer.status();
+        if !code.is_client_error() && !code.is_server_error() {
+            return Ok(answer);
+        }
+        let text = Self::text(answer, what).await?;
+        let status = serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status { code: code.as_u16(), message: text, ..Status::default() });
+        Err(Error::Refused(Box::new(status)))
+    }
+
+    /// GETs a text.
+    pub async fn get_text(&self, path: &str) -> Result<String, Error> {
+        self.send(Method::GET, path, None, None, Vec::new()).await
+    }
+
+    /// GETs what is not a kind's own object, such as a scale.
+    pub async fn get_at<T: Wire>(&self, path: &str) -> Result<T, Error> {
+        read(path, &self.get_text(path).await?)
     }
 
     /// GETs anything.
     pub async fn get_path<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        decode(path, &self.send(Method::GET, path, None, None, Vec::new()).await?)
+        decode(path, &self.get_text(path).await?)
     }
 
     /// The metadata of the object at `path`.
@@ -173,31 +232,43 @@ impl Api {
 
     /// One object, from the server and not from a cache.
     pub async fn get<K: Kind>(&self, namespace: &str, name: &str) -> Result<K, Error> {
-        self.get_path(&item::<K>(namespace, name)).await
+        let path = item::<K>(namespace, name);
+        read(&path, &self.get_text(&path).await?)
     }
 
     /// All objects of a kind in a namespace (all when empty), from the server and not from a cache.
     pub async fn list<K: Kind>(&self, namespace: &str) -> Result<Vec<K>, Error> {
-        Ok(self.get_path::<Page<K>>(&collection::<K>(namespace)).await?.items)
+        let path = collection::<K>(namespace);
+        let text = self.get_text(&path).await?;
+        Page::of(&path, &text)?.items().map(|item| read(&path, item)).collect()
     }
 
     /// Creates, and gives what the server made of it.
     pub async fn create<K: Kind>(&self, object: &K) -> Result<K, Error> {
         let path = collection::<K>(object.meta().namespace.as_deref().unwrap_or(""));
-        let text = self.post(&path, object).await?;
-        decode(&path, &text)
+        let text = self.post_bytes(&path, write(&path, object)?).await?;
+        read(&path, &text)
     }
 
     /// Creates, and gives the new object's metadata: cheaper than decoding it all.
     pub async fn create_quietly<K: Kind>(&self, object: &K) -> Result<ObjectMeta, Error> {
         let path = collection::<K>(object.meta().namespace.as_deref().unwrap_or(""));
-        let text = self.post(&path, object).await?;
+        let text = self.post_bytes(&path, write(&path, object)?).await?;
         Ok(decode::<Written>(&path, &text)?.metadata)
     }
 
     /// POSTs anything to anywhere.
-    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<String, Error> {
-        self.send(Method::POST, path, Some("application/json"), None, encode(path, body)?).await
+    pub async fn post(&self, path: &str, body: &Value) -> Result<String, Error> {
+        self.post_bytes(path, encode(path, body)?).await
+    }
+
+    async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Result<String, Error> {
+        self.send(Method::POST, path, Some("application/json"), None, body).await
+    }
+
+    /// POSTs a typed object that is not stored, such as a token request, and gives what the server made of it.
+    pub async fn post_object<K: Wire>(&self, path: &str, object: &K) -> Result<K, Error> {
+        read(path, &self.post_bytes(path, write(path, object)?).await?)
     }
 
     /// Replaces the object.
@@ -212,20 +283,28 @@ impl Api {
 
     /// PUTs a typed object at a path, such as a sub-resource's.
     pub async fn put<K: Kind>(&self, path: &str, object: &K) -> Result<K, Error> {
-        let text = self.send(Method::PUT, path, Some("application/json"), None, encode(path, object)?).await?;
-        decode(path, &text)
+        let text = self.send(Method::PUT, path, Some("application/json"), None, write(path, object)?).await?;
+        read(path, &text)
     }
 
     /// Patches what is at `path`, and gives its new metadata.
     pub async fn patch(&self, path: &str, how: PatchType, body: &Value) -> Result<ObjectMeta, Error> {
+        Ok(decode::<Written>(path, &self.send_patch(path, how, body).await?)?.metadata)
+    }
+
+    /// Patches what is at `path`, and gives it all.
+    pub async fn patch_object<K: Wire>(&self, path: &str, how: PatchType, body: &Value) -> Result<K, Error> {
+        read(path, &self.send_patch(path, how, body).await?)
+    }
+
+    async fn send_patch(&self, path: &str, how: PatchType, body: &Value) -> Result<String, Error> {
         let (kind, path) = match how {
             PatchType::Json => ("application/json-patch+json", Cow::Borrowed(path)),
             PatchType::Merge => ("application/merge-patch+json", Cow::Borrowed(path)),
             PatchType::Strategic => ("application/strategic-merge-patch+json", Cow::Borrowed(path)),
             PatchType::Apply(manager) => ("application/apply-patch+yaml", Cow::Owned(format!("{path}?fieldManager={manager}&force=true"))),
         };
-        let text = self.send(Method::PATCH, &path, Some(kind), None, encode(&path, body)?).await?;
-        Ok(decode::<Written>(&path, &text)?.metadata)
+        self.send(Method::PATCH, &path, Some(kind), None, encode(&path, body)?).await
     }
 
     /// Deletes one object.
@@ -239,10 +318,7 @@ impl Api {
     }
 }
 
-/// Sorts the client's errors into ours.
-pub fn from_client(what: &str, error: kube::Error) -> Error {
-    match error {
-        kube::Error::Api(status) => Error::Refused(status),
-        source => Error::Transport { what: what.to_string(), source: Box::new(source) },
-    }
+/// A request that was not answered.
+pub fn from_client(what: &str, source: BoxError) -> Error {
+    Error::Transport { what: what.to_string(), source }
 }

@@ -61,6 +61,7 @@ pub struct Events {
 #[derive(Clone)]
 pub struct Recorder {
     component: &'static str,
+    host: Option<String>,
     events: Events,
 }
 
@@ -74,17 +75,22 @@ impl Events {
 
     /// A recorder for the reporting component `component`.
     pub fn recorder(&self, component: &'static str) -> Recorder {
-        Recorder { component, events: self.clone() }
+        Recorder { component, host: None, events: self.clone() }
     }
 }
 
 impl Recorder {
+    /// The same component, as it runs on the node `host`.
+    pub fn on(self, host: &str) -> Self {
+        Self { host: Some(host.into()), ..self }
+    }
+
     /// Says something about `object`.
     pub fn event<K: Kind>(&self, object: &K, kind: EventType, reason: &str, message: impl Into<String>) {
         let meta = object.meta();
         let about = ObjectReference {
-            api_version: Some(K::api_version(&()).into_owned()),
-            kind: Some(K::kind(&()).into_owned()),
+            api_version: Some(K::api_version().into()),
+            kind: Some(K::kind().into()),
             namespace: meta.namespace.clone(),
             name: meta.name.clone(),
             uid: meta.uid.clone(),
@@ -117,8 +123,9 @@ impl Recorder {
             first_timestamp: Some(Time(now)),
             last_timestamp: Some(Time(now)),
             count: Some(1),
-            source: Some(EventSource { component: Some(self.component.into()), host: None }),
+            source: Some(EventSource { component: Some(self.component.into()), host: self.host.clone() }),
             reporting_component: Some(self.component.into()),
+            reporting_instance: self.host.clone(),
             ..Default::default()
         };
         if self.events.sender.try_send(event).is_err() {

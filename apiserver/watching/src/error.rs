@@ -3,7 +3,7 @@
 //! Invariant: an API refusal keeps its whole `Status`, so that "not found" is only ever said by the server's own reason.
 //! Follows k8s.io/apimachinery/pkg/api/errors.
 
-use kube::core::Status;
+use crate::{client::BoxError, status::Status};
 
 /// Any failure of a controller.
 #[derive(Debug, thiserror::Error)]
@@ -18,16 +18,16 @@ pub enum Error {
         what: String,
         /// The client's own error.
         #[source]
-        source: Box<kube::Error>,
+        source: BoxError,
     },
     /// The server's answer is not of the expected shape.
     #[error("cannot read the answer to {what}: {source}")]
     Decode {
         /// What was asked: method and path.
         what: String,
-        /// serde's complaint.
+        /// What could not be read, and where.
         #[source]
-        source: serde_json::Error,
+        source: BoxError,
     },
     /// An object could not be written as JSON.
     #[error("cannot encode {what}: {source}")]

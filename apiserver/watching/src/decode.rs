@@ -1,0 +1,556 @@
+//! Reads JSON into typed objects as Go reads it: `null` is the zero value of whatever it stands for, and a required time that is absent is
+//! the zero time.
+//!
+//! Invariant: what a Go client decodes without an error, this decodes, too; every type's code exists once, for this one reader.
+//! Errors name the path of what could not be read. Follows encoding/json and `UnmarshalJSON` of apimachinery/pkg/apis/meta/v1/time.go.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, Unexpected, Visitor, value::BorrowedStrDeserializer},
+    forward_to_deserialize_any,
+};
+
+/// Deeper than any object that the server accepts nests.
+const DEEPEST: usize = 512;
+
+/// Why a text could not be read, and where.
+#[derive(Debug, thiserror::Error)]
+pub struct Error {
+    /// From the innermost name outwards.
+    path: Vec<String>,
+    what: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in self.path.iter().rev() {
+            f.write_str(step)?;
+        }
+        if !self.path.is_empty() {
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl de::Error for Error {
+    #[cold]
+    fn custom<T: fmt::Display>(what: T) -> Self {
+        Self { path: Vec::new(), what: what.to_string() }
+    }
+}
+
+impl Error {
+    #[cold]
+    fn new(what: &str, at: usize) -> Self {
+        Self { path: Vec::new(), what: format!("{what} at byte {at}") }
+    }
+
+    #[cold]
+    fn below(mut self, name: &str) -> Self {
+        self.path.push(format!(".{name}"));
+        self
+    }
+
+    #[cold]
+    fn at_index(mut self, index: usize) -> Self {
+        self.path.push(format!("[{index}]"));
+        self
+    }
+}
+
+/// Reads a whole text.
+pub fn decode<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+    let mut reader = Reader { text, at: 0, depth: 0 };
+    let value = T::deserialize(&mut reader)?;
+    match reader.peek() {
+        None => Ok(value),
+        Some(_) => Err(Error::new("trailing characters", reader.at)),
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+enum Number {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+}
+
+impl<'a> Reader<'a> {
+    /// The next byte that is not white space, without taking it.
+    fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while let Some(byte) = bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return Some(*byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn take(&mut self, expected: u8) -> Result<(), Error> {
+        if self.peek() == Some(expected) {
+            self.at += 1;
+            return Ok(());
+        }
+        Err(Error::new(&format!("expected `{}`", char::from(expected)), self.at))
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// Takes a `null`, if that is next.
+    #[inline(never)]
+    fn null(&mut self) -> bool {
+        let found = self.peek() == Some(b'n') && self.rest().starts_with(b"null");
+        if found {
+            self.at += 4;
+        }
+        found
+    }
+
+    #[inline(never)]
+    fn string(&mut self) -> Result<Cow<'a, str>, Error> {
+        self.take(b'"')?;
+        let start = self.at;
+        let rest = self.rest();
+        let mut escaped = false;
+        let mut at = 0;
+        loop {
+            match rest.get(at) {
+                None => return Err(Error::new("a string does not end", start)),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    at += 2;
+                }
+                Some(_) => at += 1,
+            }
+        }
+        self.at = start + at + 1;
+        if !escaped {
+            return Ok(Cow::Borrowed(&self.text[start..start + at]));
+        }
+        let quoted = &self.text[start - 1..self.at];
+        serde_json::from_str::<String>(quoted).map(Cow::Owned).map_err(|error| Error::new(&error.to_string(), start))
+    }
+
+    #[inline(never)]
+    fn number(&mut self) -> Result<Number, Error> {
+        self.peek();
+        let start = self.at;
+        let length = self.rest().iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
+        self.at += length;
+        let text = &self.text[start..self.at];
+        if let Ok(number) = text.parse() {
+            return Ok(Number::Unsigned(number));
+        }
+        if let Ok(number) = text.parse() {
+            return Ok(Number::Signed(number));
+        }
+        let number = text.parse().ok().filter(|n: &f64| n.is_finite());
+        number.map(Number::Float).ok_or_else(|| Error::new("expected a value", start))
+    }
+
+    #[inline(never)]
+    fn boolean(&mut self) -> Result<bool, Error> {
+        self.peek();
+        for (text, value) in [("true", true), ("false", false)] {
+            if self.rest().starts_with(text.as_bytes()) {
+                self.at += text.len();
+                return Ok(value);
+            }
+        }
+        Err(Error::new("expected a value", self.at))
+    }
+
+    /// Passes over a value without reading it.
+    #[inline(never)]
+    fn skip(&mut self) -> Result<(), Error> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'{') => {
+                let mut first = self.open()?;
+                while let Some(_name) = self.name(&mut first)? {
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            Some(b'[') => {
+                let mut first = self.open()?;
+                while self.element(&mut first)? {
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            Some(b't' | b'f') => self.boolean().map(drop),
+            Some(b'n') if self.null() => Ok(()),
+            _ => self.number().map(drop),
+        }
+    }
+
+    /// Goes into a list or a map; what it returns is for [`Reader::name`] and [`Reader::element`].
+    fn open(&mut self) -> Result<bool, Error> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > DEEPEST { Err(Error::new("nested too deep", self.at)) } else { Ok(true) }
+    }
+
+    /// The next name of a map, up to its value; `None` past its end.
+    #[inline(never)]
+    fn name(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>, Error> {
+        match self.peek() {
+            Some(b'}') => {
+                self.at += 1;
+                self.depth -= 1;
+                return Ok(None);
+            }
+            Some(b',') if !*first => self.at += 1,
+            _ if *first => {}
+            _ => return Err(Error::new("expected `,` or `}`", self.at)),
+        }
+        *first = false;
+        let name = self.string()?;
+        self.take(b':')?;
+        Ok(Some(name))
+    }
+
+    /// Whether a list has another element.
+    #[inline(never)]
+    fn element(&mut self, first: &mut bool) -> Result<bool, Error> {
+        match self.peek() {
+            Some(b']') => {
+                self.at += 1;
+                self.depth -= 1;
+                return Ok(false);
+            }
+            Some(b',') if !*first => self.at += 1,
+            _ if *first => {}
+            _ => return Err(Error::new("expected `,` or `]`", self.at)),
+        }
+        *first = false;
+        Ok(true)
+    }
+
+    /// What stands where something else was expected.
+    #[cold]
+    fn unexpected<'de, V: Visitor<'de>>(&mut self, visitor: &V) -> Error {
+        let at = self.at;
+        let found = match self.peek() {
+            Some(b'"') => self.string().map(|text| de::Error::invalid_type(Unexpected::Str(&text), visitor)),
+            Some(b'{') => Ok(de::Error::invalid_type(Unexpected::Map, visitor)),
+            Some(b'[') => Ok(de::Error::invalid_type(Unexpected::Seq, visitor)),
+            Some(b't' | b'f') => self.boolean().map(|value| de::Error::invalid_type(Unexpected::Bool(value), visitor)),
+            Some(b'-' | b'0'..=b'9') => self.number().map(|number| {
+                let found = match number {
+                    Number::Unsigned(number) => Unexpected::Unsigned(number),
+                    Number::Signed(number) => Unexpected::Signed(number),
+                    Number::Float(number) => Unexpected::Float(number),
+                };
+                de::Error::invalid_type(found, visitor)
+            }),
+            _ => Ok(Error::new("expected a value", at)),
+        };
+        found.unwrap_or_else(|error| error)
+    }
+}
+
+impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b'"') => self.deserialize_string(visitor),
+            Some(b'{') => self.deserialize_map(visitor),
+            Some(b'[') => self.deserialize_seq(visitor),
+            Some(b't' | b'f') => visitor.visit_bool(self.boolean()?),
+            Some(b'n') if self.null() => visitor.visit_unit(),
+            _ => match self.number()? {
+                Number::Unsigned(number) => visitor.visit_u64(number),
+                Number::Signed(number) => visitor.visit_i64(number),
+                Number::Float(number) => visitor.visit_f64(number),
+            },
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b't' | b'f') => visitor.visit_bool(self.boolean()?),
+            Some(b'n') if self.null() => visitor.visit_bool(false),
+            _ => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b'-' | b'0'..=b'9') => match self.number()? {
+                Number::Unsigned(number) => visitor.visit_u64(number),
+                Number::Signed(number) => visitor.visit_i64(number),
+                Number::Float(number) => visitor.visit_f64(number),
+            },
+            Some(b'n') if self.null() => visitor.visit_u64(0),
+            _ => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    fn deserialize_i8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_i16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_i64(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b'"') => match self.string()? {
+                Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+                Cow::Owned(text) => visitor.visit_string(text),
+            },
+            Some(b'n') if self.null() => visitor.visit_borrowed_str(""),
+            _ => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        if matches!(name, "Time" | "MicroTime") && self.null() {
+            return visitor.visit_newtype_struct(&mut Reader { text: ZERO_QUOTED, at: 0, depth: 0 });
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek() {
+            Some(b'[') => {
+                let first = self.open()?;
+                visitor.visit_seq(Elements { reader: Some(self), first, index: 0 })
+            }
+            Some(b'n') if self.null() => visitor.visit_seq(Elements { reader: None, first: true, index: 0 }),
+            _ => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_struct("", &[], visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(self, name: &'static str, _fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        let required = REQUIRED_TIMES.iter().find(|(of, _)| *of == name).map(|(_, field)| *field);
+        match self.peek() {
+            Some(b'{') => {
+                let first = self.open()?;
+                visitor.visit_map(Members { reader: Some(self), first, name: Cow::Borrowed(""), required })
+            }
+            Some(b'n') if self.null() => visitor.visit_map(Members { reader: None, first: true, name: Cow::Borrowed(""), required }),
+            _ => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! { i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct enum identifier }
+}
+
+/// The zero time as Go encodes it.
+const ZERO_QUOTED: &str = "\"0001-01-01T00:00:00Z\"";
+
+/// Types of which a time must be there, and its name.
+const REQUIRED_TIMES: [(&str, &str); 2] = [("Condition", "lastTransitionTime"), ("EventSeries", "lastObservedTime")];
+
+/// The elements of a list; none of `null`.
+struct Elements<'r, 'de> {
+    reader: Option<&'r mut Reader<'de>>,
+    first: bool,
+    index: usize,
+}
+
+impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let Some(reader) = self.reader.as_deref_mut() else { return Ok(None) };
+        if !reader.element(&mut self.first)? {
+            return Ok(None);
+        }
+        let index = self.index;
+        self.index += 1;
+        seed.deserialize(reader).map(Some).map_err(|error| error.at_index(index))
+    }
+}
+
+/// The members of a map or struct; none of `null`, but what must be there.
+struct Members<'r, 'de> {
+    reader: Option<&'r mut Reader<'de>>,
+    first: bool,
+    /// Of the member whose value is next.
+    name: Cow<'de, str>,
+    /// A time that must be there and was not seen yet.
+    required: Option<&'static str>,
+}
+
+impl<'de> Members<'_, 'de> {
+    #[inline(never)]
+    fn next_name(&mut self) -> Result<bool, Error> {
+        let next = match self.reader.as_deref_mut() {
+            Some(reader) => reader.name(&mut self.first)?,
+            None => None,
+        };
+        match next {
+            Some(name) => {
+                if self.required == Some(&*name) {
+                    self.required = None;
+                }
+                self.name = name;
+                Ok(true)
+            }
+            None => {
+                self.reader = None;
+                let missing = self.required.take();
+                self.name = Cow::Borrowed(missing.unwrap_or_default());
+                Ok(missing.is_some())
+            }
+        }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+        if !self.next_name()? {
+            return Ok(None);
+        }
+        seed.deserialize(Name(&self.name, PhantomData)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let read = match self.reader.as_deref_mut() {
+            Some(reader) => seed.deserialize(reader),
+            None => seed.deserialize(&mut Reader { text: ZERO_QUOTED, at: 0, depth: 0 }),
+        };
+        read.map_err(|error| error.below(&self.name))
+    }
+}
+
+/// A member's name.
+struct Name<'n, 'de>(&'n Cow<'de, str>, PhantomData<&'de str>);
+
+impl<'de> de::Deserializer<'de> for Name<'_, 'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Cow::Borrowed(name) => de::Deserializer::deserialize_any(BorrowedStrDeserializer::new(name), visitor),
+            Cow::Owned(name) => visitor.visit_str(name),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read<T: de::DeserializeOwned>(value: Value) -> Result<T, String> {
+        decode(&value.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn null_and_absence_are_the_zero_value_as_in_go() {
+        let service: Service = read(json!({
+            "metadata": {"name": null, "labels": null, "creationTimestamp": null, "managedFields": [{"time": null}], "annotations": {"a": null}},
+            "spec": {"ports": [{"port": null, "targetPort": 80}, null], "selector": null, "publishNotReadyAddresses": null},
+            "status": {"conditions": [{"type": "a", "lastTransitionTime": null}, {"type": "b"}, null], "loadBalancer": null},
+        }))
+        .unwrap();
+        let conditions = service.status.unwrap().conditions.unwrap();
+        assert_eq!(conditions.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ["a", "b", ""]);
+        assert!(conditions.iter().all(|c| c.last_transition_time.0.to_string() == "0001-01-01T00:00:00Z"));
+        assert_eq!(service.metadata.annotations.unwrap()["a"], "");
+        assert_eq!(service.spec.unwrap().ports.unwrap().iter().map(|p| p.port).collect::<Vec<_>>(), [0, 0]);
+        let pod: Pod = read(json!({"spec": {"containers": null}, "status": {"containerStatuses": [{"ready": null, "image": null}]}})).unwrap();
+        assert!(pod.spec.unwrap().containers.is_empty());
+        assert!(read::<Secret>(json!({"data": {"a": "eA==", "b": null}})).unwrap().data.unwrap()["b"].0.is_empty());
+        assert_eq!(decode::<Pod>("null").unwrap(), Pod::default());
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_where() {
+        let cases = [
+            (json!({"metadata": {"creationTimestamp": 17}}), ".metadata.creationTimestamp: invalid type: integer"),
+            (json!({"spec": {"containers": [{}, {"ports": [{"containerPort": "x"}]}]}}), ".spec.containers[1].ports[0].containerPort: "),
+            (json!({"spec": {"containers": {}}}), ".spec.containers: invalid type: map"),
+            (json!({"metadata": {"labels": {"a": 1}}}), ".metadata.labels.a: "),
+            (json!({"spec": {"priority": 3_000_000_000_u64}}), ".spec.priority: invalid value: integer `3000000000`"),
+        ];
+        for (value, text) in cases {
+            let error = read::<Pod>(value).unwrap_err();
+            assert!(error.starts_with(text), "{error}");
+        }
+        for text in ["", "{", "[", "{\"a\"}", "{\"metadata\":{\"name\":\"x}", "{}x", "{\"spec\":,}", "nul", "{\"a\":tru}", "{\"a\":-}"] {
+            assert!(decode::<Pod>(text).is_err(), "{text}");
+        }
+        let deep = format!("{{\"x\":{}", "[".repeat(1_000_000));
+        assert!(decode::<Pod>(&deep).unwrap_err().to_string().contains("nested too deep"));
+    }
+
+    #[test]
+    fn text_is_read_as_json_has_it() {
+        let text = r#" { "metadata" : { "name" : "a\u00e4\n\"\\" , "generation" : 9223372036854775807, "la\u0062els" : { "k\"" : "v" } } ,
+            "unknown": [1.5e3, -2, true, null, {"x": "\\"}], "spec":{"containers":[]} } "#;
+        let pod: Pod = decode(text).unwrap();
+        assert_eq!(pod.metadata.name.as_deref(), Some("a\u{e4}\n\"\\"));
+        assert_eq!(pod.metadata.generation, Some(i64::MAX));
+        assert_eq!(pod.metadata.labels.unwrap()["k\""], "v");
+        let value: Value = decode(r#"{"a":[1,-2,1.5,true,null,"x"],"b":{}}"#).unwrap();
+        assert_eq!(value, json!({"a": [1, -2, 1.5, true, null, "x"], "b": {}}));
+    }
+}

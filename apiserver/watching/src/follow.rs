@@ -1,0 +1,87 @@
+//! The objects of a collection as one consumer's own stream, without a cache: for those who keep what they see in a form of their own.
+//!
+//! Invariant: a complete list comes first, and again after a watch that expired; between lists, every change in the server's order.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{Api, collection},
+    clock::Clock,
+    reflect::{Sink, Source, reflect},
+    typed::Kind,
+    unreadable::Unreadable,
+};
+
+/// What is seen of a collection.
+#[derive(Debug)]
+pub enum Seen<K> {
+    /// All that there is.
+    Listed(Vec<K>),
+    /// An object was added or changed.
+    Applied(K),
+    /// An object was deleted; this is its last state.
+    Deleted(K),
+}
+
+/// Which objects are followed.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The namespace; empty for all.
+    pub namespace: String,
+    /// A field and its value.
+    pub field: Option<(&'static str, String)>,
+}
+
+struct Teller<K> {
+    tell: mpsc::UnboundedSender<Seen<K>>,
+    unreadable: Unreadable,
+    listed: Vec<K>,
+}
+
+impl<K: Kind> Teller<K> {
+    fn read(&self, object: &str) -> Option<K> {
+        K::decode(object).map_err(|error| self.unreadable.set_aside(K::api_version(), K::kind(), object, &error)).ok()
+    }
+
+    /// A receiver that is gone wants to hear no more.
+    fn say(&self, seen: Seen<K>) {
+        let _ = self.tell.send(seen);
+    }
+}
+
+impl<K: Kind> Sink for Teller<K> {
+    fn begin(&mut self) {
+        self.listed = Vec::new();
+    }
+    fn listed(&mut self, object: &str) {
+        self.listed.extend(self.read(object));
+    }
+    fn complete(&mut self, _resource_version: &str) {
+        let listed = std::mem::take(&mut self.listed);
+        self.say(Seen::Listed(listed));
+    }
+    fn applied(&mut self, object: &str) -> Option<String> {
+        let object = self.read(object)?;
+        let version = object.meta().resource_version.clone();
+        self.say(Seen::Applied(object));
+        version
+    }
+    fn deleted(&mut self, object: &str) -> Option<String> {
+        let object = self.read(object)?;
+        let version = object.meta().resource_version.clone();
+        self.say(Seen::Deleted(object));
+        version
+    }
+    fn reached(&mut self, _resource_version: &str) {}
+}
+
+/// Follows what is selected until `stop`; the stream ends then.
+pub fn follow<K: Kind>(api: &Api, clock: &Clock, unreadable: &Unreadable, selection: Selection, stop: &CancellationToken) -> mpsc::UnboundedReceiver<Seen<K>> {
+    let (tell, seen) = mpsc::unbounded_channel();
+    let query = selection.field.map(|(field, value)| format!("fieldSelector={field}%3D{value}&")).unwrap_or_default();
+    let source = Source { path: collection::<K>(&selection.namespace), query, accept: None };
+    let sink = Box::new(Teller { tell, unreadable: unreadable.clone(), listed: Vec::new() });
+    tokio::spawn(reflect(api.clone(), clock.clone(), source, sink, stop.clone()));
+    seen
+}
