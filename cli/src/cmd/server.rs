@@ -114,7 +114,7 @@ fn controllers(flags: &Parsed, plan: &mut Plan) -> anyhow::Result<()> {
     anyhow::ensure!(cert.is_empty() == key.is_empty(), "--cluster-signing-cert-file and --cluster-signing-key-file are to be given together");
     if !cert.is_empty() {
         let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
-        let authority = Authority::from_pem(&read(cert)?, &read(key)?, plan.server.clock.clone()).with_context(|| format!("cannot sign with {cert}"))?;
+        let authority = Authority::signing(&read(cert)?, &read(key)?, plan.server.clock.clone()).with_context(|| format!("cannot sign with {cert}"))?;
         options.cluster_signing = Some(control_plane::signer(Arc::new(authority)));
     }
     options.cluster_signing_duration = Duration::from_secs_f64(flags.duration("cluster-signing-duration"));
