@@ -257,15 +257,11 @@ async fn certificate(asking: &Client, signer: &str, usages: &[&str], request: &s
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    use std::os::unix::fs::DirBuilderExt;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let beside = path.with_extension("new");
-    let mut file = std::fs::File::options().create(true).truncate(true).write(true).mode(mode).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+    Ok(skiff_server::auth::pki::write_file(path, text, mode)?)
 }
 
 #[cfg(test)]

@@ -157,6 +157,24 @@ fn requests_are_signed_with_all_they_ask() {
     assert!(sign(NODE_CSR, 3600).unwrap_err().to_string().starts_with("the signer has expired: NotAfter=2035-12-30T00:00:00Z"));
 }
 
+#[test]
+fn a_file_has_its_mode_before_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.key");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    // what a crash left behind, and what somebody put there
+    let beside = folder.path().join(format!("a.key.new-{}", std::process::id()));
+    let elsewhere = folder.path().join("elsewhere");
+    fs::write(&elsewhere, "untouched").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &beside).unwrap();
+    write_file(&path, "key", 0o600).unwrap();
+    assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode()), ("key", 0o600));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+    assert!(!beside.exists());
+}
+
 /// A request in PEM whose subject has these attributes, each a part of its own; an attribute is the last number of its `2.5.4.` identifier.
 fn request_for(subject: &[(u64, &str)]) -> String {
     let (key, _) = SigningKey::generate().unwrap();
