@@ -20,8 +20,8 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
         "" => index(ctx),
         "/version" => answer(ctx, version()),
         "/metrics" => crate::metrics::serve(ctx),
-        "/openid/v1/jwks" => answer(ctx, ctx.app.tokens.jwks()),
-        "/.well-known/openid-configuration" => answer(ctx, ctx.app.tokens.openid_configuration(ctx.header("host"))),
+        "/openid/v1/jwks" => published(ctx, "application/jwk-set+json", ctx.app.tokens.jwks()),
+        "/.well-known/openid-configuration" => published(ctx, "application/json", ctx.app.tokens.openid_configuration()),
         trimmed => match trimmed.trim_start_matches('/').split_once('/').unwrap_or((trimmed.trim_start_matches('/'), "")) {
             ("healthz" | "livez" | "readyz", check) => health(ctx, trimmed.trim_start_matches('/').split('/').next().unwrap_or(""), check),
             ("openapi", which) => openapi::serve(ctx, which),
@@ -32,6 +32,13 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
 
 fn answer(ctx: &Context, value: serde_json::Value) -> Response<Body> {
     ctx.value(200, &crate::negotiate::Accept::JSON, &value).unwrap_or_else(|status| ctx.failure(&status))
+}
+
+/// What relying parties read and may keep for an hour.
+fn published(ctx: &Context, media_type: &'static str, value: serde_json::Value) -> Response<Body> {
+    let mut response = ctx.finish(200, media_type, Body::from(value.to_string()));
+    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("public, max-age=3600"));
+    response
 }
 
 pub fn version() -> serde_json::Value {

@@ -64,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// `--request-timeout`.
     pub request_timeout: std::time::Duration,
+    /// `--enable-bootstrap-token-auth`.
+    pub bootstrap_tokens: bool,
     /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
     pub anonymous: bool,
 }
@@ -88,6 +90,7 @@ impl Config {
             clock: skiff_api::machinery::clock::system(),
             limits: Limits::default(),
             request_timeout: deadline::LONGEST,
+            bootstrap_tokens: true,
             anonymous: true,
         }
     }
@@ -174,7 +177,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let allocator = Arc::new(Allocator::new(config.service_cidr, &*store));
     let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
-    let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
+    let advertised = advertised(&config, &addresses);
+    let (authenticator, issuer) = authentication(&config, &pki, objects.clone(), &advertised)?;
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
     let app = Arc::new(App {
         clock: config.clock.clone(),
@@ -190,12 +194,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         stopping: stopping.clone(),
         store,
     });
-    let advertised = if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise };
     bootstrap::run(&app, &advertised).await?;
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
     let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
     Ok(Running { app, pki, addresses, stop, listeners })
+}
+
+/// Under which addresses others reach the server.
+fn advertised(config: &Config, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    if config.advertise.is_empty() {
+        return addresses.iter().skip(config.advertise_listener).take(1).copied().collect();
+    }
+    let port = addresses.first().map_or(0, SocketAddr::port);
+    config.advertise.iter().map(|address| SocketAddr::new(address.ip(), if address.port() == 0 { port } else { address.port() })).collect()
 }
 
 fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr]) -> pki::ServingNames {
@@ -213,14 +225,15 @@ fn anonymous(config: &Config) -> bool {
     config.anonymous && !all_allowed
 }
 
-fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
+fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>, advertised: &[SocketAddr]) -> Result<(Authenticator, Issuer), StartError> {
     let key = match &config.service_account_signing_key_file {
         Some(path) => pki::read_signing_key(path)?,
         None => pki::read_signing_key(&config.cert_dir.join("sa.key"))?,
     };
     let issuers = vec![config.service_account_issuer.clone()];
     let published = pki::read_public_keys(&config.service_account_key_files)?;
-    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone());
+    let place = advertised.first().map_or(String::new(), |address| format!("https://{address}/openid/v1/jwks"));
+    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone()).with_flags(place, 0, true);
     let authentication = authenticate::Config {
         client_ca: Some(pki.client_ca.clone()),
         token_file: config.token_file.clone(),
@@ -228,7 +241,7 @@ fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Resu
         issuers: issuers.clone(),
         audiences: issuers,
         lookup: true,
-        bootstrap_tokens: true,
+        bootstrap_tokens: config.bootstrap_tokens,
         anonymous: anonymous(config),
     };
     let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;

@@ -56,3 +56,36 @@ async fn who_may_do_anything_is_somebody() {
     }
     server.get(ADMIN, "/api/v1/secrets").await.is(200);
 }
+
+#[tokio::test]
+async fn who_reads_what_without_a_role() {
+    let server = Server::start(&["eve"]).await;
+    server.post(ADMIN, "/api/v1/namespaces/default/serviceaccounts", &json!({"metadata": {"name": "sa"}})).await.is(201);
+    let request = server.post(ADMIN, "/api/v1/namespaces/default/serviceaccounts/sa/token", &json!({"spec": {}})).await.is(201);
+    let account = request.json()["status"]["token"].as_str().unwrap().to_owned();
+    for (path, anonymous, authenticated, of_account) in [
+        ("/healthz", 200, 200, 200),
+        ("/livez", 200, 200, 200),
+        ("/readyz?verbose", 200, 200, 200),
+        ("/version", 200, 200, 200),
+        ("/", 403, 403, 403),
+        ("/api", 403, 200, 200),
+        ("/apis/apps/v1", 403, 200, 200),
+        ("/openapi/v3", 403, 200, 200),
+        ("/metrics", 403, 403, 403),
+        ("/openid/v1/jwks", 403, 403, 200),
+        ("/.well-known/openid-configuration", 403, 403, 200),
+        ("/api/v1/namespaces", 403, 403, 403),
+        ("/api/v1/namespaces/kube-public/configmaps", 403, 403, 403),
+        ("/nothing", 403, 403, 403),
+    ] {
+        for (who, token, code) in [("nobody", "", anonymous), ("eve", "eve-token", authenticated), ("an account", &account, of_account)] {
+            assert_eq!(server.get(token, path).await.code, code, "{who} {path}");
+        }
+    }
+    let keys = server.get(&account, "/openid/v1/jwks").await;
+    assert_eq!((keys.header("content-type"), keys.header("cache-control")), ("application/jwk-set+json", "public, max-age=3600"));
+    // where the keys are is nothing that the asking client can say for those who ask after it
+    let lured = server.send(&account, "GET", "/.well-known/openid-configuration", &[("host", "evil.example.com")], "").await.is(200);
+    assert_eq!(lured.json()["jwks_uri"], format!("https://{}/openid/v1/jwks", server.address()));
+}
