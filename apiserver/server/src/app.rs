@@ -41,6 +41,8 @@ pub struct App {
     pub tokens: Arc<auth::authenticate::service_account::Issuer>,
     pub transports: crate::subresources::connect::Transports,
     pub metrics: crate::metrics::Metrics,
+    /// Host and port under which the server says that it is reached from elsewhere.
+    pub external_address: String,
     pub in_flight: InFlight,
     /// `--request-timeout`.
     pub request_timeout: std::time::Duration,

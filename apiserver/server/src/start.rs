@@ -177,10 +177,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let allocator = Arc::new(Allocator::new(config.service_cidr, &*store));
     let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
-    let advertised = advertised(&config, &addresses);
-    let (authenticator, issuer) = authentication(&config, &pki, objects.clone(), &advertised)?;
+    let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
+    let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
+        external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
         authenticator,
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
@@ -225,15 +226,14 @@ fn anonymous(config: &Config) -> bool {
     config.anonymous && !all_allowed
 }
 
-fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>, advertised: &[SocketAddr]) -> Result<(Authenticator, Issuer), StartError> {
+fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
     let key = match &config.service_account_signing_key_file {
         Some(path) => pki::read_signing_key(path)?,
         None => pki::read_signing_key(&config.cert_dir.join("sa.key"))?,
     };
     let issuers = vec![config.service_account_issuer.clone()];
     let published = pki::read_public_keys(&config.service_account_key_files)?;
-    let place = advertised.first().map_or(String::new(), |address| format!("https://{address}/openid/v1/jwks"));
-    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone()).with_flags(place, 0, true);
+    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone());
     let authentication = authenticate::Config {
         client_ca: Some(pki.client_ca.clone()),
         token_file: config.token_file.clone(),

@@ -13,6 +13,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
+        schema::{Schema, to_json},
         selector::{self, FieldSelector, Selector},
         status::Status,
     },
@@ -210,7 +211,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::list(ctx, &accept);
     }
@@ -246,7 +247,12 @@ fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value
             let rows = values(objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
             ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
         }
-        Form::MetadataList(version) | Form::Metadata(version) => {
+        Form::Metadata(_) => Err(Status::not_acceptable(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
+            kind.internal_package(),
+            kind.kind
+        ))),
+        Form::MetadataList(version) => {
             let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
@@ -270,9 +276,9 @@ fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Bod
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(
-        format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", kind.kind, kind.api_version()).as_bytes(),
-    );
+    head.extend_from_slice(format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
+    head.extend_from_slice(&to_json(metadata, Schema::builtin().get("meta.v1.ListMeta")));
+    head.extend_from_slice(b",\"items\":[");
     let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
     let mut rest = objects.into_iter();
     let mut first = true;

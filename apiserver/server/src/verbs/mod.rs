@@ -19,7 +19,7 @@ use skiff_api::{
 
 use crate::{
     context::{Answer, Context},
-    subresources,
+    negotiate, subresources,
 };
 
 pub use delete::{DeleteOptions, delete as delete_object};
@@ -47,11 +47,15 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         if !options && !sub.verbs().contains(&info.verb.as_str()) {
             return Err(Status::method_not_allowed());
         }
+        if !sub.connects() {
+            negotiate::route(ctx)?;
+        }
         return subresource(ctx, kind, sub, parts, body).await;
     }
     if !kind.verbs.has(&info.verb) || info.verb == "create" && !info.name.is_empty() || info.verb == "deletecollection" && !kind.verbs.has("deletecollection") {
         return Err(Status::method_not_allowed());
     }
+    negotiate::route(ctx)?;
     if kind.verbs == kinds::Verbs::CreateOnly {
         return crate::reviews::serve(ctx, kind, body).await;
     }

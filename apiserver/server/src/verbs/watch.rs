@@ -22,8 +22,8 @@ use skiff_storage::{Error, Event, EventKind, Object, Watch};
 use super::list::Selection;
 use crate::{
     app::App,
-    context::{Answer, Context},
-    negotiate::{self, Accept, Encoding, Form, Offers},
+    context::{Answer, Context, json_of},
+    negotiate::{self, Encoding, Form, Offers},
     respond, stored,
 };
 
@@ -59,7 +59,7 @@ impl Rendering {
                 }
                 Form::Object => value,
             };
-            out.extend_from_slice(shown.to_string().as_bytes());
+            out.extend_from_slice(&json_of(&shown));
         }
         out.extend_from_slice(b"}\n");
         Ok(out.freeze())
@@ -89,8 +89,14 @@ impl Rendering {
                 zero
             }
         };
-        Bytes::from(json!({"type": "BOOKMARK", "object": object}).to_string() + "\n")
+        event("BOOKMARK", &object)
     }
+}
+
+/// An event of an object that is not stored.
+fn event(what: &str, object: &Value) -> Bytes {
+    let object = json_of(object);
+    [b"{\"type\":\"", what.as_bytes(), b"\",\"object\":", &object, b"}\n"].concat().into()
 }
 
 /// The parameters of a watch.
@@ -264,7 +270,7 @@ fn event_word(kind: EventKind) -> &'static str {
 fn with_revision(object: &Object, revision: u64) -> Object {
     let mut value: Value = serde_json::from_slice(&object.bytes).unwrap_or_default();
     value["metadata"]["resourceVersion"] = revision.to_string().into();
-    Object::new(object.key.clone(), revision, Bytes::from(value.to_string()), object.attributes().clone())
+    Object::new(object.key.clone(), revision, Bytes::from(json_of(&value)), object.attributes().clone())
 }
 
 fn too_old(asked: u64, oldest: u64) -> Status {
@@ -272,13 +278,11 @@ fn too_old(asked: u64, oldest: u64) -> Status {
 }
 
 fn error_line(status: &Status) -> Bytes {
-    Bytes::from(json!({"type": "ERROR", "object": status.to_value()}).to_string() + "\n")
+    event("ERROR", &status.to_value())
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)
-        .or_else(|_| negotiate::accept(&ctx.headers, Offers::List))
-        .map(|accept| Accept { encoding: Encoding::Json, ..accept })?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Stream)?;
     let options = options(ctx)?;
     let mut selection = Selection::of(ctx, kind)?;
     if !ctx.info.name_in_path().is_empty() {

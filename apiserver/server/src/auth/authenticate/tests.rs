@@ -373,7 +373,7 @@ fn requests_for_tokens_are_checked() {
     assert_eq!(issued.expires.as_second(), now.as_second() + 3600);
     let issued = issue(json!({"expirationSeconds": 600, "audiences": ["vault"]})).unwrap();
     assert_eq!(issued.spec["audiences"], json!(["vault"]));
-    let strict = Issuer::new(SigningKey::generate().unwrap().0, vec![], ISSUER, vec![]).with_flags(String::new(), 700, true);
+    let strict = Issuer::new(SigningKey::generate().unwrap().0, vec![], ISSUER, vec![]).with_flags(None, 700, true);
     let issued = strict.issue(&account(), &json!({}), None, now).unwrap();
     assert_eq!(issued.warnings, ["requested expiration of 3600 seconds shortened to 700 seconds"]);
     assert_eq!(issued.spec["expirationSeconds"], 700);
@@ -483,8 +483,7 @@ fn discovery_tells_how_to_verify() {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
     });
-    let issuer = Issuer::new(SigningKey::generate().unwrap().0, vec![], ISSUER, vec![]).with_flags("https://10.0.0.1:6443/openid/v1/jwks".into(), 0, true);
-    assert_eq!(issuer.openid_configuration(), expected);
+    assert_eq!(world.issuer.openid_configuration("10.0.0.1:6443"), expected);
 }
 
 #[test]

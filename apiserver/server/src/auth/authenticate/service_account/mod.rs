@@ -40,8 +40,8 @@ pub struct Issuer {
     issuer: String,
     /// `--api-audiences`.
     audiences: Vec<String>,
-    /// `--service-account-jwks-uri`, by default at the server's own address.
-    jwks_uri: String,
+    /// `--service-account-jwks-uri`.
+    jwks_uri: Option<String>,
     /// `--service-account-max-token-expiration`, seconds; 0: no limit.
     max_seconds: i64,
     /// `--service-account-extend-token-expiration`.
@@ -77,11 +77,11 @@ impl Issuer {
         if !all.contains(key.public()) {
             all.push(key.public().clone());
         }
-        Issuer { key, published: all, issuer, audiences, jwks_uri: String::new(), max_seconds: 0, extend: true }
+        Issuer { key, published: all, issuer, audiences, jwks_uri: None, max_seconds: 0, extend: true }
     }
 
     /// The flags about life times and the address of the keys.
-    pub fn with_flags(self, jwks_uri: String, max_seconds: i64, extend: bool) -> Issuer {
+    pub fn with_flags(self, jwks_uri: Option<String>, max_seconds: i64, extend: bool) -> Issuer {
         Issuer { jwks_uri, max_seconds, extend, ..self }
     }
 
@@ -162,14 +162,14 @@ impl Issuer {
         json!({"keys": self.published.iter().map(PublicKey::jwk).collect::<Vec<_>>()})
     }
 
-    /// `/.well-known/openid-configuration`. Where the keys are is the server's own knowledge: others keep what they read here.
-    pub fn openid_configuration(&self) -> Value {
+    /// `/.well-known/openid-configuration`; `host` (with its port) is where the keys are, unless a flag says so.
+    pub fn openid_configuration(&self, host: &str) -> Value {
         let mut algorithms: Vec<&str> = self.published.iter().map(|key| key.algorithm().name()).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         json!({
             "issuer": self.issuer,
-            "jwks_uri": self.jwks_uri,
+            "jwks_uri": self.jwks_uri.clone().unwrap_or_else(|| format!("https://{host}/openid/v1/jwks")),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": algorithms,
