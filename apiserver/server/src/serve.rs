@@ -112,8 +112,7 @@ async fn answer(
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    // boxed: a connection that waits for its next request holds no room for it
-    let mut response = Box::pin(app.handle(request)).await?;
+    let mut response = app.handle(request).await?;
     if response.extensions_mut().remove::<deadline::LongRunning>().is_some() {
         begun.takes_long();
     }

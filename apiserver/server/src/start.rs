@@ -20,7 +20,7 @@ use crate::{
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
-    bootstrap,
+    bootstrap, legacy_tokens,
     limits::{
         deadline,
         inflight::{InFlight, Limits},
@@ -178,12 +178,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
+    let (telling, used) = tokio::sync::mpsc::channel(64);
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
     let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
         external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
-        authenticator,
+        authenticator: authenticator.telling(telling),
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         admission: admission::chain(&config.admission)?,
         allocator,
@@ -196,6 +197,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         store,
     });
     bootstrap::run(&app, &advertised).await?;
+    tokio::spawn(legacy_tokens::label(app.clone(), used));
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
     let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();

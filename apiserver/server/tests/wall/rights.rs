@@ -89,3 +89,25 @@ async fn who_reads_what_without_a_role() {
     let lured = server.send(&account, "GET", "/.well-known/openid-configuration", &[("host", "evil.example.com")], "").await.is(200);
     assert_eq!(lured.json()["jwks_uri"], format!("https://{}/openid/v1/jwks", server.address()));
 }
+
+#[tokio::test]
+async fn what_the_default_policy_lost_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let rules = async |server: &Server, role: &str| server.get(ADMIN, &format!("{roles}/{role}")).await.is(200).json()["rules"].as_array().map_or(0, Vec::len);
+    let data = || skiff_server::Data::Folder(store.clone());
+    let server = Server::with(&[], |config| config.data = data()).await;
+    let before = rules(&server, "system:controller:job-controller").await;
+    let merge = [("content-type", "application/merge-patch+json")];
+    for role in ["system:controller:job-controller", "system:controller:node-controller"] {
+        server.send(ADMIN, "PATCH", &format!("{roles}/{role}"), &merge, r#"{"rules":[]}"#).await.is(200);
+    }
+    let alone = r#"{"metadata":{"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"false"}}}"#;
+    server.send(ADMIN, "PATCH", &format!("{roles}/system:controller:node-controller"), &merge, alone).await.is(200);
+    server.running.stop().await;
+    let server = Server::with(&[], |config| config.data = data()).await;
+    assert!(rules(&server, "system:controller:job-controller").await >= before);
+    assert_eq!(rules(&server, "system:controller:node-controller").await, 0, "its annotation says so");
+    server.running.stop().await;
+}
