@@ -205,7 +205,8 @@ pub async fn limits_and_usage() {
         assert_eq!(read("", &format!("{group}/{id}"), "pids.max"), "20");
     }
     until("the script says so", async || (log(&world.state(&id).await.log_path) == "stdout F 567\n").then_some(())).await;
-    let (cpu, memory) = world.runtime.usage(&id).await.unwrap();
+    let usage = world.runtime.usage(&id).await.unwrap();
+    let (cpu, memory) = (usage.cpu_nanoseconds, usage.working_set_bytes);
     assert!(cpu > 1_000_000 && memory > 10_000, "{cpu} ns, {memory} bytes");
     let (code, _, err) = world.exec(&id, &["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1; do sleep 9 >/dev/null 2>&1 & done"], None).await;
     assert!(code != 0 && err.contains("fork"), "{code} {err}");
