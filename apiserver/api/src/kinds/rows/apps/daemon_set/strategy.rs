@@ -9,7 +9,7 @@ use crate::{
         Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
-            checks::{finalizers, invalid_shown, label_selector},
+            checks::{invalid_shown, label_selector},
             internal,
             pod::{self, Options},
             read::Read,
@@ -64,7 +64,6 @@ fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let mut options = Options::of(old.map(|old| old.at("spec").at("template")));
     if let Some(old) = old {

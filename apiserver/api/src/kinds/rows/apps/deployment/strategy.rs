@@ -9,7 +9,7 @@ use crate::{
         Strategy,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
-            checks::{finalizers, invalid_or_null, nonnegative},
+            checks::{invalid_or_null, nonnegative},
             internal,
             pod::Options,
             read::Read,
@@ -45,7 +45,6 @@ pub const STRATEGY: Strategy = Strategy {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let options = Options::of(old.map(|old| old.at("spec").at("template")));
     nonnegative(spec.int("replicas"), &path.child("replicas"), &mut errors);

@@ -8,7 +8,7 @@ use crate::{
     kinds::{
         Selectable, Strategy,
         rows::{apps::defaults, core::pod::disabled},
-        validation::{checks::finalizers, pod::Options, read::Read, workload},
+        validation::{pod::Options, read::Read, workload},
     },
     machinery::field::{Errors, Path},
 };
@@ -30,7 +30,6 @@ pub const SELECTABLE: &[Selectable] = &[Selectable { path: "status.replicas", va
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let options = Options::of(old.map(|old| old.at("spec").at("template")));
     workload::counts(spec, &["replicas", "minReadySeconds"], &path, &mut errors);

@@ -9,7 +9,6 @@ use crate::{
         Strategy, Warnings,
         rows::core::pod::{defaults, disabled},
         validation::{
-            checks::finalizers,
             pod::{self, Options},
             read::Read,
             workload,
@@ -36,7 +35,6 @@ pub const STRATEGY: Strategy = Strategy {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     pod::validate_template(new.at("template"), &Options::of(old.map(|old| old.at("template"))), &Path::new("template"), &mut errors);
     errors
 }

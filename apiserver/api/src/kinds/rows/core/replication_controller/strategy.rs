@@ -10,7 +10,7 @@ use crate::{
         Selectable, Strategy,
         rows::{apps::defaults, apps::replica_set, core::pod::disabled},
         validation::{
-            checks::{finalizers, nonnegative},
+            checks::nonnegative,
             pod::{self, Options},
             read::Read,
             workload,
@@ -45,7 +45,6 @@ pub const SELECTABLE: &[Selectable] = replica_set::strategy::SELECTABLE;
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let options = Options::of(old.map(|old| old.at("spec").at("template")));
     nonnegative(spec.int("minReadySeconds"), &path.child("minReadySeconds"), &mut errors);
