@@ -116,16 +116,14 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
-    use crate::pod::view::annotation;
+    use crate::pod::view::{self, annotation};
 
     /// `wanted` and `has` as `(cpu request, cpu limit, memory limit)`.
     fn case(name: &str, wanted: [&str; 3], has: [&str; 3], policy: Value) -> (Pod, ContainerState) {
         let resources = |[request, cpu, memory]: [&str; 3]| json!({"requests": {"cpu": request, "memory": memory}, "limits": {"cpu": cpu, "memory": memory}});
         let pod = from_value(json!({"spec": {"containers": [{"name": name, "resources": resources(wanted), "resizePolicy": policy}]}})).unwrap();
-        let state = from_value(json!({"id": name, "name": name, "restart_count": 0, "image_id": "", "phase": "Running", "pid": 1,
-            "created_at": "2024-01-01T00:00:00Z", "started_at": null, "finished_at": null, "exit_code": null, "signal": null, "oom_killed": false,
-            "message": "", "user": null, "limits": {}, "annotations": {annotation::RESOURCES: resources(has).to_string()}, "log_path": ""}))
-        .unwrap();
+        let annotations = [(annotation::RESOURCES.to_owned(), resources(has).to_string())].into();
+        let state = ContainerState { annotations, ..view::tests::container(name, ContainerPhase::Running, None) };
         (pod, state)
     }
 
