@@ -65,10 +65,15 @@ pub fn encoded(object: &Value) -> String {
     crate::print::json::write(object, crate::print::json::Style { indent: 0, order: TYPED }) + "\n"
 }
 
-/// Puts the object itself into its annotation.
+/// Puts an object that was made here into its annotation.
 pub fn save_config(object: &mut Value) {
     let text = encoded(object);
     object["metadata"]["annotations"][LAST_APPLIED] = json!(text);
+}
+
+/// The same for an object that was read: without the annotation that it has, and with annotations, if only empty ones.
+pub fn save_read_config(object: &mut Value) {
+    *object = crate::cmd::apply::annotated(object);
 }
 
 /// Sends the object (or not, in a dry run) and says what was done.

@@ -77,9 +77,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
         Some((w, t)) => (w, Some(t)),
         None => (output, None),
     };
+    let lower = output.to_lowercase();
+    let word = if matches!(lower.as_str(), "json" | "yaml" | "kyaml" | "name") { lower.as_str() } else { word };
     let listed = allowed.split(',').any(|a| a == word);
     if !listed || (inline.is_some() && !(word.contains("template") || word.contains("jsonpath") || word.contains("columns"))) {
-        return Err(Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output))));
+        return Err(no_printer(output, allowed));
     }
     let template = |what: &str| -> Result<String> {
         let text = inline.unwrap_or(template_flag);
@@ -107,6 +109,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
         // `wide` is a table.
         _ => return Ok(None),
     }))
+}
+
+/// The error for a format that the verb has not.
+pub fn no_printer(output: &str, allowed: &str) -> Error {
+    Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output)))
 }
 
 fn no_headers(flags: &Parsed) -> bool {

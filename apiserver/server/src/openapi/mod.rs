@@ -38,7 +38,9 @@ const VERSION3: &[(&str, &str)] = &[(JSON, JSON)];
 fn negotiated(headers: &http::HeaderMap, offered: &[(&str, &'static str)]) -> Option<&'static str> {
     let clauses = negotiate::clauses(headers);
     let clauses = if clauses.is_empty() { vec!["*/*"] } else { clauses };
-    let split = |media| str::split_once(media, '/').unwrap_or((media, ""));
+    fn split(media: &str) -> (&str, &str) {
+        media.split_once('/').unwrap_or((media, ""))
+    }
     let fits = |wanted: &str, offer: &str| {
         let ((kind, sub), (wanted_kind, wanted_sub)) = (split(offer), split(wanted));
         (wanted_kind == "*" || wanted_kind == kind) && (wanted_sub == "*" || wanted_sub == sub)

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::generate::LAST_APPLIED;
 use crate::print::{self, Printer, json as layout};
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, helper};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
 use crate::typed::MERGE;
 use serde_json::{Value, json};
 
@@ -59,10 +59,9 @@ pub static EDIT: Command = Command {
     flags: &[
         print::FLAGS,
         FILE_FLAGS,
-        &[
-            Flag::bool("windows-line-endings", '\0', false, "End lines as Windows does").refused("files are edited with the line endings of this system"),
-            Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written"),
-        ],
+        Validation::FLAG,
+        crate::cmd::edit::LINE_ENDINGS,
+        &[Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written")],
     ],
     run: Run::Verb(|ctx| Box::pin(edit(ctx))),
     ..Command::NEW
