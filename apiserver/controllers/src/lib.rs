@@ -13,7 +13,6 @@ pub mod pods;
 pub mod quota;
 pub mod runner;
 
-mod affinity;
 mod certificates;
 mod clusterrole_aggregation;
 mod cronjob;
@@ -38,7 +37,6 @@ mod service_pods;
 mod serviceaccount;
 mod statefulset;
 mod taint_eviction;
-mod tolerations;
 mod ttl_after_finished;
 mod volume;
 
@@ -48,7 +46,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 pub use options::{Options, Signer, enabled, known};
-pub use skiff_watching::{Error, api, clock, error, events, informer, key, queue, reflect};
+pub use skiff_watching::{Error, api, clock, error, events, informer, key, node_affinity, queue, reflect, tolerations};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 

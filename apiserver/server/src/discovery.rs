@@ -58,6 +58,7 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     if ctx.info.verb != "get" {
         return Err(Status::method_not_allowed());
     }
+    negotiate::route(ctx)?;
     let is_aggregated = document["apiVersion"].as_str().is_some_and(|v| v.starts_with("apidiscovery"));
     let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
     let etag = format!("\"{:X}\"", Sha256::digest(document.to_string()));
@@ -90,8 +91,8 @@ fn with_kind(mut value: Value, kind: &str) -> Value {
 }
 
 fn legacy_versions(ctx: &Context) -> Value {
-    let host = ctx.header("host");
-    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}]})
+    let address = &ctx.app.external_address;
+    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
 }
 
 fn group_entry(name: &str, versions: &[&str]) -> Value {

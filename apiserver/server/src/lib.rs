@@ -10,6 +10,7 @@ mod body;
 mod bootstrap;
 mod context;
 mod discovery;
+mod limits;
 mod managed;
 mod metrics;
 mod negotiate;
@@ -26,4 +27,5 @@ mod verbs;
 mod write;
 
 pub use app::{App, InProcess};
+pub use limits::{deadline::LONGEST as LONGEST_REQUEST, inflight::Limits};
 pub use start::{Config, Data, Running, StartError, start};

@@ -20,8 +20,13 @@ use crate::{
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
-    bootstrap, serve, stored,
-    subresources::node_proxy::{self, NodeClient},
+    bootstrap,
+    limits::{
+        deadline,
+        inflight::{InFlight, Limits},
+    },
+    serve, stored,
+    subresources::connect::Transports,
 };
 
 /// Where the state is.
@@ -56,6 +61,11 @@ pub struct Config {
     /// `--enable-admission-plugins` and `--disable-admission-plugins`.
     pub admission: admission::Selection,
     pub clock: SharedClock,
+    pub limits: Limits,
+    /// `--request-timeout`.
+    pub request_timeout: std::time::Duration,
+    /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
+    pub anonymous: bool,
 }
 
 impl Config {
@@ -76,6 +86,9 @@ impl Config {
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
             admission: admission::Selection::default(),
             clock: skiff_api::machinery::clock::system(),
+            limits: Limits::default(),
+            request_timeout: deadline::LONGEST,
+            anonymous: true,
         }
     }
 }
@@ -163,19 +176,23 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
+    let advertised =
+        if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise.clone() };
     let app = Arc::new(App {
+        external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
         authenticator,
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         admission: admission::chain(&config.admission)?,
         allocator,
         tokens: Arc::new(issuer),
-        node_client: NodeClient::new(node_proxy::tls_config(tls::roots(pki.authority.certificate_pem().as_bytes())?, Some(identity))?),
+        transports: Transports::new(tls::roots(pki.authority.certificate_pem().as_bytes())?, identity)?,
         metrics: Default::default(),
+        in_flight: InFlight::new(config.limits),
+        request_timeout: config.request_timeout,
         stopping: stopping.clone(),
         store,
     });
-    let advertised = if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise };
     bootstrap::run(&app, &advertised).await?;
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
@@ -187,6 +204,15 @@ fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr
     let hosts = addresses.iter().chain(&config.advertise).map(SocketAddr::ip).collect();
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_string()).unwrap_or_default();
     pki::ServingNames { cluster_domain: "cluster.local".into(), service_ips: vec![allocator.first()], listen_ips: hosts, host_name, extra: Vec::new() }
+}
+
+/// Whoever may do anything must at least be known.
+fn anonymous(config: &Config) -> bool {
+    let all_allowed = config.authorization_modes.iter().any(|mode| mode == "AlwaysAllow");
+    if config.anonymous && all_allowed {
+        tracing::warn!("AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should use a different authorizer");
+    }
+    config.anonymous && !all_allowed
 }
 
 fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
@@ -205,7 +231,7 @@ fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Resu
         audiences: issuers,
         lookup: true,
         bootstrap_tokens: true,
-        anonymous: true,
+        anonymous: anonymous(config),
     };
     let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
     Ok((authenticator, issuer))

@@ -15,7 +15,10 @@ use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
-    auth::authorize::escalation,
+    auth::{
+        self, Authorizer, Decision,
+        authorize::{escalation, forbidden},
+    },
     context::Context,
     stored,
 };
@@ -23,7 +26,8 @@ use crate::{
 /// What came of a write: what is stored, or what would have been with `dryRun`.
 pub enum Written {
     Stored(Arc<Object>),
-    Dry(Value),
+    /// Not stored: a dry run, or an object that its last update took away.
+    Unstored(Value),
 }
 
 /// Which part of an object a write is about.
@@ -104,12 +108,18 @@ fn dedup_owners(ctx: &Context, value: &mut Value) {
     }
 }
 
-/// Creates `value`, decoded and with its defaults, in `namespace`.
+/// Creates `value`, decoded and with its defaults, in `namespace`; the request's manager owns all of it.
 pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut value: Value) -> Result<Written, Status> {
-    let dry = dry_run(ctx)?;
     check_namespace(kind, namespace, &mut value)?;
     dedup_owners(ctx, &mut value);
     crate::managed::track_update(ctx, kind, Part::Whole, &Value::Object(Default::default()), &mut value)?;
+    create_tracked(ctx, kind, namespace, value, true).await
+}
+
+/// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
+/// for before admission validates.
+async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, value: Value, authorized: bool) -> Result<Written, Status> {
+    let dry = dry_run(ctx)?;
     let name = value.name().to_string();
     let mut attributes = Attributes {
         app: &ctx.app,
@@ -151,6 +161,9 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
         validate_create(ctx, kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
+        if !authorized {
+            may_create(ctx)?;
+        }
         let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
         let admitted = ctx.app.admission.validate(&checked).await;
         value = checked.object.unwrap_or_default();
@@ -164,7 +177,7 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
                 None => {
                     value.meta_mut().remove("resourceVersion");
-                    Ok(Written::Dry(value))
+                    Ok(Written::Unstored(value))
                 }
             };
         }
@@ -177,6 +190,15 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
             Err(Error::Exists(_)) if attempts > 0 => {}
             Err(error) => return Err(store_error(kind, &name, error)),
         }
+    }
+}
+
+/// PUT and apply of what is absent need the right to create, too.
+fn may_create(ctx: &Context) -> Result<(), Status> {
+    let asked = auth::Attributes { verb: "create".into(), ..crate::app::attributes(ctx) };
+    match ctx.app.authorizers.authorize(&asked) {
+        Decision::Allow(_) => Ok(()),
+        decision => Err(forbidden(&asked, decision.reason())),
     }
 }
 
@@ -244,7 +266,7 @@ fn validate_create(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Stat
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
 }
 
-/// What a write makes of the live object. Called again when another write came between.
+/// What a write makes of the live object, managed fields included. Called again when another write came between.
 pub type Compute<'c> = &'c mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send);
 
 /// How an update treats what it finds.
@@ -272,8 +294,10 @@ pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
             if !how.create {
                 return Err(Status::not_found(kind.group, kind.plural, name));
             }
-            let value = compute(None)?;
-            return create(ctx, kind, namespace, value).await.map(|written| (written, true));
+            let mut value = compute(None)?;
+            check_namespace(kind, namespace, &mut value)?;
+            dedup_owners(ctx, &mut value);
+            return create_tracked(ctx, kind, namespace, value, false).await.map(|written| (written, true));
         };
         let live = stored::decoded(kind, &object)?;
         check_preconditions(kind, name, &how, &live)?;
@@ -358,26 +382,21 @@ async fn attempt(
         }
     }
     if dry {
-        return Ok(Some(Written::Dry(new)));
+        return Ok(Some(Written::Unstored(new)));
     }
-    if same_but_for_times(&new, live) {
+    let removal = ends_deletion(kind, &new, live);
+    if !removal && same_but_for_times(&new, live) {
         return Ok(Some(Written::Stored(object.clone())));
     }
     let draft = stored::draft(kind, &new)?;
-    let expect = Expect::Revision(object.revision);
-    // what waited for its last finalizer goes now
-    let grace = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    let write = if live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && live.finalizers().next().is_some() {
-        Write { key: key.clone(), expect, draft: None, last: Some(draft) }
-    } else {
-        Write { key: key.clone(), expect, draft: Some(draft), last: None }
-    };
-    let removal = write.draft.is_none();
-    match ctx.app.store.commit(write).await {
+    let (draft, last) = if removal { (None, Some(draft)) } else { (Some(draft), None) };
+    match ctx.app.store.commit(Write { key: key.clone(), expect: Expect::Revision(object.revision), draft, last }).await {
         Ok(object) => {
             allocation.keep();
             if removal {
                 crate::allocate::release(ctx, kind, &new);
+                // the answer is the object as it was sent, not the removal's revision
+                return Ok(Some(Written::Unstored(new)));
             }
             Ok(Some(Written::Stored(object)))
         }
@@ -385,6 +404,12 @@ async fn attempt(
         Err(Error::Conflict(_) | Error::NotFound) => Ok(None),
         Err(error) => Err(store_error(kind, &key.name, error)),
     }
+}
+
+/// What was being deleted and has nothing left to wait for goes with this write, whichever part of the object it is about.
+fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
+    let grace = live["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && !(kind.strategy.held)(new)
 }
 
 /// Nothing changed but the times of managed fields.

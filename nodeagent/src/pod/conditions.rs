@@ -14,7 +14,12 @@ use crate::time;
 /// Conditions that the node writes; all others belong to somebody else and are kept.
 pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 /// Conditions that the node writes only when there is need.
-const AT_NEED: &str = "PodResizePending";
+const AT_NEED: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+
+/// Whether the condition is the node's to write and to take away.
+pub fn is_own(type_: &str) -> bool {
+    OWNED.contains(&type_) || AT_NEED.contains(&type_)
+}
 
 fn condition(pod: &Pod, type_: &str, status: bool, reason: &str, message: String) -> PodCondition {
     PodCondition {
@@ -127,11 +132,10 @@ fn has_started(status: &ContainerStatus) -> bool {
 /// All conditions of the pod: those of others as they are in `others`, then the node's own with their times of transition taken from `old`.
 pub fn all(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], phase: &str, sandbox_ready: bool, resize_pending: bool) -> Vec<PodCondition> {
     let current = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let mut conditions: Vec<PodCondition> =
-        current.iter().filter(|condition| !OWNED.contains(&condition.type_.as_str()) && condition.type_ != AT_NEED).cloned().collect();
+    let mut conditions: Vec<PodCondition> = current.iter().filter(|condition| !is_own(&condition.type_)).cloned().collect();
     if resize_pending {
         let message = "In-place resize of running containers is not supported on this node".to_owned();
-        conditions.push(with_transition(condition(pod, AT_NEED, true, "Infeasible", message), old));
+        conditions.push(with_transition(condition(pod, AT_NEED[0], true, "Infeasible", message), old));
     }
     if let Some(disrupted) = old.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionTarget")
         && !conditions.iter().any(|condition| condition.type_ == "DisruptionTarget")

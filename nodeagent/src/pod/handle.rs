@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{backoff::Backoff, containers::Waiting, view::PodView};
+use super::{admission::Rejection, backoff::Backoff, containers::Waiting, view::PodView};
 use crate::{probe::state::Results, volume};
 
 /// One pod of this node.
@@ -45,7 +45,7 @@ pub struct State {
     pub backoff: Backoff,
     pub volumes: volume::All,
     /// A verdict on the pod as a whole.
-    pub failed: Option<(String, String)>,
+    pub failed: Option<Verdict>,
     /// Nothing will be started any more.
     pub terminal: bool,
     /// All that the pod had on this node is gone but its logs.
@@ -54,6 +54,26 @@ pub struct State {
     pub publishing: bool,
     /// The status changed since the publisher last looked.
     pub dirty: bool,
+}
+
+/// Why a pod as a whole has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub reason: String,
+    pub message: String,
+    /// The node did not take it: nothing of it was ever here.
+    pub rejected: bool,
+}
+
+impl Verdict {
+    /// `rejectPod` in `pkg/kubelet/kubelet.go`.
+    pub fn rejected(Rejection { reason, message }: Rejection) -> Self {
+        Self { reason, message: format!("Pod was rejected: {message}"), rejected: true }
+    }
+
+    pub fn ended(reason: &str, message: &str) -> Self {
+        Self { reason: reason.to_owned(), message: message.to_owned(), rejected: false }
+    }
 }
 
 /// Whether nothing but the status (and what the API server itself notes down) differs.

@@ -1,7 +1,8 @@
 //! Pods: one task each, and the pure decisions that it follows.
 
 pub mod actions;
-pub mod admit;
+pub mod admission;
+pub mod allocation;
 pub mod backoff;
 pub mod conditions;
 pub mod containers;

@@ -125,7 +125,7 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
     let user = ImageUser::parse(&image.user);
     security::verify_non_root(pod, container, &user)?;
     let security = security::effective(pod, container)?;
-    let allocatable = node.machine.allocatable();
+    let allocatable = node.allocatable();
     let known = Known { host_ips: &node.host_ips, pod_ips: &pod_ips, allocatable: Some(&allocatable) };
     let env = environment(node, pod, container, &volumes, &known).await?;
     let value_of = |name: &str| env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());

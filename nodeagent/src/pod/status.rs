@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{
     conditions, containers,
     containers::{Inputs, Waiting},
+    handle::Verdict,
     names::{self, Kind, is_terminal_phase, spec},
     phase, resources,
     view::{PodView, Sandbox},
@@ -39,11 +40,14 @@ pub struct Facts<'a> {
     /// Nothing of the pod is left on the node.
     pub finished: bool,
     /// A verdict on the pod as a whole: phase Failed with this reason and message.
-    pub failed: Option<&'a (String, String)>,
+    pub failed: Option<&'a Verdict>,
 }
 
 /// Computes the status.
 pub fn generate(facts: &Facts) -> PodStatus {
+    if let Some(verdict) = facts.failed.filter(|verdict| verdict.rejected) {
+        return rejected(facts, verdict);
+    }
     let Facts { pod, old, view, .. } = *facts;
     let spec = spec(pod);
     let inputs = Inputs { pod, view, reasons: facts.reasons, messages: facts.messages };
@@ -88,6 +92,21 @@ pub fn generate(facts: &Facts) -> PodStatus {
     status
 }
 
+/// Of a pod that was turned away nothing is told but that: it has no containers, and no conditions of this node's.
+fn rejected(facts: &Facts, verdict: &Verdict) -> PodStatus {
+    let conditions = facts.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    PodStatus {
+        conditions: some(conditions.filter(|condition| !conditions::is_own(&condition.type_)).cloned().collect()),
+        phase: Some("Failed".to_owned()),
+        reason: Some(verdict.reason.clone()),
+        message: Some(verdict.message.clone()),
+        observed_generation: facts.pod.metadata.generation.max(facts.old.observed_generation),
+        qos_class: Some(resources::qos(facts.pod).to_owned()),
+        start_time: facts.old.start_time.clone().or_else(|| Some(time::api_now())),
+        ..Default::default()
+    }
+}
+
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
@@ -110,10 +129,8 @@ fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<
     let Facts { pod, old, view, .. } = *facts;
     let in_api = names::phase(pod);
     let before = old.phase.as_deref().unwrap_or_default();
-    if let Some((reason, message)) = facts.failed
-        && !is_terminal_phase(in_api)
-    {
-        return ("Failed".into(), Some(reason.clone()), Some(message.clone()));
+    if let Some(verdict) = facts.failed.filter(|_| !is_terminal_phase(in_api)) {
+        return ("Failed".into(), Some(verdict.reason.clone()), Some(verdict.message.clone()));
     }
     let initialized = containers::any_active_regular_started(pod, view);
     let computed = phase::phase(spec(pod), statuses, facts.terminal, initialized);
@@ -229,8 +246,8 @@ fn merge_list(changes: &mut Map<String, Value>, name: &str, key: &str, from: Opt
     }
     elements.extend(before.keys().filter(|id| !after.contains_key(*id)).map(|id| json!({"$patch": "delete", key: id})));
     if name == "conditions" {
-        // Only the condition that comes and goes is deleted; others that are missing here are somebody else's.
-        elements.retain(|element| element.get("$patch").is_none() || element.get(key).and_then(Value::as_str) == Some("PodResizePending"));
+        // Others' conditions are not ours to delete.
+        elements.retain(|element| element.get("$patch").is_none() || element.get(key).and_then(Value::as_str).is_some_and(conditions::is_own));
     }
     if !elements.is_empty() {
         changes.insert(format!("$setElementOrder/{name}"), Value::Array(order));

@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
     actions::{self, Actions},
-    handle::Handle,
+    handle::{Handle, Verdict},
     kill, messages,
     names::{self, is_terminal_phase, spec, uid},
     publish::publish,
@@ -90,7 +90,7 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
         && left.is_zero()
     {
         node.events.record(names::reference(&pod), Type::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
-        handle.state.lock().failed = Some(("DeadlineExceeded".to_owned(), DEADLINE_MESSAGE.to_owned()));
+        handle.state.lock().failed = Some(Verdict::ended("DeadlineExceeded", DEADLINE_MESSAGE));
         return Next::Terminate;
     }
     if handle.state.lock().status.phase.as_deref().is_some_and(is_terminal_phase) {

@@ -212,12 +212,17 @@ fn merge(into: &mut Value, patch: &Value) {
             Value::Array(list) if key == "conditions" => {
                 let slot = object.entry(key.clone()).or_insert_with(|| json!([]));
                 for element in list {
+                    if element["$patch"] == "delete" {
+                        slot.as_array_mut().unwrap().retain(|old| old["type"] != element["type"]);
+                        continue;
+                    }
                     match slot.as_array_mut().unwrap().iter_mut().find(|old| old["type"] == element["type"]) {
                         Some(old) => merge(old, element),
                         None => slot.as_array_mut().unwrap().push(element.clone()),
                     }
                 }
             }
+            Value::Array(list) => _ = object.insert(key.clone(), list.iter().filter(|element| element.get("$patch").is_none()).cloned().collect()),
             other => _ = object.insert(key.clone(), other.clone()),
         }
     }

@@ -108,6 +108,21 @@ impl Kind {
         if self.group.is_empty() { self.version.into() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// Both rows show the same objects, in different versions.
+    pub fn same_objects(&self, other: &Kind) -> bool {
+        let resource = |kind: &Kind| kind.stored_as.map_or_else(|| kind.resource(), |alias| alias.resource.into());
+        resource(self) == resource(other)
+    }
+
+    /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).
+    pub fn internal_package(&self) -> &'static str {
+        let stored = self.stored_as.and_then(|alias| stored(alias.resource)).unwrap_or(self);
+        match stored.group.split('.').next() {
+            None | Some("" | "events") => "core",
+            Some(package) => package,
+        }
+    }
+
     pub fn node(&self) -> Node<'static> {
         Schema::builtin().get(self.schema).unwrap_or_else(|| panic!("{} is not in the schema table", self.schema))
     }

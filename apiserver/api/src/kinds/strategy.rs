@@ -55,6 +55,10 @@ pub struct Strategy {
     pub default_grace: Option<fn(&Value) -> i64>,
     /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
     pub skips_grace: fn(&Value) -> bool,
+    /// Besides the finalizers of its metadata, something keeps an object that is being deleted (namespaces: `spec.finalizers`).
+    pub held: fn(&Value) -> bool,
+    /// Deletion begins with a mark, whatever there is to wait for, and this is done to the object then (namespaces: their phase).
+    pub terminate: Option<fn(&mut Value)>,
     /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
     pub orphan_by_default: bool,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
@@ -89,6 +93,8 @@ impl Strategy {
         allow_create_on_update: false,
         default_grace: None,
         skips_grace: |_| false,
+        held: |_| false,
+        terminate: None,
         orphan_by_default: false,
         deprecation: None,
         unknown_field: |field| format!("field label not supported: {field}"),

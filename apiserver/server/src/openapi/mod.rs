@@ -36,18 +36,10 @@ const VERSION3: &[(&str, &str)] = &[(JSON, JSON)];
 
 /// The media type of the answer; `None`: nothing that the client accepts can be given.
 fn negotiated(headers: &http::HeaderMap, offered: &[(&str, &'static str)]) -> Option<&'static str> {
-    let clauses = negotiate::clauses(headers);
-    let clauses = if clauses.is_empty() { vec!["*/*"] } else { clauses };
-    fn split(media: &str) -> (&str, &str) {
-        media.split_once('/').unwrap_or((media, ""))
-    }
-    let fits = |wanted: &str, offer: &str| {
-        let ((kind, sub), (wanted_kind, wanted_sub)) = (split(offer), split(wanted));
-        (wanted_kind == "*" || wanted_kind == kind) && (wanted_sub == "*" || wanted_sub == sub)
-    };
-    clauses.iter().find_map(|clause| {
-        let wanted = clause.split(';').next().unwrap_or("").trim();
-        offered.iter().find(|(offer, _)| fits(wanted, offer)).map(|(_, media)| *media)
+    let accepted = negotiate::first(headers, header::ACCEPT);
+    negotiate::clauses(if accepted.is_empty() { "*/*" } else { accepted }).iter().find_map(|clause| {
+        let fits = |offer: &str| offer.split_once('/').is_some_and(|(kind, subtype)| clause.takes(kind, subtype));
+        offered.iter().find(|(offer, _)| fits(offer)).map(|(_, media)| *media)
     })
 }
 

@@ -25,7 +25,7 @@ use crate::{
     admission::{Attributes, Operation},
     allocate, body,
     context::{Answer, Context},
-    negotiate::{self, Accept, BodyType, Offers},
+    negotiate::{self, Accept, Offers},
     respond, stored,
 };
 
@@ -80,8 +80,7 @@ impl DeleteOptions {
 fn from_query(ctx: &Context) -> Result<Value, Status> {
     let mut value = json!({});
     let query = &ctx.query;
-    if let Some(grace) = query.get("gracePeriodSeconds") {
-        let seconds: i64 = grace.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {grace:?}: invalid syntax")))?;
+    if let Some(seconds) = query.integer("gracePeriodSeconds")? {
         value["gracePeriodSeconds"] = seconds.into();
     }
     if let Some(policy) = query.get("propagationPolicy") {
@@ -99,8 +98,8 @@ fn from_query(ctx: &Context) -> Result<Value, Status> {
 
 fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
     let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
-    let media = negotiate::body_type(&ctx.headers).unwrap_or(BodyType::Json);
-    let (mut value, _) = body::parse_object(text, media, node).map_err(Status::bad_request)?;
+    let media = negotiate::body_type(&ctx.headers)?;
+    let mut value = body::parse_object(text, media, node).map_err(Status::bad_request)?.value;
     let kind = value["kind"].as_str().unwrap_or("");
     if !matches!(kind, "" | "DeleteOptions") {
         return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions, got {kind}")));
@@ -118,7 +117,7 @@ pub enum Deleted {
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
     let name = ctx.info.name_in_path();
@@ -193,10 +192,17 @@ enum Plan {
 fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
     let mut value = live.clone();
     let finalizers = finalizers_for(kind, live, options);
+    if let Some(terminate) = kind.strategy.terminate.filter(|_| !live.is_deleting()) {
+        set_finalizers(&mut value, &finalizers);
+        value.set_meta("deletionTimestamp", time::seconds(now));
+        terminate(&mut value);
+        return Plan::Mark(value);
+    }
+    if (kind.strategy.held)(live) {
+        return Plan::Leave;
+    }
     let changed = finalizers.iter().map(String::as_str).ne(live.finalizers());
     let graceful = grace(kind, live, options);
-    // a namespace keeps its own kind of finalizer in the spec
-    let waits_in_spec = live["kind"] == "Namespace" && live["apiVersion"] == "v1" && live["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
     match graceful {
         Grace::Pending if !changed => return Plan::Leave,
         Grace::Seconds(seconds) => mark(&mut value, now, seconds),
@@ -206,12 +212,9 @@ fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> P
     if matches!(graceful, Grace::Seconds(_)) {
         return Plan::Mark(value);
     }
-    if !finalizers.is_empty() || waits_in_spec {
+    if !finalizers.is_empty() {
         let was_marked = live.is_deleting();
         mark(&mut value, now, 0);
-        if waits_in_spec {
-            value["status"]["phase"] = "Terminating".into();
-        }
         return if was_marked && value == *live { Plan::Leave } else { Plan::Mark(value) };
     }
     if matches!(graceful, Grace::Pending) {
@@ -278,7 +281,8 @@ fn finalizers_for(kind: &Kind, live: &Value, options: &DeleteOptions) -> Vec<Str
         _ => kind.strategy.orphan_by_default,
     };
     let foreground = match (options.orphan_dependents, options.propagation.as_deref()) {
-        (Some(_), _) => false,
+        // only namespaces take "no orphans" for "dependents first"
+        (Some(orphan), _) => !orphan && kind.strategy.terminate.is_some() && !live.is_deleting(),
         (_, Some(policy)) => policy == "Foreground",
         _ => has(FOREGROUND) && !has(ORPHAN),
     };
@@ -344,7 +348,7 @@ async fn carry_out(
 
 /// DELETE of a collection.
 pub async fn collection(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
     let selection = Selection::of(ctx, kind)?;

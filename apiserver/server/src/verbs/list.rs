@@ -13,6 +13,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
+        schema::{Schema, to_json},
         selector::{self, FieldSelector, Selector},
         status::Status,
     },
@@ -21,6 +22,7 @@ use skiff_storage::{Error, Object, Snapshot};
 
 use crate::{
     context::{Answer, Context},
+    limits::heavy,
     negotiate::{self, Accept, Encoding, Form, Offers},
     respond, stored,
 };
@@ -85,10 +87,8 @@ pub enum Revision {
 impl ListOptions {
     pub fn of(ctx: &Context) -> Result<ListOptions, Status> {
         let query = &ctx.query;
-        let limit: i64 = match query.text("limit") {
-            "" => 0,
-            text => text.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
-        };
+        let limit = query.integer("limit")?.unwrap_or(0);
+        query.integer("timeoutSeconds")?;
         let version = query.text("resourceVersion");
         let matching = query.text("resourceVersionMatch");
         let token = query.text("continue");
@@ -98,7 +98,7 @@ impl ListOptions {
             if !matches!(version, "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            return Ok(ListOptions { limit: limit.max(0) as usize, start: Some((revision, namespace, name)), revision: Revision::Exact(revision) });
+            return Ok(ListOptions { limit: size(limit), start: Some((revision, namespace, name)), revision: Revision::Exact(revision) });
         }
         let revision = match (version, matching) {
             ("" | "0", _) => Revision::Newest,
@@ -107,8 +107,12 @@ impl ListOptions {
             (text, _) if limit > 0 => Revision::Exact(respond::revision(text)?),
             (text, _) => Revision::NotOlderThan(respond::revision(text)?),
         };
-        Ok(ListOptions { limit: limit.max(0) as usize, start: None, revision })
+        Ok(ListOptions { limit: size(limit), start: None, revision })
     }
+}
+
+fn size(limit: i64) -> usize {
+    usize::try_from(limit.max(0)).unwrap_or(usize::MAX)
 }
 
 /// `ValidateListOptions` of `apimachinery/pkg/apis/meta/internalversion/validation`.
@@ -207,7 +211,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::list(ctx, &accept);
     }
@@ -227,24 +231,34 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
 }
 
 fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+    if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
+        return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
+    }
+    let size = objects.iter().map(|object| object.bytes.len()).sum();
+    heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
+}
+
+fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: &[Arc<Object>]) -> Answer {
     let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
             let now = ctx.app.clock.now();
-            let rows = values(&objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
+            let rows = values(objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
             ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
         }
-        Form::MetadataList(version) | Form::Metadata(version) => {
-            let items: Vec<Value> = values(&objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+        Form::Metadata(_) => Err(Status::not_acceptable(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
+            kind.internal_package(),
+            kind.kind
+        ))),
+        Form::MetadataList(version) => {
+            let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }
-        Form::Object if kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) => {
-            Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)))
-        }
         Form::Object => {
-            let mut items = values(&objects)?;
+            let mut items = values(objects)?;
             for item in &mut items {
                 if let Some(item) = item.as_object_mut() {
                     item.remove("apiVersion");
@@ -262,9 +276,9 @@ fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Bod
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(
-        format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", kind.kind, kind.api_version()).as_bytes(),
-    );
+    head.extend_from_slice(format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
+    head.extend_from_slice(&to_json(metadata, Schema::builtin().get("meta.v1.ListMeta")));
+    head.extend_from_slice(b",\"items\":[");
     let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
     let mut rest = objects.into_iter();
     let mut first = true;

@@ -4,7 +4,6 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header;
 use serde_json::Value;
 use skiff_api::{
     kinds::Kind,
@@ -17,8 +16,9 @@ use skiff_api::{
 };
 
 use crate::{
-    body::{self, Fault},
+    body::{self, Document, Fault},
     context::{Answer, Context},
+    limits::heavy,
     managed,
     negotiate::{self, BodyType, Offers},
     respond,
@@ -35,27 +35,26 @@ enum PatchType {
 }
 
 fn patch_type(ctx: &Context) -> Result<PatchType, Status> {
-    match ctx.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or("").trim() {
-        "application/json-patch+json" => Ok(PatchType::Json),
-        "application/merge-patch+json" => Ok(PatchType::Merge),
-        "application/strategic-merge-patch+json" => Ok(PatchType::Strategic),
-        "application/apply-patch+yaml" => Ok(PatchType::Apply),
-        _ => {
-            let mut status = Status::unsupported_media_type("415: Unsupported Media Type");
-            status.details = Some(Default::default());
-            Err(status)
-        }
-    }
+    Ok(match negotiate::patch_type(&ctx.headers)? {
+        "application/json-patch+json" => PatchType::Json,
+        "application/merge-patch+json" => PatchType::Merge,
+        "application/strategic-merge-patch+json" => PatchType::Strategic,
+        _ => PatchType::Apply,
+    })
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -> Answer {
     let patch_type = patch_type(ctx)?;
-    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     check_options(ctx, patch_type)?;
     let patch = Patch { ctx, kind, part, patch_type, text };
     let how = Update { create: patch_type == PatchType::Apply && matches!(part, Part::Whole), ..Update::of(part) };
-    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, ctx.info.name_in_path(), how, &mut |live| patch.apply(live)).await?;
+    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, ctx.info.name_in_path(), how, &mut |live| {
+        // what a patch makes is dear by its own size as by that of what it is applied to: the live object was written once, and was bounded then
+        heavy(patch.text.len(), || patch.apply(live))
+    })
+    .await?;
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
 }
 
@@ -87,10 +86,9 @@ impl Patch<'_> {
             return self.server_side(live);
         }
         let live = live.unwrap_or(&nothing);
-        let mut new = self.patched(live)?;
+        let new = self.patched(live)?;
         // as decoding an object does: types, unknown fields, defaults
-        let duplicates = Vec::new();
-        body::finish(self.ctx, &mut new, duplicates, self.kind.node()).map_err(|fault| match fault {
+        let mut new = body::finish(self.ctx, Document::of(new), self.kind.node()).map_err(|fault| match fault {
             Fault::Type(said) if self.patch_type == PatchType::Strategic => Status::bad_request(said),
             Fault::Type(said) => self.unprocessable_type(said),
             Fault::Strict(said) => Status::bad_request(said),
@@ -134,11 +132,11 @@ impl Patch<'_> {
     }
 
     fn document(&self) -> Result<Value, Status> {
-        let (value, duplicates) = body::parse(&self.text, BodyType::Json).map_err(|error| {
+        let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
             Status::bad_request(format!("error decoding patch: {}", error.trim_start_matches("couldn't get version/kind; json parse error: ")))
         })?;
-        self.report(duplicates.iter().map(|path| format!("duplicate field {path:?}")))?;
-        Ok(value)
+        self.report(document.remarks().into_iter())?;
+        Ok(document.value)
     }
 
     /// What a document should not hold: an error, warnings or nothing, as the request asks.
@@ -171,11 +169,13 @@ impl Patch<'_> {
     }
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
-        let (config, duplicates) = body::parse(&self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+        let document = body::parse(&self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+        let remarks = document.remarks();
+        let config = document.value;
         if !config.is_object() {
             return Err(Status::bad_request("error decoding YAML: the patch is no object"));
         }
-        self.report(duplicates.iter().map(|path| format!("duplicate field {path:?}")))?;
+        self.report(remarks.into_iter())?;
         if let Some(live) = live
             && !config.uid().is_empty()
             && config.uid() != live.uid()
@@ -195,7 +195,7 @@ impl Patch<'_> {
         if given != expected {
             return Err(Status::bad_request(format!("Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}")));
         }
-        let unknown = body::finish(self.ctx, &mut config.clone(), Vec::new(), self.kind.node());
+        let unknown = body::finish(self.ctx, Document::of(config.clone()), self.kind.node());
         unknown.map_err(|fault| match fault {
             Fault::Type(said) => Status::internal(format!("failed to create typed patch object: {said}")),
             Fault::Strict(said) => Status::bad_request(said),

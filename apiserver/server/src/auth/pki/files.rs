@@ -13,7 +13,10 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use skiff_api::machinery::clock::SharedClock;
 
 use super::{Authority, Facts, Issued, PkiError, San};
-use crate::auth::keys::{PublicKey, SigningKey};
+use crate::auth::{
+    SYSTEM_MASTERS,
+    keys::{PublicKey, SigningKey},
+};
 
 /// A certificate that ends within this time (seconds) is made anew at start: a month.
 const RENEW_BEFORE: i64 = 30 * 24 * 3600;
@@ -107,6 +110,10 @@ fn misfit(present: &Issued, authority: &Authority, sans: &[San]) -> Option<Strin
     }
     if let Some(absent) = sans.iter().find(|san| !facts.sans.contains(san)) {
         return Some(format!("it does not name {absent:?}"));
+    }
+    // it goes to whatever address a node names: it must open nothing but nodes' own API
+    if facts.organizations.iter().any(|group| group == SYSTEM_MASTERS) {
+        return Some(format!("it is of {SYSTEM_MASTERS}"));
     }
     // An authority about to end cannot give more time.
     let end = facts.not_after.min(authority.facts().not_after);

@@ -50,7 +50,7 @@ fn a_folder_is_filled_once() {
     assert_eq!(serving.sans, sans);
     assert_eq!(serving.common_name, "kube-apiserver");
     let kubelet = facts(&first.kubelet_client);
-    assert_eq!((kubelet.common_name.as_str(), kubelet.organizations.as_slice()), ("kube-apiserver-kubelet-client", &["system:masters".to_owned()][..]));
+    assert_eq!((kubelet.common_name.as_str(), kubelet.organizations.as_slice()), ("kube-apiserver-kubelet-client", &[][..]));
     let admin = facts(&first.admin().unwrap());
     assert_eq!((admin.common_name.as_str(), admin.organizations.as_slice()), ("kubernetes-admin", &["system:masters".to_owned()][..]));
 
@@ -58,6 +58,18 @@ fn a_folder_is_filled_once() {
     assert_eq!(second.serving.certificate, first.serving.certificate);
     assert_eq!(second.authority.certificate_pem(), first.authority.certificate_pem());
     assert_eq!(second.service_account_key.public(), first.service_account_key.public());
+}
+
+#[test]
+fn a_certificate_for_nodes_that_opens_everything_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = StoppedClock::at("2026-01-01T00:00:00Z");
+    let first = open(folder.path(), &names(), &clock);
+    let strong = first.authority.client("kube-apiserver-kubelet-client", &["system:masters"]).unwrap();
+    std::fs::write(folder.path().join("apiserver-kubelet-client.crt"), &strong.certificate).unwrap();
+    std::fs::write(folder.path().join("apiserver-kubelet-client.key"), &strong.key).unwrap();
+    let second = open(folder.path(), &names(), &clock);
+    assert!(facts(&second.kubelet_client).organizations.is_empty());
 }
 
 #[test]

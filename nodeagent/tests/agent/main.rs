@@ -1,5 +1,7 @@
 //! The whole agent against a fake API server and a fake runtime.
 
+mod admission;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +28,7 @@ fn agent(api: &Api, runtime: &Arc<FakeRuntime>, dir: &std::path::Path, stop: &Ca
     config.intervals.status_check = Duration::from_millis(50);
     config.intervals.lease = Duration::from_millis(50);
     change(&mut config);
-    let parts = Parts { client: api.client(), runtime: runtime.clone(), images: Arc::new(FakeImages), network: None };
+    let parts = Parts { client: api.client(), runtime: runtime.clone(), images: Arc::new(FakeImages), network: None, nodes: None };
     let stop = stop.clone();
     tokio::spawn(async move { skiff_nodeagent::run(config, parts, stop).await.unwrap() })
 }

@@ -151,6 +151,16 @@ pub fn value(text: &str) -> Value {
     }
 }
 
+/// A mapping's key that is a plain scalar: a number or a boolean becomes its text.
+pub fn key(text: &str) -> String {
+    match value(text) {
+        Value::Bool(bool) => bool.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Null => "null".into(),
+        _ => text.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -260,16 +260,17 @@ impl Facts {
 }
 
 fn number(n: &serde_json::Number) -> String {
-    match n.as_f64() {
-        Some(f) if n.is_f64() => {
-            if f == f.trunc() && f.abs() < 1e21 {
-                format!("{f:.0}")
-            } else {
-                crate::print::json::float(f)
-            }
-        }
-        _ => n.to_string(),
+    let Some(f) = n.as_f64().filter(|_| n.is_f64()) else { return n.to_string() };
+    if f == f.trunc() && f.abs() < 1e21 {
+        return format!("{f:.0}");
     }
+    if (1e-6..1e21).contains(&f.abs()) {
+        return f.to_string();
+    }
+    let text = format!("{f:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
 /// The order of keys: letters before the rest, numbers by their size.

@@ -2,9 +2,10 @@
 //! Invariant: what `write` gives, `read` takes back to the same value.
 //! Behaviour follows `sigs.k8s.io/yaml`: YAML 1.1 plain scalars, mappings sorted by key.
 
+mod fault;
 mod read;
 mod scalar;
 mod write;
 
-pub use read::{nearest_line, read};
+pub use read::{Document, nearest_line, read, read_first};
 pub use write::write;
