@@ -84,7 +84,7 @@ async fn view(ctx: Ctx) -> Result<()> {
         };
         let value: Value = serde_json::from_str(text)?;
         match f.str("output") {
-            "json" => print::put(&(layout::write(&value, layout::Style { indent: 2, order: &[] }) + "\n"))?,
+            "json" => print::put(&(layout::write(&value, layout::Style { indent: 2, ..Default::default() }) + "\n"))?,
             "yaml" => print::put(&crate::yaml::write(&value))?,
             other => return Err(Error::usage(ctx.path(), format!("Unexpected -o output mode: {other}, the flag 'output' must be one of yaml|json"))),
         }

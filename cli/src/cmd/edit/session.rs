@@ -64,7 +64,7 @@ impl Layout {
     fn objects(&self, objects: &Value) -> String {
         self.lines(match self.format {
             Format::Json => print::json::pretty(objects),
-            Format::Kyaml => print::kyaml::write(objects),
+            Format::Kyaml => print::kyaml::write(objects, print::order::Order::Sorted),
             _ => crate::yaml::write(objects),
         })
     }
