@@ -64,10 +64,8 @@ fn validate(secret: &Value) -> Errors {
     let has = |key: &str| secret.at("data").some(key).is_some();
     let mut need = |keys: &[&str]| keys.iter().filter(|key| !has(key)).for_each(|key| errors.required(&path.key(key), ""));
     match secret.text("type") {
-        "kubernetes.io/service-account-token" => {
-            if secret.annotation(ACCOUNT_ANNOTATION).unwrap_or("").is_empty() {
-                errors.required(&Path::new("metadata.annotations").key(ACCOUNT_ANNOTATION), "");
-            }
+        "kubernetes.io/service-account-token" if secret.annotation(ACCOUNT_ANNOTATION).unwrap_or("").is_empty() => {
+            errors.required(&Path::new("metadata.annotations").key(ACCOUNT_ANNOTATION), "");
         }
         "kubernetes.io/dockercfg" => docker(secret, ".dockercfg", &mut errors),
         "kubernetes.io/dockerconfigjson" => docker(secret, ".dockerconfigjson", &mut errors),
