@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::Rng;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Generation, Kind, Subresource},
+    kinds::{Generation, Kind, Subresource, UpdateChecks, strategy::path_segment},
     machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
 };
 use skiff_storage::{Error, Expect, Key, Object, Write};
@@ -255,9 +255,7 @@ fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
 
 fn validate_create(kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
-    if !kind.strategy.any_finalizers {
-        errors.extend(object_meta::standard_finalizers(value));
-    }
+    errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
 }
@@ -520,10 +518,21 @@ fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
     desired(new) != desired(live)
 }
 
+fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {
+    if kind.strategy.any_finalizers { Errors::default() } else { object_meta::standard_finalizers(value) }
+}
+
 fn validate_update(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
-    let mut errors = object_meta::validate_update(new, live);
-    if !kind.strategy.any_finalizers {
-        errors.extend(object_meta::standard_finalizers(new));
+    let mut errors = object_meta::validate(new, kind.namespaced, path_segment);
+    errors.extend(object_meta::validate_update(new, live));
+    let checks = if matches!(part, Part::Whole) { kind.strategy.update_checks } else { UpdateChecks::Update };
+    if checks != UpdateChecks::New {
+        errors.extend(object_meta::validate_update(new, live));
+        errors.extend(standard_finalizers(kind, new));
+    }
+    if checks != UpdateChecks::Update {
+        errors.extend(object_meta::validate(new, kind.namespaced, kind.strategy.validate_name));
+        errors.extend(standard_finalizers(kind, new));
     }
     errors.extend(match part {
         Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
