@@ -15,6 +15,7 @@ use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
+    allocate,
     auth::{
         self, Authorizer, Decision,
         authorize::{escalation, forbidden},
@@ -158,7 +159,7 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
             value.set_meta("name", name);
         }
         (kind.strategy.after_system_fields)(&mut value);
-        let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
+        let allocation = allocate::on_create(ctx, kind, &mut value, dry)?;
         validate_create(kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
@@ -187,6 +188,9 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
         match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
             Ok(object) => {
                 allocation.keep();
+                if allocate::is_service(kind) {
+                    crate::addresses::follow(&ctx.app, &value, &Value::Null).await;
+                }
                 return Ok(Written::Stored(object));
             }
             Err(Error::Exists(_)) if attempts > 0 => {}
@@ -370,7 +374,7 @@ async fn attempt(
     new.set_meta("resourceVersion", live.resource_version());
     prepare_update(kind, part, &mut new, live);
     stamp(ctx, kind, &mut new, Some(live));
-    let allocation = crate::allocate::on_update(ctx, kind, &mut new, live, dry)?;
+    let allocation = allocate::on_update(ctx, kind, &mut new, live, dry)?;
     validate_update(kind, part, &new, live)?;
     escalation(ctx, kind, &new, Some(live))?;
     attributes.object = Some(new);
@@ -395,9 +399,12 @@ async fn attempt(
         Ok(object) => {
             allocation.keep();
             if removal {
-                crate::allocate::release(ctx, kind, &new);
+                allocate::release(ctx, kind, &new).await;
                 // the answer is the object as it was sent, not the removal's revision
                 return Ok(Some(Written::Unstored(new)));
+            }
+            if allocate::is_service(kind) {
+                crate::addresses::follow(&ctx.app, &new, live).await;
             }
             Ok(Some(Written::Stored(object)))
         }
