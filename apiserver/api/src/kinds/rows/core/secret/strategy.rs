@@ -25,7 +25,16 @@ use crate::{
 const ACCOUNT_ANNOTATION: &str = "kubernetes.io/service-account.name";
 const TLS: &str = "kubernetes.io/tls";
 
-pub const STRATEGY: Strategy = Strategy { defaults, prepare_for_update, validate, validate_update, warnings: |new, _| warnings(new), ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    defaults,
+    prepare_for_update,
+    validate,
+    validate_update,
+    warnings: |new, _| warnings(new),
+    unknown_field: crate::kinds::strategy::unsupported_field,
+    update_checks: crate::kinds::UpdateChecks::Both,
+    ..Strategy::DEFAULT
+};
 
 /// `stringData` is for writing only: it goes into `data`, over what is there.
 ///
