@@ -46,6 +46,7 @@ const CASES: &[Case] = cases![
     rights::read_only_and_masked,
     rights::devices_are_guarded,
     rights::privileged_sees_the_machine,
+    rights::the_best_oom_score_that_is_allowed,
     sandboxes::namespaces_of_a_pod,
     sandboxes::one_process_namespace,
     sandboxes::mounts,

@@ -5,6 +5,7 @@
 //! Plays the part of containerd's CRI plugin (`internal/cri/server`).
 
 mod capability;
+mod cause;
 mod cgroup;
 mod client;
 mod create;
