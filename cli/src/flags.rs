@@ -97,7 +97,8 @@ impl Flag {
     }
 }
 
-fn parse_bool(value: &str) -> Result<bool, String> {
+/// Reads a boolean as Go's `strconv.ParseBool` does.
+pub fn parse_bool(value: &str) -> Result<bool, String> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

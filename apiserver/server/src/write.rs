@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::Rng;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Subresource},
+    kinds::{Generation, Kind, Subresource},
     machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
 };
 use skiff_storage::{Error, Expect, Key, Object, Write};
@@ -248,7 +248,7 @@ fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
     let meta = value.meta_mut();
     meta.insert("creationTimestamp".into(), now.into());
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    if kind.strategy.has_generation {
+    if matches!(kind.strategy.generation, Generation::Once | Generation::Counted) {
         meta.insert("generation".into(), 1.into());
     }
 }
@@ -364,7 +364,7 @@ async fn attempt(
     if unconditional && !kind.strategy.allow_unconditional_update {
         let mut errors = Errors::default();
         errors.invalid(&skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
-        return Err(Status::invalid(kind.group, kind.kind, &key.name, &errors));
+        return Err(Status::invalid(kind.group, kind.plural, &key.name, &errors));
     }
     if !unconditional && given_version != live.resource_version() {
         return Err(Status::modified(kind.group, kind.plural, &key.name));
@@ -391,8 +391,8 @@ async fn attempt(
     if !removal && same_but_for_times(&new, live) {
         return Ok(Some(Written::Stored(object.clone())));
     }
-    let draft = stored::draft(kind, &new)?;
-    let (draft, last) = if removal { (None, Some(draft)) } else { (Some(draft), None) };
+    // watchers of what goes are shown what was stored before
+    let (draft, last) = if removal { (None, Some(stored::draft(kind, live)?)) } else { (Some(stored::draft(kind, &new)?), None) };
     match ctx.app.store.commit(Write { key: key.clone(), expect: Expect::Revision(object.revision), draft, last }).await {
         Ok(object) => {
             allocation.keep();
@@ -494,7 +494,10 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
         }
     }
     let _ = conform(new, kind.node());
-    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding)) && desired_differs(kind, new, live) {
+    if matches!(kind.strategy.generation, Generation::Counted | Generation::CountedFromZero)
+        && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
+        && desired_differs(kind, new, live)
+    {
         new.set_meta("generation", live.generation() + 1);
     }
 }

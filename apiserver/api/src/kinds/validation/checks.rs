@@ -164,6 +164,11 @@ pub fn legacy_ip(value: &str, valid_old: &[&str], path: &Path, errors: &mut Erro
     errors.invalid_all(path, value, names::ip::is_valid_ip_for_legacy_field(value, true, valid_old));
 }
 
+/// How many bytes a base64 text stands for.
+pub fn base64_len(text: &str) -> usize {
+    (text.len() / 4 * 3).saturating_sub(text.bytes().rev().take_while(|byte| *byte == b'=').count())
+}
+
 /// Whether `check` finds nothing wrong.
 pub fn is_good(check: impl FnOnce(&mut Errors)) -> bool {
     let mut errors = Errors::default();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
             checks::{invalid_shown, label_selector},
@@ -38,7 +38,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update,
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };

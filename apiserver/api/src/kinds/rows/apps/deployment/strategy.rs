@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy,
+        Generation, Strategy,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
             checks::{invalid_or_null, nonnegative},
@@ -37,7 +37,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_status_update,
     warnings: |new, old| workload::template_warnings(new, old, true),
     status_reset: &["spec", "metadata.labels"],
-    has_generation: true,
+    generation: Generation::Counted,
     annotations_are_desired: true,
     has_status: true,
     ..Strategy::DEFAULT

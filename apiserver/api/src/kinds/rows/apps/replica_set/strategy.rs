@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Selectable, Strategy,
+        Generation, Selectable, Strategy,
         rows::{apps::defaults, core::pod::disabled},
         validation::{pod::Options, read::Read, workload},
     },
@@ -21,7 +21,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| validate_status(new.at("status"), &["terminatingReplicas"]),
     warnings: |new, old| workload::template_warnings(new, old, true),
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         strategy,
         validation::{
@@ -39,7 +39,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update,
     validate_status_update,
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::{apps::defaults, batch::job, core::pod::disabled},
         validation::{
             checks::{invalid_shown, nonnegative, required_one_of, unsupported},
@@ -36,7 +36,7 @@ pub const STRATEGY: Strategy = Strategy {
     },
     validate_update: |new, old| validate(new, Some(old)),
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };

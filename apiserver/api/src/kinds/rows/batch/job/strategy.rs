@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{spec, status};
 use crate::{
     kinds::{
-        Selectable, Strategy, Warnings,
+        Generation, Selectable, Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
             checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector},
@@ -50,7 +50,7 @@ pub const STRATEGY: Strategy = Strategy {
         out
     },
     has_status: true,
-    has_generation: true,
+    generation: Generation::Counted,
     orphan_by_default: true,
     ..Strategy::DEFAULT
 };

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::core::pod::{defaults, disabled},
         validation::{
             pod::{self, Options},
@@ -28,7 +28,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     returns_deleted: true,
     ..Strategy::DEFAULT
 };

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Selectable, Strategy,
+        Generation, Selectable, Strategy,
         rows::{apps::defaults, apps::replica_set, core::pod::disabled},
         validation::{
             checks::nonnegative,
@@ -35,7 +35,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| replica_set::strategy::validate_status(new.at("status"), &[]),
     warnings: |new, old| workload::template_warnings(new, old, true),
-    has_generation: true,
+    generation: Generation::Counted,
     orphan_by_default: true,
     has_status: true,
     ..Strategy::DEFAULT
