@@ -54,6 +54,8 @@ const CASES: &[Case] = cases![
     sandboxes::sandboxes_that_cannot_be_made,
     survival::the_agent_comes_back,
     survival::the_shim_is_killed,
+    survival::each_sandbox_for_itself,
+    survival::listing_while_others_are_removed,
     images::archives,
     images::many_layers,
     images::the_built_in_image,
