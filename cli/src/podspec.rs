@@ -26,7 +26,7 @@ pub fn spec_mut(object: &mut Value) -> Result<&mut Value> {
 }
 
 fn not_a_pod(object: &Value) -> Error {
-    Error::msg(format!("the object is not a pod or does not have a pod template: {}", object["kind"].as_str().unwrap_or("unknown")))
+    Error::msg(format!("the object is not a pod or does not have a pod template: {}", crate::typed::go_type(object)))
 }
 
 /// The pod's spec.

@@ -194,7 +194,7 @@ async fn pods_of(ctx: &Ctx, info: Option<Info>) -> Result<Vec<Value>> {
     if info.resource.kind == "Pod" {
         return Ok(vec![info.object]);
     }
-    let selector = pods::selector(&info).map_err(|e| Error::msg(format!("cannot get the logs from {}: {e}", pods::go_type(&info))))?;
+    let selector = pods::selector(&info).map_err(|e| Error::msg(format!("cannot get the logs from {}: {e}", crate::typed::go_type(&info.object))))?;
     let mut found = pods::all_of(ctx, &info.namespace, &selector, f.duration("pod-running-timeout"), pods::by_logging).await?;
     if found.len() > 1 && !f.bool("all-pods") {
         eprintln!("Found {} pods, using pod/{}", found.len(), found[0]["metadata"]["name"].as_str().unwrap_or(""));

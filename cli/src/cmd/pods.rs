@@ -6,6 +6,7 @@ use crate::client::{Call, query, segment};
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::resource::{Builder, Info};
+use crate::typed::go_type;
 use serde_json::Value;
 use skiff_api::machinery::selector::Selector;
 use std::cmp::Ordering;
@@ -32,7 +33,7 @@ pub async fn attachable(ctx: &Ctx, info: &Info, timeout: f64) -> Result<Value> {
     if info.resource.kind == "Pod" {
         return Ok(info.object.clone());
     }
-    let selector = selector(info).map_err(|e| Error::msg(format!("cannot attach to {}: {e}", go_type(info))))?;
+    let selector = selector(info).map_err(|e| Error::msg(format!("cannot attach to {}: {e}", go_type(&info.object))))?;
     let pods = all_of(ctx, &info.namespace, &selector, timeout, by_activity).await?;
     pods.into_iter().next().ok_or_else(|| Error::msg("the object has no pod"))
 }
@@ -43,14 +44,6 @@ pub async fn attachable(ctx: &Ctx, info: &Info, timeout: f64) -> Result<Value> {
 /// As they.
 pub async fn find(ctx: &Ctx, word: &str, timeout: f64) -> Result<Value> {
     attachable(ctx, &object(ctx, word).await?, timeout).await
-}
-
-/// What Go calls the type that it reads an object of this kind into.
-pub fn go_type(info: &Info) -> String {
-    match crate::typed::of(&info.resource.api_version(), &info.resource.kind) {
-        Some(_) => format!("*{}.{}", info.resource.version, info.resource.kind),
-        None => "*unstructured.Unstructured".into(),
-    }
 }
 
 /// The labels by which an object finds its pods, as a selector.
@@ -68,7 +61,7 @@ pub fn selector(info: &Info) -> Result<String, String> {
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
             Selector::from_label_selector(Some(selector)).map(|s| s.to_string()).map_err(|e| format!("invalid label selector: {e}"))
         }
-        _ => Err(format!("selector for {} not implemented", go_type(info))),
+        _ => Err(format!("selector for {} not implemented", go_type(&info.object))),
     }
 }
 

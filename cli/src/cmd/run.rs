@@ -63,6 +63,7 @@ pub static COMMAND: Command = Command {
             Flag::str("field-manager", '\0', "kubectl-run", "Who is said to manage the fields that are written"),
         ],
     ],
+    required: &["image"],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
@@ -118,7 +119,7 @@ fn pod(ctx: &Ctx, name: &str, attach: bool) -> Result<Value> {
     let labels = if f.str("labels").is_empty() { json!({"run": name}) } else { Value::Object(generate::labels(f.str("labels"))?) };
     object["metadata"]["labels"] = labels;
     for pair in f.list("annotations") {
-        let (k, v) = pair.split_once('=').ok_or_else(|| Error::msg(format!("invalid annotation format: {pair}")))?;
+        let (k, v) = pair.split_once('=').ok_or_else(|| Error::msg(format!("invalid annotations format: {pair}")))?;
         object["metadata"]["annotations"][k] = json!(v);
     }
     let mut container = json!({"name": name, "image": f.str("image"), "resources": {}});

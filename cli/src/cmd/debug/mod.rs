@@ -43,7 +43,7 @@ pub static COMMAND: Command = Command {
         Flag::str("container", 'c', "", "The debugging container's name"),
         Flag::str("copy-to", '\0', "", "Debug a copy of this name"),
         Flag::bool("replace", '\0', false, "With --copy-to: delete the original"),
-        Flag::slice("env", '\0', "Environment variables of the container (NAME=VALUE,…)"),
+        Flag::pairs("env", '\0', "Environment variables of the container (NAME=VALUE,…)"),
         Flag::str("image", '\0', "", "The debugging container's image"),
         Flag::bool("keep-labels", '\0', false, "With --copy-to: keep the labels"),
         Flag::bool("keep-annotations", '\0', false, "With --copy-to: keep the annotations"),
@@ -51,7 +51,7 @@ pub static COMMAND: Command = Command {
         Flag::bool("keep-readiness", '\0', false, "With --copy-to: keep readiness probes"),
         Flag::bool("keep-startup", '\0', false, "With --copy-to: keep startup probes"),
         Flag::bool("keep-init-containers", '\0', true, "With --copy-to: keep init containers"),
-        Flag::slice("set-image", '\0', "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)"),
+        Flag::pairs("set-image", '\0', "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)"),
         Flag::str("image-pull-policy", '\0', "", "When the image is pulled: Always, IfNotPresent or Never"),
         Flag::bool("stdin", 'i', false, "Keep standard input open"),
         Flag::bool("quiet", 'q', false, "Say nothing but what the container says"),
@@ -86,7 +86,7 @@ fn plan(ctx: &Ctx) -> Result<Plan> {
     let custom = if f.str("custom").is_empty() { None } else { Some(profile::custom(f.str("custom"))?) };
     let mut images = Map::new();
     for pair in f.list("set-image") {
-        let (name, image) = pair.split_once('=').ok_or_else(|| Error::msg(format!("{pair} must be formatted as key=value")))?;
+        let (name, image) = pair.split_once('=').unwrap_or((&pair, ""));
         images.insert(name.into(), json!(image));
     }
     let targets = ctx.args()[..f.dash.unwrap_or(ctx.args().len())].to_vec();

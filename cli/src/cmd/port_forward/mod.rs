@@ -55,13 +55,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     let info = pods::object(&ctx, word).await?;
     let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
-    let pairs = ports::pairs(&info, &pod, given)?;
+    let words = ports::numbers(&info, &pod, given)?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
     let place = Place { namespace: text("namespace"), pod: text("name"), uid: text("uid") };
     let phase = pod["status"]["phase"].as_str().unwrap_or("");
     if phase != "Running" {
         return Err(Error::msg(format!("unable to forward port because pod is not running. Current status={phase}")));
     }
+    let pairs: Vec<(u16, u16)> = words.iter().map(|w| ports::parse(w)).collect::<Result<_>>()?;
     let addresses = hosts(&f.list("address"))?;
     let mut tasks = tokio::task::JoinSet::new();
     let mut open = false;

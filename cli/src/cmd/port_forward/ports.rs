@@ -14,24 +14,18 @@ fn split(word: &str) -> (&str, &str) {
     }
 }
 
-/// Local and remote port of each word; names of ports, and a service's ports, become the pod's.
+/// The words with numbers alone: names of ports, and a service's ports, become the pod's.
 ///
 /// # Errors
-/// Ports that are none or lead nowhere.
-pub fn pairs(info: &Info, pod: &Value, words: &[String]) -> Result<Vec<(u16, u16)>> {
+/// Names and ports of services that lead nowhere.
+pub fn numbers(info: &Info, pod: &Value, words: &[String]) -> Result<Vec<String>> {
     let service = (info.resource.kind == "Service").then_some(&info.object);
     check_udp(service, pod, words)?;
-    words
-        .iter()
-        .map(|word| {
-            let (local, remote) = split(word);
-            let translated = match service {
-                Some(service) => of_service(service, pod, local, remote)?,
-                None => of_pod(pod, local, remote)?,
-            };
-            parse(&translated)
-        })
-        .collect()
+    let number = |word: &String| {
+        let (local, remote) = split(word);
+        service.map_or_else(|| of_pod(pod, local, remote), |service| of_service(service, pod, local, remote))
+    };
+    words.iter().map(number).collect()
 }
 
 fn joined(local: &str, remote: &str, target: i64) -> String {
@@ -39,9 +33,6 @@ fn joined(local: &str, remote: &str, target: i64) -> String {
 }
 
 fn of_pod(pod: &Value, local: &str, remote: &str) -> Result<String> {
-    if remote.is_empty() {
-        return Err(Error::msg("remote port cannot be empty"));
-    }
     match remote.parse::<i64>() {
         Ok(_) if local == remote => Ok(remote.into()),
         Ok(_) => Ok(format!("{local}:{remote}")),
@@ -60,7 +51,11 @@ fn of_service(service: &Value, pod: &Value, local: &str, remote: &str) -> Result
     Ok(if local == target { target } else { format!("{local}:{target}") })
 }
 
-fn parse(word: &str) -> Result<(u16, u16)> {
+/// Local and remote port of a word of numbers; 0 here is any free port.
+///
+/// # Errors
+/// Numbers that are no ports.
+pub fn parse(word: &str) -> Result<(u16, u16)> {
     let parts: Vec<&str> = word.split(':').collect();
     let (local, remote) = match parts.as_slice() {
         [both] => (*both, *both),
@@ -123,7 +118,6 @@ fn check_udp(service: Option<&Value>, pod: &Value, words: &[String]) -> Result<(
         let (_, remote) = split(word);
         let number = match remote.parse::<i64>() {
             Ok(number) => number,
-            Err(_) if service.is_none() && remote.is_empty() => continue,
             Err(_) => service.map_or_else(|| container_port(pod, remote), |s| service_port(s, remote))?,
         };
         if has(number, "UDP") && !has(number, "TCP") {
@@ -157,7 +151,7 @@ mod tests {
             ("Pod", &pod, "80:http", Ok((80, 8080))),
             ("Pod", &pod, ":80", Ok((0, 80))),
             ("Pod", &pod, "80", Ok((80, 80))),
-            ("Pod", &pod, "80:", Err("remote port cannot be empty")),
+            ("Pod", &pod, "80:", Err("Pod 'p' does not have a named port ''")),
             ("Pod", &pod, "dns", Err("UDP protocol is not supported for dns")),
             ("Pod", &pod, "0", Err("remote port must be > 0")),
             ("Pod", &pod, "x", Err("Pod 'p' does not have a named port 'x'")),
@@ -170,7 +164,7 @@ mod tests {
             ("Service", &service, "x", Err("Service 's' does not have a named port 'x'")),
             ("Service", &service, "53", Err("UDP protocol is not supported for 53")),
         ] {
-            let got = pairs(&info(kind, object), &pod, &[word.to_string()]).map(|l| l[0]);
+            let got = numbers(&info(kind, object), &pod, &[word.to_string()]).and_then(|l| parse(&l[0]));
             assert_eq!(got.map_err(|e| e.to_string()), want.map_err(String::from), "{kind} {word}");
         }
     }
