@@ -112,12 +112,14 @@ impl App {
             Some(InProcess(user)) => (user.clone(), Place::default()),
             None => {
                 let peer = parts.extensions.get::<Arc<PeerCertificate>>().map(|peer| &**peer);
-                let Ok(Some(user)) = self.authenticator.authenticate(&parts.headers, peer).await else { return Err(Status::unauthorized().into()) };
+                let Ok(Some(identity)) = self.authenticator.identify(&parts.headers, peer) else { return Err(Status::unauthorized().into()) };
+                identity.warnings.into_iter().for_each(|text| ctx.warn(text));
+                let user = identity.user;
                 let place = match deadline::long_running(&ctx.info) {
                     true => Place::default(),
                     false => self.in_flight.enter(&ctx.info, &user).ok_or(Refusal::Full)?,
                 };
-                (Arc::new(user), place)
+                (user, place)
             }
         };
         ctx.user = user;
@@ -127,7 +129,14 @@ impl App {
         let attributes = attributes(ctx);
         match self.authorizers.authorize(&attributes) {
             Decision::Allow(_) => Ok(place),
-            decision => Err(auth::authorize::forbidden(&attributes, decision.reason()).into()),
+            decision => {
+                let refused = auth::authorize::forbidden(&attributes, decision.reason());
+                if parts.extensions.get::<InProcess>().is_some() {
+                    // a part of this process lacks a right that it was written to have, or somebody took it away
+                    tracing::warn!("{}", refused.message);
+                }
+                Err(refused.into())
+            }
         }
     }
 }
@@ -139,26 +148,24 @@ async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts,
     let app = ctx.app.clone();
     let what = (parts.method.clone(), parts.uri.clone());
     let detached = due.is_some() && inflight::is_mutating(&ctx.info) && parts.extensions.get::<InProcess>().is_none();
-    let work = async move { panics::caught(&what, answered(ctx, parts, body, labels)).await };
-    let work = async move {
-        match detached {
-            true => tokio::spawn(work).await.unwrap_or_else(|error| panics::answer(&Default::default(), &error)),
-            false => work.await,
-        }
+    // boxed: what a verb needs is much, and neither the stack nor a connection that waits is to hold it
+    let work = Box::pin(answered(ctx, parts, body, labels));
+    let work = async move { panics::caught(&what, work).await };
+    let Some(due) = due else {
+        let mut response = work.await;
+        response.extensions_mut().insert(deadline::LongRunning);
+        return response;
     };
-    match due {
-        None => {
-            let mut response = work.await;
-            response.extensions_mut().insert(deadline::LongRunning);
-            response
+    let in_time = match detached {
+        true => tokio::time::timeout_at(due, tokio::spawn(work)).await.map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
+        false => tokio::time::timeout_at(due, work).await,
+    };
+    in_time.unwrap_or_else(|_| {
+        if let Some(labels) = labels {
+            app.metrics.terminated(labels, 504);
         }
-        Some(due) => tokio::time::timeout_at(due, work).await.unwrap_or_else(|_| {
-            if let Some(labels) = labels {
-                app.metrics.terminated(labels, 504);
-            }
-            deadline::answer()
-        }),
-    }
+        deadline::answer()
+    })
 }
 
 /// Admits, finds the verb, and keeps the request's place until its answer is sent.

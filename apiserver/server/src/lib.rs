@@ -10,6 +10,7 @@ mod body;
 mod bootstrap;
 mod context;
 mod discovery;
+mod legacy_tokens;
 mod limits;
 mod managed;
 mod metrics;
@@ -28,4 +29,4 @@ mod write;
 
 pub use app::{App, InProcess};
 pub use limits::{deadline::LONGEST as LONGEST_REQUEST, inflight::Limits};
-pub use start::{Config, Data, Running, StartError, start};
+pub use start::{Config, Data, Running, StartError, client, start};

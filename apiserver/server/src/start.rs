@@ -20,7 +20,7 @@ use crate::{
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
-    bootstrap,
+    bootstrap, legacy_tokens,
     limits::{
         deadline,
         inflight::{InFlight, Limits},
@@ -64,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// `--request-timeout`.
     pub request_timeout: std::time::Duration,
+    /// `--enable-bootstrap-token-auth`.
+    pub bootstrap_tokens: bool,
     /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
     pub anonymous: bool,
 }
@@ -88,6 +90,7 @@ impl Config {
             clock: skiff_api::machinery::clock::system(),
             limits: Limits::default(),
             request_timeout: deadline::LONGEST,
+            bootstrap_tokens: true,
             anonymous: true,
         }
     }
@@ -175,13 +178,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
+    let (telling, used) = tokio::sync::mpsc::channel(64);
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
-    let advertised =
-        if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise.clone() };
+    let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
         external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
-        authenticator,
+        authenticator: authenticator.telling(telling),
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         admission: admission::chain(&config.admission)?,
         allocator,
@@ -194,10 +197,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         store,
     });
     bootstrap::run(&app, &advertised).await?;
+    tokio::spawn(legacy_tokens::label(app.clone(), used));
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
     let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
     Ok(Running { app, pki, addresses, stop, listeners })
+}
+
+/// Under which addresses others reach the server.
+fn advertised(config: &Config, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    if config.advertise.is_empty() {
+        return addresses.iter().skip(config.advertise_listener).take(1).copied().collect();
+    }
+    let port = addresses.first().map_or(0, SocketAddr::port);
+    config.advertise.iter().map(|address| SocketAddr::new(address.ip(), if address.port() == 0 { port } else { address.port() })).collect()
 }
 
 fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr]) -> pki::ServingNames {
@@ -230,7 +243,7 @@ fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Resu
         issuers: issuers.clone(),
         audiences: issuers,
         lookup: true,
-        bootstrap_tokens: true,
+        bootstrap_tokens: config.bootstrap_tokens,
         anonymous: anonymous(config),
     };
     let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;

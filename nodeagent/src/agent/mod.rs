@@ -36,10 +36,11 @@ use crate::{
     node::{lease, machine::Machine, objects::Nodes, register},
     pod::{
         admission::Rejection,
+        allocation::Granted,
         handle::{Handle, Verdict},
         names::{is_terminal_phase, name, namespace, phase, reference, uid},
         pull::Puller,
-        worker,
+        resize, worker,
     },
     time,
 };
@@ -71,6 +72,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
     tasks.spawn(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default()));
     tasks.spawn(register::keep_status(node.clone()));
+    tasks.spawn(resize::grant::keep(node.clone()));
     if !node.config.simulated {
         tasks.spawn(rotate::keep(node.clone()));
     }
@@ -174,6 +176,7 @@ impl Dispatcher<'_> {
                     self.apply(pod).await;
                 }
                 self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| handle.vanish());
+                resize::grant::retry(self.node);
                 self.take_up_orphans().await;
             }
             Seen::Applied(pod) => self.apply(pod).await,
@@ -190,7 +193,10 @@ impl Dispatcher<'_> {
         let pod = Arc::new(pod);
         let known = self.node.pods.read().get(&uid).cloned();
         if let Some(handle) = known {
-            return handle.update(pod);
+            let before = handle.desired();
+            handle.update(pod);
+            self.resize(&before, &handle);
+            return;
         }
         // A pod of the same name with another uid has taken the place of one that is gone.
         for (_, older) in self.node.pods.read().iter().filter(|(_, older)| same_name(&older.pod(), &pod)) {
@@ -206,10 +212,31 @@ impl Dispatcher<'_> {
         self.start(uid, handle);
     }
 
+    /// A pod that asks for other resources than before is granted them, or told why not.
+    fn resize(&self, before: &Pod, handle: &Handle) {
+        if Granted::of(before) == Granted::of(&handle.desired()) {
+            return;
+        }
+        if handle.wants_resize() {
+            resize::grant::retry(self.node);
+        } else if handle.state.lock().resize.clear_pending() {
+            // It asks for what it has: nothing waits any more.
+            handle.wake.notify_one();
+        }
+    }
+
     /// Takes the pod, or gives it the verdict that it is turned away. One after the other, so that two pods never get the same room.
     async fn admit(&self, handle: &Handle) {
+        if let Err(error) = handle.take_up_granted(self.node) {
+            tracing::warn!(%error, pod = name(&handle.pod()), "what the pod was granted is not known; it is taken as it asks now");
+        }
         let pod = handle.pod();
-        let Err(rejection) = self.try_to_admit(&pod).await else { return };
+        let Err(rejection) = self.try_to_admit(&pod).await else {
+            if let Err(error) = handle.grant(self.node, Granted::of(&pod)) {
+                tracing::warn!(%error, pod = name(&pod), "what the pod was granted is not noted down");
+            }
+            return;
+        };
         self.node.events.record(reference(&pod), Type::Warning, &rejection.reason, rejection.message.clone());
         handle.state.lock().failed = Some(Verdict::rejected(rejection));
     }

@@ -9,7 +9,7 @@ use super::{
     handle::Handle,
     names::{self, is_terminal_phase, name, namespace, uid},
     publish::publish,
-    sandbox,
+    resize, sandbox,
     sync::{self, Next},
     upkeep::Own,
 };
@@ -136,6 +136,7 @@ async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Ph
     own.host_ports.lock().await.bring_to(&[]).await;
     node.allocations.remove(uid(&handle.pod()));
     handle.state.lock().terminal = true;
+    resize::grant::retry(node);
     publish(node, handle);
     Phase::Terminated
 }

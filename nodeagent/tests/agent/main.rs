@@ -1,6 +1,7 @@
 //! The whole agent against a fake API server and a fake runtime.
 
 mod admission;
+mod resize;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -43,10 +43,12 @@ pub struct Strategy {
     pub keeps_status_on_create: bool,
     /// Paths that a write of `/status` leaves alone.
     pub status_reset: &'static [&'static str],
-    /// `metadata.generation` counts changes of what is not metadata or status.
-    pub has_generation: bool,
+    /// Whether `metadata.generation` counts changes of what is not metadata or status.
+    pub generation: Generation,
     /// A change of annotations counts, too (Deployments hand them on).
     pub annotations_are_desired: bool,
+    /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
+    pub any_finalizers: bool,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -87,8 +89,9 @@ impl Strategy {
         has_status: false,
         keeps_status_on_create: false,
         status_reset: &["spec"],
-        has_generation: false,
+        generation: Generation::None,
         annotations_are_desired: false,
+        any_finalizers: false,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,
@@ -100,6 +103,19 @@ impl Strategy {
         unknown_field: |field| format!("field label not supported: {field}"),
         returns_deleted: false,
     };
+}
+
+/// What `metadata.generation` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// It is whatever a client gave when it made the object.
+    None,
+    /// 1 for good.
+    Once,
+    /// 1 at first, one more with each change.
+    Counted,
+    /// Absent until the first change.
+    CountedFromZero,
 }
 
 /// The moment and the writer of a request.

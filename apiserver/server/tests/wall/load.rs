@@ -11,7 +11,7 @@ use super::server::{ADMIN, Server};
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Waits until `true`, with a deadline.
-async fn until(mut done: impl AsyncFnMut() -> bool) {
+pub async fn until(mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done().await {
         assert!(Instant::now() < deadline, "it does not come");

@@ -10,3 +10,4 @@ mod numbers;
 mod proxies;
 mod rights;
 mod server;
+mod tokens;

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -41,17 +41,24 @@ pub fn make_folder(folder: &Path) -> Result<(), PkiError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error("make the folder", folder))
 }
 
-/// Writes beside the name, flushes, renames.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
-    let beside = path.with_extension("new");
+/// Writes beside the name, flushes, renames. The file has its mode before it has its content, whatever lay there before; it belongs to whom the
+/// one belonged that it replaces.
+pub fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".new-{}", std::process::id()));
     let attempt = || {
         let _ = fs::remove_file(&beside);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        if let Ok(old) = fs::metadata(path)
+            && (old.uid(), old.gid()) != (file.metadata()?.uid(), file.metadata()?.gid())
+        {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, path)
     };
-    attempt().map_err(io_error("write", path))
+    attempt().inspect_err(|_| drop(fs::remove_file(&beside))).map_err(io_error("write", path))
 }
 
 fn in_file<T>(path: &Path, result: Result<T, PkiError>) -> Result<T, PkiError> {

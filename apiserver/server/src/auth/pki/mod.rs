@@ -17,6 +17,7 @@ use std::{
 
 pub use authority::{Authority, Issued};
 pub use certificate::{Facts, Request, San, Usages};
+pub use files::write as write_file;
 use skiff_api::machinery::clock::SharedClock;
 pub use tls::PeerCertificate;
 
