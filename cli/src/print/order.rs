@@ -57,8 +57,8 @@ impl Place {
         let mut fields: Vec<_> = map.iter().collect();
         fields.sort_by_key(|(name, _)| place(name));
         let child = |name: &str| Place { node: here.node.and_then(|n| n.child(name)), ..here };
-        // The items of a list are objects again.
-        let items = |name: &str| self.root && name == "items";
+        // The items of a list that has no type are objects again.
+        let items = |name: &str| self.root && name == "items" && child(name).node.is_none();
         fields.into_iter().map(|(name, value)| (name, value, if items(name) { Place::root(self.order) } else { child(name) })).collect()
     }
 
