@@ -18,6 +18,7 @@ use crate::{
     auth::authorize::escalation,
     context::Context,
     stored,
+    verbs::is_held,
 };
 
 /// What came of a write: what is stored, or what would have been with `dryRun`.
@@ -367,7 +368,7 @@ async fn attempt(
     let expect = Expect::Revision(object.revision);
     // what waited for its last finalizer goes now
     let grace = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    let write = if live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && live.finalizers().next().is_some() {
+    let write = if live.is_deleting() && grace == 0 && !is_held(&new) && is_held(live) {
         Write { key: key.clone(), expect, draft: None, last: Some(draft) }
     } else {
         Write { key: key.clone(), expect, draft: Some(draft), last: None }

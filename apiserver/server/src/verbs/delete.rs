@@ -190,13 +190,22 @@ enum Plan {
     Leave,
 }
 
+/// A namespace keeps its own kind of finalizers in the spec.
+fn waits_in_spec(object: &Value) -> bool {
+    object["kind"] == "Namespace" && object["apiVersion"] == "v1" && object["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
+}
+
+/// Whether something has to be done before the object may go.
+pub fn is_held(object: &Value) -> bool {
+    object.finalizers().next().is_some() || waits_in_spec(object)
+}
+
 fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
     let mut value = live.clone();
     let finalizers = finalizers_for(kind, live, options);
     let changed = finalizers.iter().map(String::as_str).ne(live.finalizers());
     let graceful = grace(kind, live, options);
-    // a namespace keeps its own kind of finalizer in the spec
-    let waits_in_spec = live["kind"] == "Namespace" && live["apiVersion"] == "v1" && live["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
+    let waits_in_spec = waits_in_spec(live);
     match graceful {
         Grace::Pending if !changed => return Plan::Leave,
         Grace::Seconds(seconds) => mark(&mut value, now, seconds),

@@ -22,7 +22,7 @@ use crate::{
     subresources,
 };
 
-pub use delete::{DeleteOptions, delete as delete_object};
+pub use delete::{DeleteOptions, delete as delete_object, is_held};
 pub use update::check_name;
 
 /// Answers a request for a resource.
