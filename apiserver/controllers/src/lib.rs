@@ -26,6 +26,7 @@ mod endpointslice_mirroring;
 mod fraction;
 mod gc;
 mod history;
+pub mod horizontalpodautoscaler;
 mod job;
 mod namespace;
 mod node_ipam;
