@@ -9,6 +9,7 @@ pub mod labels;
 pub mod list;
 pub mod options;
 pub mod owners;
+mod pace;
 pub mod pods;
 pub mod quota;
 pub mod runner;

@@ -1,7 +1,7 @@
 //! The horizontal pod autoscaler: as many replicas as what is measured asks for.
 //!
-//! Invariant: every autoscaler is looked at once a period, and at once when it is new or its spec changed; what cannot be measured changes
-//! nothing and is told. Follows pkg/controller/podautoscaler/horizontal.go.
+//! Invariant: every autoscaler is looked at once a period, the first time one period after it was made; what cannot be measured changes nothing
+//! and is told. Follows pkg/controller/podautoscaler/horizontal.go.
 
 mod measured;
 mod metric;
@@ -94,10 +94,11 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         memories: Mutex::default(),
         selectors: Mutex::default(),
     });
-    let q = queue.clone();
+    let (q, period) = (queue.clone(), controller.options.sync_period);
     controller.autoscalers.subscribe(move |change| match change {
         Change::Updated { old, new } if old.spec == new.spec => {}
-        _ => q.add(Key::of(&change.object().metadata)),
+        Change::Deleted(old) => q.add(Key::of(&old.metadata)),
+        Change::Added(new) | Change::Updated { new, .. } => q.add_after(Key::of(&new.metadata), period),
     });
     Ok(Some(context.workers(controller, queue)))
 }

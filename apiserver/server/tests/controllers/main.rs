@@ -6,3 +6,4 @@ mod eviction;
 mod namespaces;
 mod plane;
 mod scheduling;
+mod workloads;

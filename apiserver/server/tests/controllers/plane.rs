@@ -142,7 +142,6 @@ impl Plane {
     }
 
     /// What a kubelet says of a pod.
-    #[allow(dead_code, reason = "for workloads")]
     pub async fn is_in_phase(&self, name: &str, phase: &str) {
         let ready = json!({"type": "Ready", "status": if phase == "Running" { "True" } else { "False" }, "lastTransitionTime": now()});
         let status = json!({"status": {"phase": phase, "startTime": now(), "conditions": [ready]}});
