@@ -22,11 +22,11 @@ mod print;
 mod remote;
 mod resource;
 mod typed;
-mod yaml;
 
 use command::Run;
 use context::{Ctx, GLOBAL};
 use error::{Error, Result};
+use skiff_api::machinery::yaml;
 
 /// A way into the program that users do not type.
 pub struct Hidden {

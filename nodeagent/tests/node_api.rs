@@ -63,7 +63,7 @@ impl Node {
             key: key.serialize_pem().into_bytes(),
             client_ca: authority.certificate.pem().into_bytes(),
         });
-        let parts = Parts { client: api.client(), runtime, images: Arc::new(FakeImages), network: None };
+        let parts = Parts { client: api.client(), runtime, images: Arc::new(FakeImages), network: None, nodes: None };
         let token = stop.clone();
         let task = tokio::spawn(async move { skiff_nodeagent::run(config, parts, token).await.unwrap() });
         let port = eventually("node", || api.get("/api/v1/nodes/node")).await["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Invariant: controllers write through an `Api` only, and share one cache a kind. Follows cmd/kube-controller-manager.
 
+pub mod accounts;
 pub mod discovery;
 pub mod expectations;
 pub mod hash;
@@ -14,7 +15,6 @@ pub mod pods;
 pub mod quota;
 pub mod runner;
 
-mod affinity;
 mod certificates;
 mod clusterrole_aggregation;
 mod cronjob;
@@ -29,6 +29,7 @@ mod gc;
 mod history;
 pub mod horizontalpodautoscaler;
 mod job;
+mod legacy_token_cleaner;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -38,9 +39,9 @@ mod replicaset;
 mod root_ca;
 mod service_pods;
 mod serviceaccount;
+mod serviceaccount_tokens;
 mod statefulset;
 mod taint_eviction;
-mod tolerations;
 mod ttl_after_finished;
 mod volume;
 
@@ -49,20 +50,27 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-pub use options::{Options, Signer, enabled, known};
-pub use skiff_watching::{Error, api, clock, error, events, informer, key, queue, reflect};
+pub use options::{Options, Signer, TokenSigner, enabled, known};
+pub use skiff_watching::{Error, api, clock, error, events, informer, key, node_affinity, queue, reflect, tolerations};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 
+/// The API as a service account of kube-system, by its name.
+pub type Accounts = Arc<dyn Fn(&'static str) -> Api + Send + Sync>;
+
 /// Runs all enabled controllers until `stop`. Fails at once when the options cannot be used.
-/// They read from `informers`, which may be shared, and write through `api`.
-pub async fn run(api: Api, informers: Informers, options: Options, stop: CancellationToken) -> Result<(), Error> {
+/// They read from `informers`, which may be shared, and write as accounts of their own; events are written through `api`.
+pub async fn run(api: Api, accounts: Accounts, informers: Informers, options: Options, stop: CancellationToken) -> Result<(), Error> {
     options::check(&options)?;
     let options = Arc::new(options);
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
     let mut running = Vec::new();
     for controller in list::CONTROLLERS.iter().filter(|c| enabled(c.name, &options)) {
-        let context = Context::new(api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());
+        let own = match accounts::account_of(controller.name) {
+            "" => api.clone(),
+            account => accounts(account),
+        };
+        let context = Context::new(own, informers.clone(), events.clone(), options.clone(), stop.clone());
         let Some(work) = (controller.start)(&context)? else { continue };
         let synced = context.synced();
         running.push(tokio::spawn(async move {

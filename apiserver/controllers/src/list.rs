@@ -9,9 +9,9 @@ use crate::{
     certificates::{approver, cleaner, signer},
     clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring,
     error::Error,
-    gc, horizontalpodautoscaler, job, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca,
+    gc, horizontalpodautoscaler, job, legacy_token_cleaner, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca,
     runner::Context,
-    serviceaccount, statefulset, taint_eviction, ttl_after_finished, volume,
+    serviceaccount, serviceaccount_tokens, statefulset, taint_eviction, ttl_after_finished, volume,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
@@ -35,6 +35,7 @@ const fn on(name: &'static str, alias: &'static str, start: fn(&Context) -> Resu
 
 /// All controllers.
 pub const CONTROLLERS: &[Controller] = &[
+    on("serviceaccount-token-controller", "serviceaccount-token", serviceaccount_tokens::start),
     on("deployment-controller", "deployment", deployment::start),
     on("replicaset-controller", "replicaset", replicaset::start),
     on("replicationcontroller-controller", "replicationcontroller", replicaset::start_replication_controller),
@@ -57,6 +58,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("clusterrole-aggregation-controller", "clusterrole-aggregation", clusterrole_aggregation::start),
     on("namespace-controller", "namespace", namespace::start),
     on("serviceaccount-controller", "serviceaccount", serviceaccount::start),
+    on("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner", legacy_token_cleaner::start),
     on("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", root_ca::start),
     on("node-ipam-controller", "nodeipam", node_ipam::start),
     on("node-lifecycle-controller", "nodelifecycle", node_lifecycle::start),

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{clock::Clock, error::Error, horizontalpodautoscaler, list};
 
@@ -30,6 +31,10 @@ pub struct Options {
     pub cluster_signing: Option<Signer>,
     /// `--cluster-signing-duration`: how long signed certificates are valid at most.
     pub cluster_signing_duration: Duration,
+    /// Signs the tokens that are kept in secrets; without it those secrets stay empty.
+    pub token_signer: Option<TokenSigner>,
+    /// `--legacy-service-account-token-clean-up-period`: how long a legacy token may be unused.
+    pub legacy_token_clean_up_period: Duration,
     /// `--concurrent-*-syncs`: how many keys each controller works on at once.
     pub concurrent_syncs: usize,
     /// `--terminated-pod-gc-threshold`: how many ended pods may exist before the oldest are deleted; 0 or less: any number.
@@ -44,6 +49,9 @@ pub struct Options {
 /// (PEM). The request's signature is checked by it, its subject and names are not.
 pub type Signer = Arc<dyn Fn(&[u8], &[String], i64) -> Result<String, String> + Send + Sync>;
 
+/// Makes the token of a service account, by its metadata, that is to be kept in the secret of this name.
+pub type TokenSigner = Arc<dyn Fn(&ObjectMeta, &str) -> Result<String, String> + Send + Sync>;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -56,6 +64,8 @@ impl Default for Options {
             root_ca_pem: None,
             cluster_signing: None,
             cluster_signing_duration: Duration::from_secs(365 * 24 * 3600),
+            token_signer: None,
+            legacy_token_clean_up_period: Duration::from_secs(365 * 24 * 3600),
             concurrent_syncs: 5,
             terminated_pod_gc_threshold: 12_500,
             horizontal_pod_autoscaler: horizontalpodautoscaler::Options::default(),

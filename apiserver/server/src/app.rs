@@ -6,10 +6,11 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use parking_lot::Mutex;
 use skiff_api::machinery::{clock::SharedClock, status::Status};
 use skiff_storage::{Key, Object, Store};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,7 +18,14 @@ use crate::{
     allocate::Allocator,
     auth::{self, Authorizer, Decision, Objects, User, authenticate::Authenticator, authorize::Authorizers, pki::PeerCertificate},
     context::Context,
-    discovery, non_resource,
+    discovery,
+    limits::{
+        deadline,
+        inflight::{self, InFlight, Place},
+        panics, remainder,
+    },
+    metrics::Labels,
+    non_resource,
     request::{Query, RequestInfo},
     verbs,
 };
@@ -31,8 +39,13 @@ pub struct App {
     pub admission: Chain,
     pub allocator: Arc<Allocator>,
     pub tokens: Arc<auth::authenticate::service_account::Issuer>,
-    pub node_client: crate::subresources::node_proxy::NodeClient,
+    pub transports: crate::subresources::connect::Transports,
     pub metrics: crate::metrics::Metrics,
+    /// Host and port under which the server says that it is reached from elsewhere.
+    pub external_address: String,
+    pub in_flight: InFlight,
+    /// `--request-timeout`.
+    pub request_timeout: std::time::Duration,
     /// Ends watches and other long answers when the server stops.
     pub stopping: CancellationToken,
 }
@@ -56,55 +69,136 @@ impl Objects for StoredObjects {
     }
 }
 
+/// Why a request got no verb's answer.
+enum Refusal {
+    Status(Status),
+    /// Too many are being answered already.
+    Full,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Refusal {
+        Refusal::Status(status)
+    }
+}
+
 impl App {
     /// Answers one request. Never fails: what goes wrong is a Status.
     pub async fn handle(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
         let query = Query::read(parts.uri.query());
         let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);
-        let ctx = Context { app: self.clone(), user: Arc::default(), info, query, headers: parts.headers.clone(), warnings: Mutex::default() };
-        let counted = ctx.info.clone();
-        let response = match self.admit(ctx, &parts).await {
-            Ok(ctx) => self.dispatch(ctx, parts, body).await,
-            Err((ctx, status)) => ctx.failure(&status),
+        let due = deadline::of(&info, &query, self.request_timeout);
+        let expects = parts.headers.contains_key(header::EXPECT);
+        let (body, loan) = remainder::lend(body, due.as_ref().ok().copied().flatten());
+        let ctx = Context { app: self, user: Arc::default(), info, query, headers: parts.headers.clone(), warnings: Mutex::default() };
+        let response = match due {
+            Ok(due) => within(due, ctx, parts, body).await,
+            Err(status) => {
+                drop(body);
+                ctx.failure(&status)
+            }
         };
-        self.metrics.count(&counted, response.status().as_u16());
+        if let Some(loan) = loan {
+            loan.discard(expects).await;
+        }
         Ok(response)
     }
 
-    /// Authentication, impersonation, authorization.
-    async fn admit(&self, mut ctx: Context, parts: &http::request::Parts) -> Result<Context, (Box<Context>, Status)> {
-        let user = match parts.extensions.get::<InProcess>() {
-            Some(InProcess(user)) => user.clone(),
-            None => match self.authenticator.authenticate(&parts.headers, parts.extensions.get::<Arc<PeerCertificate>>().map(|peer| &**peer)).await {
-                Ok(Some(user)) => Arc::new(user),
-                Ok(None) | Err(_) => return Err((Box::new(ctx), Status::unauthorized())),
-            },
+    /// Authentication, a place among the requests in flight, impersonation, authorization.
+    async fn admit(&self, ctx: &mut Context, parts: &http::request::Parts) -> Result<Place, Refusal> {
+        let (user, place) = match parts.extensions.get::<InProcess>() {
+            // what this process asks of itself, it asks as often as it needs to
+            Some(InProcess(user)) => (user.clone(), Place::default()),
+            None => {
+                let peer = parts.extensions.get::<Arc<PeerCertificate>>().map(|peer| &**peer);
+                let Ok(Some(identity)) = self.authenticator.identify(&parts.headers, peer) else { return Err(Status::unauthorized().into()) };
+                identity.warnings.into_iter().for_each(|text| ctx.warn(text));
+                let user = identity.user;
+                let place = match deadline::long_running(&ctx.info) {
+                    true => Place::default(),
+                    false => self.in_flight.enter(&ctx.info, &user).ok_or(Refusal::Full)?,
+                };
+                (user, place)
+            }
         };
         ctx.user = user;
-        match auth::impersonate::impersonate(&parts.headers, &attributes(&ctx), &self.authorizers) {
-            Ok(Some(other)) => ctx.user = Arc::new(other),
-            Ok(None) => {}
-            Err(status) => return Err((Box::new(ctx), status)),
+        if let Some(other) = auth::impersonate::impersonate(&parts.headers, &attributes(ctx), &self.authorizers)? {
+            ctx.user = Arc::new(other);
         }
-        let attributes = attributes(&ctx);
+        let attributes = attributes(ctx);
         match self.authorizers.authorize(&attributes) {
-            Decision::Allow(_) => Ok(ctx),
-            decision => Err((Box::new(ctx), auth::authorize::forbidden(&attributes, decision.reason()))),
+            Decision::Allow(_) => Ok(place),
+            decision => {
+                let refused = auth::authorize::forbidden(&attributes, decision.reason());
+                if parts.extensions.get::<InProcess>().is_some() {
+                    // a part of this process lacks a right that it was written to have, or somebody took it away
+                    tracing::warn!("{}", refused.message);
+                }
+                Err(refused.into())
+            }
         }
     }
+}
 
-    async fn dispatch(self: &Arc<Self>, ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
-        if !ctx.info.is_resource {
-            return match discovery::serve(&ctx) {
-                Some(answer) => answer.unwrap_or_else(|status| ctx.failure(&status)),
-                None => non_resource::serve(&ctx).await,
-            };
+/// The answer, or that it did not come in time. A write that has begun is carried on with to its end, whoever still waits for it: what it took
+/// (addresses, budgets) must not be given back while it is stored after all.
+async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
+    let labels = Labels::of(&ctx.info, &parts.method, &ctx.query, &ctx.headers);
+    let app = ctx.app.clone();
+    let what = (parts.method.clone(), parts.uri.clone());
+    let detached = due.is_some() && inflight::is_mutating(&ctx.info) && parts.extensions.get::<InProcess>().is_none();
+    // boxed: what a verb needs is much, and neither the stack nor a connection that waits is to hold it
+    let work = Box::pin(answered(ctx, parts, body, labels));
+    let work = async move { panics::caught(&what, work).await };
+    let Some(due) = due else {
+        let mut response = work.await;
+        response.extensions_mut().insert(deadline::LongRunning);
+        return response;
+    };
+    let in_time = match detached {
+        true => tokio::time::timeout_at(due, tokio::spawn(work)).await.map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
+        false => tokio::time::timeout_at(due, work).await,
+    };
+    in_time.unwrap_or_else(|_| {
+        if let Some(labels) = labels {
+            app.metrics.terminated(labels, 504);
         }
-        match verbs::serve(ctx, parts, body).await {
-            Ok(response) => response,
-            Err((ctx, status)) => ctx.failure(&status),
+        deadline::answer()
+    })
+}
+
+/// Admits, finds the verb, and keeps the request's place until its answer is sent.
+async fn answered(mut ctx: Context, parts: http::request::Parts, body: Body, labels: Option<Labels>) -> Response<Body> {
+    let app = ctx.app.clone();
+    let place = match app.admit(&mut ctx, &parts).await {
+        Ok(place) => place,
+        Err(Refusal::Status(status)) => return ctx.failure(&status),
+        Err(Refusal::Full) => {
+            if let Some(labels) = labels {
+                app.metrics.count(labels, 429);
+                app.metrics.terminated(labels, 429);
+            }
+            return inflight::too_many(&ctx);
         }
+    };
+    let response = dispatch(ctx, parts, body).await;
+    if let Some(labels) = labels {
+        app.metrics.count(labels, response.status().as_u16());
+    }
+    place.until_sent(response)
+}
+
+async fn dispatch(ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
+    if !ctx.info.is_resource {
+        return match discovery::serve(&ctx) {
+            Some(answer) => answer.unwrap_or_else(|status| ctx.failure(&status)),
+            None => non_resource::serve(&ctx).await,
+        };
+    }
+    match verbs::serve(ctx, parts, body).await {
+        Ok(response) => response,
+        Err((ctx, status)) => ctx.failure(&status),
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/create.go` and the codecs' error texts.
 
-use std::time::Duration;
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, HashSet},
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,32 +15,33 @@ use skiff_api::{
     kinds::{self, Kind},
     machinery::{
         protobuf,
-        schema::{Node, conform, parse_json},
+        schema::{Node, Schema, conform_as_written, parse_json, paths_of_json},
         status::Status,
+        yaml,
     },
 };
 
-use crate::{context::Context, negotiate::BodyType};
+use crate::{
+    context::Context,
+    limits::{deadline, heavy, remainder},
+    negotiate::BodyType,
+};
 
 /// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
-
-/// How much of a body that is too large is thrown away, and how long, so that its sender comes to read the answer.
-const DISCARDED: usize = 256 * 1024 * 1024;
-const DISCARDING: Duration = Duration::from_secs(10);
 
 /// Reads a body whole.
 pub async fn read(mut body: Body) -> Result<Bytes, Status> {
     let mut parts: Vec<Bytes> = Vec::new();
     let mut size = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::bad_request(format!("cannot read the request's body: {error}")))?;
+        let frame = frame.map_err(|error| match remainder::is_late(&error) {
+            true => deadline::exceeded(),
+            false => Status::bad_request(format!("cannot read the request's body: {error}")),
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         size += data.len();
         if size > MAX_BODY {
-            drop(parts);
-            // whatever comes of it, the answer is the same
-            let _ = tokio::time::timeout(DISCARDING, discard(body)).await;
             return Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")));
         }
         parts.push(data);
@@ -46,16 +50,6 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
         0 | 1 => parts.pop().unwrap_or_default(),
         _ => parts.concat().into(),
     })
-}
-
-async fn discard(mut body: Body) {
-    let mut size = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        size += frame.data_ref().map_or(0, Bytes::len);
-        if size > DISCARDED {
-            return;
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,55 +83,112 @@ fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, String> {
     Ok(value)
 }
 
-/// A body that should hold an object whose type is at `node`: its values and the keys that it holds twice.
-pub fn parse_object(data: &[u8], kind: BodyType, node: Node) -> Result<(Value, Vec<String>), String> {
+/// A document as it was sent, and what strict reading has against it before its type is looked at.
+#[derive(Default)]
+pub struct Document<'t> {
+    pub value: Value,
+    /// Paths of keys that stand twice.
+    duplicates: Vec<String>,
+    /// Whole sentences.
+    said: Vec<String>,
+    /// The JSON in whose order mistakes are told; other encodings are sorted before they are read.
+    json: Option<&'t [u8]>,
+}
+
+impl Document<'_> {
+    /// A value that no text stands behind.
+    pub fn of(value: Value) -> Self {
+        Document { value, ..Document::default() }
+    }
+
+    /// What strict reading says, type or no type: keys that stand twice.
+    pub fn remarks(&self) -> Vec<String> {
+        self.said.iter().cloned().chain(self.duplicates.iter().map(|path| format!("duplicate field {path:?}"))).collect()
+    }
+
+    /// The same with fields that the type does not have, in the order of the document.
+    fn all_remarks(&self, unknown: &[String]) -> Vec<String> {
+        let name = |path: &str| format!("unknown field {path:?}");
+        let Some(text) = self.json.filter(|_| unknown.len() + self.duplicates.len() > 1) else {
+            return self.remarks().into_iter().chain(unknown.iter().map(|path| name(path))).collect();
+        };
+        let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
+        let mut told: HashSet<String> = HashSet::new();
+        let mut remarks = Vec::new();
+        for (path, again) in paths_of_json(text) {
+            // what is within an unknown field is not looked at
+            if again && !path.match_indices(['.', '[']).any(|(end, _)| unknown.contains(&path[..end])) {
+                remarks.push(format!("duplicate field {path:?}"));
+            }
+            if unknown.contains(path.as_str()) && told.insert(path.clone()) {
+                remarks.push(name(&path));
+            }
+        }
+        remarks
+    }
+}
+
+/// A body that should hold an object whose type is at `node`.
+pub fn parse_object<'t>(data: &'t [u8], kind: BodyType, node: Node) -> Result<Document<'t>, String> {
     match kind {
-        BodyType::Protobuf => parse_protobuf(data, node).map(|value| (value, Vec::new())),
+        BodyType::Protobuf => parse_protobuf(data, node).map(Document::of),
         _ => parse(data, kind),
     }
 }
 
-/// A document as text: its values and the keys that it holds twice.
-pub fn parse(text: &[u8], kind: BodyType) -> Result<(Value, Vec<String>), String> {
+/// A document as text.
+pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, String> {
     match kind {
         BodyType::Json => {
-            parse_json(text).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
+            let parsed = parse_json(text).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;
+            Ok(Document { value: parsed.value, duplicates: parsed.duplicates, said: Vec::new(), json: Some(text) })
         }
         BodyType::Protobuf => Err("protobuf is no text".into()),
-        BodyType::Yaml => serde_yaml_ng::from_slice::<Value>(text).map(|value| (value, Vec::new())).map_err(|error| format!("yaml: {error}")),
+        BodyType::Yaml => parse_yaml(text),
     }
 }
 
+/// YAML, most of which is JSON: what clients apply was JSON before they sent it.
+fn parse_yaml(text: &[u8]) -> Result<Document<'_>, String> {
+    if text.trim_ascii_start().starts_with(b"{")
+        && let Ok(parsed) = parse_json(text)
+        && parsed.duplicates.is_empty()
+    {
+        return Ok(Document { value: parsed.value, duplicates: Vec::new(), said: Vec::new(), json: None });
+    }
+    let text = std::str::from_utf8(text).map_err(|_| "yaml: invalid leading UTF-8 octet".to_string())?;
+    let (value, repeated) = yaml::read_first(text)?;
+    let said = if repeated.is_empty() { Vec::new() } else { vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))] };
+    Ok(Document { value, duplicates: Vec::new(), said, json: None })
+}
+
 /// The first bytes of a body that was not understood, as upstream shows them.
-fn shown(text: &[u8], json: bool) -> String {
-    if text.is_empty() {
-        return "<empty>".into();
+fn shown(text: &[u8]) -> String {
+    const MOST: usize = 30;
+    let start = &text[..text.len().min(MOST)];
+    let more = if text.len() > MOST { " ..." } else { "" };
+    match text.first() {
+        None => "<empty>".into(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(start)),
+        Some(_) => format!("{}{more}", start.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
     }
-    let start = text.iter().find(|c| !c.is_ascii_whitespace());
-    if json && matches!(start, Some(b'{' | b'[')) || std::str::from_utf8(text).is_ok() && matches!(start, Some(b'{')) {
-        let text = String::from_utf8_lossy(text);
-        if text.len() <= 30 {
-            return text.into_owned();
-        }
-        return format!("{} ...", text.chars().take(30).collect::<String>());
-    }
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    if text.len() <= 30 { hex(text) } else { format!("{} ...", hex(&text[..30])) }
 }
 
 /// Decodes a body that should hold an object of `expected` (group, version, kind), whose type is at `node`.
 /// Defaults are the caller's. Warnings and strict errors as the request asks.
 pub fn decode(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
+    heavy(text.len(), || decode_here(ctx, text, body, expected, node))
+}
+
+fn decode_here(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
     let (group, version, kind) = expected;
-    let (value, duplicates) = parse_object(text, body, node).map_err(|error| {
-        Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error} ({})", shown(text, body == BodyType::Json)))
-    })?;
-    let mut value = match value {
-        Value::Null => Value::Object(Default::default()),
-        other => other,
-    };
-    check_type_meta(&mut value, text, expected)?;
-    finish(ctx, &mut value, duplicates, node).map_err(|error| match error {
+    let mut document = parse_object(text, body, node)
+        .map_err(|error| Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error} ({})", shown(text))))?;
+    if document.value.is_null() {
+        document.value = Value::Object(Default::default());
+    }
+    check_type_meta(&document.value, text, expected)?;
+    let mut value = finish(ctx, document, node).map_err(|error| match error {
         Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {said}")),
     })?;
     value["apiVersion"] = api_version(group, version).into();
@@ -154,29 +205,35 @@ pub enum Fault {
     Strict(String),
 }
 
-/// Conforms `value` to its type and answers for what it should not hold.
-pub fn finish(ctx: &Context, value: &mut Value, duplicates: Vec<String>, node: Node) -> Result<(), Fault> {
-    let decoded = conform(value, node).map_err(|error| Fault::Type(error.to_string()))?;
+/// Conforms a document to its type and answers for what it should not hold.
+pub fn finish(ctx: &Context, mut document: Document, node: Node) -> Result<Value, Fault> {
+    let mut value = std::mem::take(&mut document.value);
+    let places: OnceCell<HashMap<String, usize>> = OnceCell::new();
+    let place = |path: &str| match document.json {
+        Some(text) => {
+            let places = places.get_or_init(|| paths_of_json(text).into_iter().enumerate().map(|(at, (path, _))| (path, at)).collect());
+            places.get(path).copied().unwrap_or(usize::MAX)
+        }
+        None => 0,
+    };
+    let decoded = conform_as_written(&mut value, node, place).map_err(|error| Fault::Type(error.to_string()))?;
     let validation = FieldValidation::of(ctx);
-    if validation == FieldValidation::Ignore || decoded.unknown.is_empty() && duplicates.is_empty() {
-        return Ok(());
+    if validation == FieldValidation::Ignore {
+        return Ok(value);
     }
-    let said: Vec<String> =
-        duplicates.iter().map(|path| format!("duplicate field {path:?}")).chain(decoded.unknown.iter().map(|path| format!("unknown field {path:?}"))).collect();
-    if validation == FieldValidation::Strict {
+    let said = document.all_remarks(&decoded.unknown);
+    if validation == FieldValidation::Strict && !said.is_empty() {
         return Err(Fault::Strict(format!("strict decoding error: {}", said.join(", "))));
     }
     said.into_iter().for_each(|text| ctx.warn(text));
-    Ok(())
+    Ok(value)
 }
 
 /// `apiVersion` and `kind` are those expected, or absent.
-fn check_type_meta(value: &mut Value, text: &[u8], (group, version, kind): (&str, &str, &str)) -> Result<(), Status> {
-    let unrecognized = |said: String| {
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: json: cannot unmarshal {said} ({})",
-            shown(text, true)
-        ))
+fn check_type_meta(value: &Value, text: &[u8], (group, version, kind): (&str, &str, &str)) -> Result<(), Status> {
+    let unrecognized = |said: &str| {
+        let must = format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error:");
+        Status::bad_request(format!("{must} {said} ({})", shown(text)))
     };
     let name_of = |value: &Value| match value {
         Value::Bool(_) => "bool",
@@ -186,39 +243,47 @@ fn check_type_meta(value: &mut Value, text: &[u8], (group, version, kind): (&str
         _ => "object",
     };
     if !value.is_object() {
-        let what = name_of(value);
-        return Err(unrecognized(format!(
-            "{what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
-        )));
+        let of = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+        return Err(unrecognized(&format!("json: cannot unmarshal {} into Go value of type {of}", name_of(value))));
     }
     for field in ["apiVersion", "kind"] {
         if let Some(odd) = value.get(field).filter(|v| !v.is_string() && !v.is_null()) {
-            return Err(unrecognized(format!("{} into Go struct field .{field} of type string", name_of(odd))));
+            return Err(unrecognized(&format!("json: cannot unmarshal {} into Go struct field .{field} of type string", name_of(odd))));
         }
     }
-    let given_version = value["apiVersion"].as_str().unwrap_or("").to_string();
-    let given_kind = value["kind"].as_str().unwrap_or("").to_string();
     let want = api_version(group, version);
-    if (given_version.is_empty() || given_version == want) && (given_kind.is_empty() || given_kind == kind) {
+    let given = |field: &str, instead: &str| value[field].as_str().filter(|given| !given.is_empty()).unwrap_or(instead).to_string();
+    let (given_version, given_kind) = (given("apiVersion", &want), given("kind", kind));
+    if given_version == want && given_kind == kind {
         return Ok(());
     }
-    let shown_kind = if given_kind.is_empty() { kind } else { &given_kind };
-    let shown_version = if given_version.is_empty() { &want } else { &given_version };
     if given_version.matches('/').count() > 1 {
-        return Err(Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: unexpected GroupVersion string: {given_version} ({})",
-            shown(text, true)
-        )));
+        return Err(unrecognized(&format!("unexpected GroupVersion string: {given_version}")));
     }
-    let (given_group, bare) = shown_version.rsplit_once('/').unwrap_or(("", shown_version));
-    let why = match kinds::find_kind(given_group, bare, shown_kind) {
-        Some(found) if found.kind != kind || found.group != group => {
-            let package = |group: &str| if group.is_empty() { "core".to_string() } else { group.split('.').next().unwrap_or("").to_string() };
-            format!("converting ({}.{}) to ({}.{kind}): unknown conversion", found.version, found.kind, package(group))
+    let (given_group, bare) = given_version.rsplit_once('/').unwrap_or(("", &given_version));
+    let handled = |why: String| Err(Status::bad_request(format!("{given_kind} in version {bare:?} cannot be handled as a {kind}: {why}")));
+    let own = kinds::find_kind(group, version, kind);
+    match kinds::find_kind(given_group, bare, &given_kind) {
+        // another version of the same kind is understood, but not taken here
+        Some(found) if own.is_some_and(|own| found.same_objects(own)) => {
+            Err(Status::bad_request(format!("the API version in the data ({given_version}) does not match the expected API version ({want})")))
         }
-        _ => format!("no kind {shown_kind:?} is registered for version {shown_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""),
-    };
-    Err(Status::bad_request(format!("{shown_kind} in version {bare:?} cannot be handled as a {kind}: {why}")))
+        None if !is_registered(&given_version, &given_kind) => {
+            handled(format!("no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""))
+        }
+        _ => handled(format!(
+            "converting ({bare}.{given_kind}) to ({}.{kind}): unknown conversion",
+            own.map_or_else(|| kinds::internal_package(group), |own| own.internal_package())
+        )),
+    }
+}
+
+/// The kind is known, be it no resource: lists, options, what discovery answers.
+fn is_registered(api_version: &str, kind: &str) -> bool {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let served = kinds::all().iter().any(|row| row.group == group && row.version == version);
+    let of_all = ["WatchEvent", "ListOptions", "GetOptions", "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions"];
+    api_version == "v1" && kind == "List" || served && of_all.contains(&kind) || Schema::builtin().of_kind(api_version, kind).is_some()
 }
 
 /// Decodes an object of `kind` and gives it its defaults.

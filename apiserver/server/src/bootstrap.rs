@@ -14,8 +14,12 @@ use skiff_api::{
 
 use crate::{
     app::App,
-    auth::{self, User},
+    auth::{
+        User,
+        authorize::bootstrap::{Reconcile, bootstrap_objects, reconcile},
+    },
     context::Context,
+    legacy_tokens,
     request::{Query, RequestInfo},
     stored, write,
 };
@@ -38,11 +42,11 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         ensure(&ctx, "", "v1", "namespaces", "", json!({"metadata": {"name": name}})).await?;
     }
-    let roles = stream::iter(auth::authorize::bootstrap::bootstrap_objects().into_iter().map(|(resource, namespace, value)| {
+    let roles = stream::iter(bootstrap_objects().into_iter().map(|(resource, namespace, value)| {
         let ctx = &ctx;
         async move {
             let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
-            ensure_row(ctx, row, namespace, value).await
+            reconcile_row(ctx, row, namespace, value).await
         }
     }));
     roles.buffer_unordered(64).try_collect::<()>().await?;
@@ -57,6 +61,7 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         ensure(&ctx, "scheduling.k8s.io", "v1", "priorityclasses", "", class).await?;
     }
+    legacy_tokens::track(&ctx).await?;
     kubernetes_service(&ctx, advertised).await
 }
 
@@ -80,7 +85,7 @@ async fn kubernetes_service(ctx: &Context, advertised: &[SocketAddr]) -> Result<
     put(ctx, "discovery.k8s.io", "v1", "endpointslices", "default", slice).await
 }
 
-async fn ensure(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
+pub async fn ensure(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
     let row = kinds::find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
     ensure_row(ctx, row, namespace, value).await
 }
@@ -105,8 +110,34 @@ async fn ensure_row(ctx: &Context, row: &'static Kind, namespace: &str, value: V
     }
 }
 
+/// Brings an object of the default policy to what it lacks, unless it is annotated to be left alone.
+async fn reconcile_row(ctx: &Context, row: &'static Kind, namespace: &str, value: Value) -> Result<(), Status> {
+    let name = value.name().to_string();
+    let expected = ready(row, value)?;
+    let stored = |object: std::sync::Arc<skiff_storage::Object>| stored::decoded(row, &object);
+    let existing = ctx.app.store.get(&stored::key_of(row, namespace, &name)).map(stored).transpose()?;
+    match reconcile(&expected, existing.as_ref()) {
+        Reconcile::Nothing => Ok(()),
+        Reconcile::Create(_) => ensure_row(ctx, row, namespace, expected).await,
+        Reconcile::Update(_) => {
+            let how = write::Update::of(write::Part::Whole);
+            let mut compute = |live: Option<&Value>| {
+                Ok(match reconcile(&expected, live) {
+                    Reconcile::Update(new) => new,
+                    _ => live.cloned().unwrap_or_default(),
+                })
+            };
+            write::update(ctx, row, namespace, &name, how, &mut compute).await.map(drop)
+        }
+        Reconcile::Recreate(_) => {
+            crate::verbs::delete_object(ctx, row, namespace, &name, &Default::default()).await?;
+            ensure_row(ctx, row, namespace, expected).await
+        }
+    }
+}
+
 /// Creates or replaces all but metadata.
-async fn put(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
+pub async fn put(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
     let row = kinds::find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
     let name = value.name().to_string();
     if ctx.app.store.get(&stored::key_of(row, namespace, &name)).is_none() {

@@ -9,7 +9,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{
+    schema::{Node, Schema, to_json, to_pretty_json},
+    status::Status,
+    yaml,
+};
 
 use crate::{
     app::App,
@@ -19,6 +23,16 @@ use crate::{
 };
 
 pub type Answer = Result<Response<Body>, Status>;
+
+/// The type of an object, as the object itself says.
+fn node_of(value: &Value) -> Option<Node<'static>> {
+    Schema::builtin().of_kind(value["apiVersion"].as_str().unwrap_or("v1"), value["kind"].as_str()?)
+}
+
+/// An object as compact JSON, in the order of the fields of the kind that it says it is.
+pub fn json_of(value: &Value) -> Vec<u8> {
+    to_json(value, node_of(value))
+}
 
 /// One request on its way.
 pub struct Context {
@@ -72,23 +86,32 @@ impl Context {
     /// Bytes of compact JSON, as the client wants them.
     pub fn json_bytes(&self, code: u16, accept: &Accept, bytes: Bytes) -> Answer {
         if accept.encoding == Encoding::Json && !self.wants_pretty(accept) {
-            return Ok(self.finish(code, Encoding::Json.media_type(), Body::from(bytes)));
+            let mut line = Vec::with_capacity(bytes.len() + 1);
+            line.extend_from_slice(&bytes);
+            line.push(b'\n');
+            return Ok(self.finish(code, Encoding::Json.media_type(), Body::from(line)));
         }
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Status::internal(format!("cannot read what is stored: {error}")))?;
         self.value(code, accept, &value)
     }
 
+    /// A document in the order of the fields of the kind that it says it is.
     pub fn value(&self, code: u16, accept: &Accept, value: &Value) -> Answer {
         let text = match accept.encoding {
-            Encoding::Yaml => serde_yaml_ng::to_string(value).map_err(|error| Status::internal(error.to_string()))?,
-            Encoding::Json if self.wants_pretty(accept) => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
-            Encoding::Json => value.to_string() + "\n",
+            Encoding::Yaml => yaml::write(value).into_bytes(),
+            // nothing ends the line of indented JSON, as in upstream
+            Encoding::Json if self.wants_pretty(accept) => to_pretty_json(value, node_of(value)),
+            Encoding::Json => {
+                let mut line = json_of(value);
+                line.push(b'\n');
+                line
+            }
         };
         Ok(self.finish(code, accept.encoding.media_type(), Body::from(text)))
     }
 
     pub fn failure(&self, status: &Status) -> Response<Body> {
-        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain).unwrap_or(Accept::JSON);
+        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain).unwrap_or(Accept { pretty: true, ..Accept::JSON });
         let mut response = match self.value(status.code, &accept, &status.to_value()) {
             Ok(response) => response,
             Err(_) => self.finish(500, "text/plain", Body::empty()),

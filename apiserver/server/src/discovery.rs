@@ -58,6 +58,10 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     if ctx.info.verb != "get" {
         return Err(Status::method_not_allowed());
     }
+    // the list of groups and a group alone are answered before there are routes
+    if !matches!(document["kind"].as_str(), Some("APIGroup" | "APIGroupList" | "APIGroupDiscoveryList")) {
+        negotiate::route(ctx)?;
+    }
     let is_aggregated = document["apiVersion"].as_str().is_some_and(|v| v.starts_with("apidiscovery"));
     let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
     let etag = format!("\"{:X}\"", Sha256::digest(document.to_string()));
@@ -90,8 +94,8 @@ fn with_kind(mut value: Value, kind: &str) -> Value {
 }
 
 fn legacy_versions(ctx: &Context) -> Value {
-    let host = ctx.header("host");
-    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}]})
+    let address = &ctx.app.external_address;
+    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
 }
 
 fn group_entry(name: &str, versions: &[&str]) -> Value {
@@ -109,7 +113,6 @@ fn group_list() -> Value {
 fn storage_version_hash(kind: &Kind) -> String {
     let name = match kind.storage_version {
         Some(name) => name.to_string(),
-        None if kind.group.is_empty() => format!("{}/{}", kind.version, kind.kind),
         None => format!("{}/{}/{}", kind.group, kind.version, kind.kind),
     };
     base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(name)[..8])

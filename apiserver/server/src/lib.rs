@@ -10,6 +10,8 @@ mod body;
 mod bootstrap;
 mod context;
 mod discovery;
+mod legacy_tokens;
+mod limits;
 mod managed;
 mod metrics;
 mod negotiate;
@@ -26,4 +28,5 @@ mod verbs;
 mod write;
 
 pub use app::{App, InProcess};
-pub use start::{Config, Data, Running, StartError, start};
+pub use limits::{deadline::LONGEST as LONGEST_REQUEST, inflight::Limits};
+pub use start::{Config, Data, Running, StartError, client, start};

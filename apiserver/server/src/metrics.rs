@@ -1,47 +1,194 @@
-//! `/metrics` in Prometheus' text form: counts of requests by verb, resource and code, and what the store holds.
+//! `/metrics` in Prometheus' text form: requests by verb, resource and code, what is in flight, and what the store holds.
 //!
-//! Follows the names of `staging/src/k8s.io/apiserver/pkg/endpoints/metrics`.
+//! Invariant: a label's value is one of a fixed set (the rows of kinds, their subresources, known verbs and codes), never text of a request: what
+//! clients send cannot make the process grow. A path that nothing serves is counted nowhere, a request that was refused for what it would be
+//! counts under its row.
+//! Follows names, labels and the choice of verbs of `staging/src/k8s.io/apiserver/pkg/endpoints/metrics/metrics.go`.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::HashMap, fmt::Write};
 
 use axum::body::Body;
-use http::Response;
+use http::{HeaderMap, Method, Response, header};
 use parking_lot::Mutex;
+use skiff_api::kinds::{self, Kind};
 
-use crate::context::Context;
+use crate::{
+    context::Context,
+    request::{Query, RequestInfo},
+};
 
-/// verb, group, version, resource, subresource, code.
-type Labels = (String, String, String, String, String, u16);
+/// What a request is counted under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Labels {
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    scope: &'static str,
+    dry_run: &'static str,
+    /// Upstream's own programs by their User-Agent; empty for all others.
+    client: &'static str,
+}
+
+impl Labels {
+    /// `None` for what no row serves.
+    pub fn of(info: &RequestInfo, method: &Method, query: &Query, headers: &HeaderMap) -> Option<Labels> {
+        let kind: &'static Kind = kinds::find(&info.group, &info.version, &info.resource).filter(|_| info.is_resource)?;
+        let subresource = match info.subresource.as_str() {
+            "" => "",
+            name => kind.subresource(name)?.name(),
+        };
+        let scope = scope(info);
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        Some(Labels {
+            group: kind.group,
+            version: kind.version,
+            resource: kind.plural,
+            subresource,
+            verb: verb(info, method, scope, text(header::CONTENT_TYPE), subresource),
+            scope,
+            dry_run: dry_run(query),
+            client: client(text(header::USER_AGENT)),
+        })
+    }
+}
+
+fn scope(info: &RequestInfo) -> &'static str {
+    match () {
+        () if !info.name.is_empty() || info.verb == "create" => "resource",
+        () if !info.namespace.is_empty() => "namespace",
+        () => "cluster",
+    }
+}
+
+fn verb(info: &RequestInfo, method: &Method, scope: &str, content_type: &str, subresource: &str) -> &'static str {
+    if matches!(subresource, "log" | "exec" | "portforward" | "attach" | "proxy") {
+        return "CONNECT";
+    }
+    match method.as_str() {
+        "GET" | "HEAD" if info.verb == "watch" => "WATCH",
+        "GET" | "HEAD" if scope != "resource" => "LIST",
+        "GET" | "HEAD" => "GET",
+        "PATCH" if content_type == "application/apply-patch+yaml" => "APPLY",
+        "PATCH" => "PATCH",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+fn dry_run(query: &Query) -> &'static str {
+    match () {
+        () if query.get("dryRun").is_none() => "",
+        () if query.all("dryRun").all(|value| value == "All") => "All",
+        () => "invalid",
+    }
+}
+
+fn client(agent: &str) -> &'static str {
+    let name = agent.split_once('/').map_or("", |(name, _)| name);
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].into_iter().find(|known| *known == name).unwrap_or("")
+}
 
 /// What has been counted since the start.
 #[derive(Default)]
 pub struct Metrics {
-    requests: Mutex<BTreeMap<Labels, u64>>,
+    requests: Mutex<HashMap<(Labels, u16), u64>>,
+    /// What was ended to protect the server: too many requests at once, or one that took too long.
+    terminations: Mutex<HashMap<(Labels, u16), u64>>,
 }
 
 impl Metrics {
-    pub fn count(&self, info: &crate::request::RequestInfo, code: u16) {
-        if info.is_resource {
-            let labels = (info.verb.to_uppercase(), info.group.clone(), info.version.clone(), info.resource.clone(), info.subresource.clone(), code);
-            *self.requests.lock().entry(labels).or_default() += 1;
-        }
+    pub fn count(&self, labels: Labels, code: u16) {
+        *self.requests.lock().entry((labels, code)).or_default() += 1;
+    }
+
+    pub fn terminated(&self, labels: Labels, code: u16) {
+        *self.terminations.lock().entry((labels, code)).or_default() += 1;
+    }
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn counters(text: &mut String, name: &str, counted: &Mutex<HashMap<(Labels, u16), u64>>, every: bool) {
+    let mut lines: Vec<_> = counted.lock().iter().map(|(key, count)| (*key, *count)).collect();
+    lines.sort_unstable();
+    for ((labels, code), count) in lines {
+        let Labels { group, version, resource, subresource, verb, scope, dry_run, client } = labels;
+        let (dry_run, client) = match every {
+            true => (format!("dry_run=\"{dry_run}\","), format!("system_client=\"{client}\",")),
+            false => Default::default(),
+        };
+        let _ = writeln!(
+            text,
+            "{name}{{code=\"{code}\",component=\"apiserver\",{dry_run}group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",subresource=\"{subresource}\",{client}verb=\"{verb}\",version=\"{version}\"}} {count}"
+        );
     }
 }
 
 pub fn serve(ctx: &Context) -> Response<Body> {
-    let mut text = String::from("# HELP apiserver_request_total Requests answered, by verb, resource and code.\n# TYPE apiserver_request_total counter\n");
-    for ((verb, group, version, resource, subresource, code), count) in ctx.app.metrics.requests.lock().iter() {
-        let _ = writeln!(
-            text,
-            "apiserver_request_total{{code=\"{code}\",component=\"apiserver\",dry_run=\"\",group=\"{group}\",resource=\"{resource}\",subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\"}} {count}"
-        );
+    let mut text = String::new();
+    let metrics = &ctx.app.metrics;
+    let help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
+    family(&mut text, "apiserver_request_total", "counter", help);
+    counters(&mut text, "apiserver_request_total", &metrics.requests, true);
+    family(&mut text, "apiserver_request_terminations_total", "counter", "Number of requests which apiserver terminated in self-defense.");
+    counters(&mut text, "apiserver_request_terminations_total", &metrics.terminations, false);
+    family(&mut text, "apiserver_current_inflight_requests", "gauge", "Number of requests that are being answered, per request kind.");
+    for (name, count) in ctx.app.in_flight.current() {
+        let _ = writeln!(text, "apiserver_current_inflight_requests{{request_kind=\"{name}\"}} {count}");
     }
-    text += "# HELP apiserver_resource_objects Objects stored, by resource.\n# TYPE apiserver_resource_objects gauge\n";
+    family(&mut text, "apiserver_resource_objects", "gauge", "Objects stored, by resource.");
     for resource in ctx.app.store.resources() {
         let (plural, group) = resource.split_once('.').unwrap_or((&resource, ""));
         let count = ctx.app.store.snapshot(&resource).len(None);
         let _ = writeln!(text, "apiserver_resource_objects{{group=\"{group}\",resource=\"{plural}\"}} {count}");
     }
-    let _ = writeln!(text, "# HELP etcd_revision Newest revision of the store.\n# TYPE etcd_revision gauge\netcd_revision {}", ctx.app.store.revision());
+    family(&mut text, "etcd_revision", "gauge", "Newest revision of the store.");
+    let _ = writeln!(text, "etcd_revision {}", ctx.app.store.revision());
     ctx.finish(200, "text/plain; version=0.0.4; charset=utf-8", Body::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(method: &str, path: &str, query: &str, headers: &[(&'static str, &str)]) -> Option<Labels> {
+        let (method, query) = (method.parse().unwrap(), Query::read(Some(query)));
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        Labels::of(&RequestInfo::read(&method, path, &query), &method, &query, &headers)
+    }
+
+    #[test]
+    fn verbs_and_scopes_are_upstreams() {
+        let apply = [("content-type", "application/apply-patch+yaml")];
+        for (method, path, query, headers, verb, scope) in [
+            ("GET", "/api/v1/namespaces/a/pods", "", &[][..], "LIST", "namespace"),
+            ("GET", "/api/v1/pods", "watch=1", &[], "WATCH", "cluster"),
+            ("HEAD", "/api/v1/namespaces/a/pods/x", "", &[], "GET", "resource"),
+            ("POST", "/api/v1/namespaces/a/pods", "", &[], "POST", "resource"),
+            ("PATCH", "/api/v1/namespaces/a/pods/x", "", &apply[..], "APPLY", "resource"),
+            ("DELETE", "/api/v1/namespaces/a/pods", "", &[], "DELETE", "namespace"),
+            ("GET", "/api/v1/namespaces/a/pods/x/exec", "", &[], "CONNECT", "resource"),
+            ("BREW", "/api/v1/namespaces/a/pods/x", "", &[], "other", "resource"),
+        ] {
+            let found = labels(method, path, query, headers).unwrap();
+            assert_eq!((found.verb, found.scope), (verb, scope), "{method} {path}");
+        }
+        assert_eq!(labels("POST", "/api/v1/pods", "dryRun=All", &[]).unwrap().dry_run, "All");
+        assert_eq!(labels("POST", "/api/v1/pods", "dryRun=x", &[]).unwrap().dry_run, "invalid");
+        assert_eq!(labels("GET", "/api/v1/pods", "", &[("user-agent", "kube-scheduler/v1")]).unwrap().client, "kube-scheduler");
+        assert_eq!(labels("GET", "/api/v1/pods", "", &[("user-agent", "somebody/v1")]).unwrap().client, "");
+    }
+
+    #[test]
+    fn what_no_row_serves_has_no_labels() {
+        for path in ["/api/v1/nonsense", "/apis/a/b/c", "/api/v1/namespaces/a/pods/x/nonsense", "/nonsense", "/api/v2/pods"] {
+            assert_eq!(labels("GET", path, "", &[]), None, "{path}");
+        }
+    }
 }

@@ -3,9 +3,9 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/server/{healthz,routes}`.
 
 use axum::body::Body;
-use http::Response;
-use serde_json::json;
-use skiff_api::kinds;
+use http::{HeaderValue, Response, header};
+use serde_json::{Value, json};
+use skiff_api::{kinds, machinery::schema::to_ordered_json};
 
 use crate::{context::Context, discovery, openapi};
 
@@ -18,10 +18,13 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
     let path = ctx.info.path.as_str();
     match path.trim_end_matches('/') {
         "" => index(ctx),
-        "/version" => answer(ctx, version()),
+        "/version" => indented(ctx, &version(), VERSION_ORDER),
         "/metrics" => crate::metrics::serve(ctx),
-        "/openid/v1/jwks" => answer(ctx, ctx.app.tokens.jwks()),
-        "/.well-known/openid-configuration" => answer(ctx, ctx.app.tokens.openid_configuration(ctx.header("host"))),
+        "/openid/v1/jwks" => cacheable(ctx, &ctx.app.tokens.jwks(), KEYS_ORDER, "application/jwk-set+json"),
+        "/.well-known/openid-configuration" => {
+            let configuration = ctx.app.tokens.openid_configuration(&ctx.app.external_address);
+            cacheable(ctx, &configuration, CONFIGURATION_ORDER, "application/json")
+        }
         trimmed => match trimmed.trim_start_matches('/').split_once('/').unwrap_or((trimmed.trim_start_matches('/'), "")) {
             ("healthz" | "livez" | "readyz", check) => health(ctx, trimmed.trim_start_matches('/').split('/').next().unwrap_or(""), check),
             ("openapi", which) => openapi::serve(ctx, which),
@@ -30,11 +33,38 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
     }
 }
 
-fn answer(ctx: &Context, value: serde_json::Value) -> Response<Body> {
-    ctx.value(200, &crate::negotiate::Accept::JSON, &value).unwrap_or_else(|status| ctx.failure(&status))
+/// The order of the fields of documents that are no objects of the API.
+const VERSION_ORDER: &[&str] = &[
+    "major",
+    "minor",
+    "emulationMajor",
+    "emulationMinor",
+    "minCompatibilityMajor",
+    "minCompatibilityMinor",
+    "gitVersion",
+    "gitCommit",
+    "gitTreeState",
+    "buildDate",
+    "goVersion",
+    "compiler",
+    "platform",
+];
+const KEYS_ORDER: &[&str] = &["keys", "use", "kty", "kid", "crv", "alg", "x", "y", "n", "e"];
+const CONFIGURATION_ORDER: &[&str] = &["issuer", "jwks_uri", "response_types_supported", "subject_types_supported", "id_token_signing_alg_values_supported"];
+
+/// A document for people, which is always indented.
+fn indented(ctx: &Context, value: &Value, order: &[&str]) -> Response<Body> {
+    ctx.finish(200, "application/json", Body::from(to_ordered_json(value, order, true)))
 }
 
-pub fn version() -> serde_json::Value {
+/// What those who verify tokens read, and may keep for an hour.
+fn cacheable(ctx: &Context, value: &Value, order: &[&str], media_type: &'static str) -> Response<Body> {
+    let mut response = ctx.finish(200, media_type, Body::from(to_ordered_json(value, order, false)));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
+}
+
+pub fn version() -> Value {
     json!({
         "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
         "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
@@ -70,7 +100,7 @@ fn index(ctx: &Context) -> Response<Body> {
     }
     paths.sort();
     debug_assert!(!kinds::all().is_empty());
-    answer(ctx, json!({"paths": paths}))
+    indented(ctx, &json!({"paths": paths}), &[])
 }
 
 fn health(ctx: &Context, endpoint: &str, check: &str) -> Response<Body> {

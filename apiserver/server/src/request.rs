@@ -4,6 +4,7 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
 
 use http::Method;
+use skiff_api::machinery::{gonum, status::Status};
 
 /// A request's path and method in Kubernetes' terms.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,8 +29,9 @@ pub struct RequestInfo {
 
 impl RequestInfo {
     pub fn read(method: &Method, path: &str, query: &Query) -> RequestInfo {
-        let mut info = RequestInfo { verb: method.as_str().to_ascii_lowercase(), path: path.into(), ..RequestInfo::default() };
-        let mut parts: Vec<String> = path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(percent_decoded).collect();
+        let path = Query::decode(path, false);
+        let mut info = RequestInfo { verb: method.as_str().to_ascii_lowercase(), path: path.clone(), ..RequestInfo::default() };
+        let mut parts: Vec<String> = path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if parts.len() < 3 || !matches!(parts[0].as_str(), "api" | "apis") {
             return info;
         }
@@ -101,10 +103,6 @@ impl RequestInfo {
     }
 }
 
-fn percent_decoded(text: &str) -> String {
-    Query::decode(text, false)
-}
-
 /// The query's parameters in order.
 #[derive(Debug, Clone, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -140,14 +138,6 @@ impl Query {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// The parameters as a query string.
-    pub fn encode(&self) -> String {
-        let quote = |text: &str| -> String {
-            text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
-        };
-        self.0.iter().map(|(key, value)| format!("{}={}", quote(key), quote(value))).collect::<Vec<_>>().join("&")
-    }
-
     /// The first value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
@@ -163,7 +153,12 @@ impl Query {
 
     /// Go's reading of a boolean parameter: anything but `false` and `0` is true when it is given.
     pub fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| !matches!(value, "false" | "0"))
+        self.get(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
+    /// An integer parameter.
+    pub fn integer(&self, key: &str) -> Result<Option<i64>, Status> {
+        self.get(key).map(gonum::int64).transpose().map_err(Status::bad_request)
     }
 }
 

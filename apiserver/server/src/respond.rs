@@ -8,6 +8,7 @@ use skiff_api::{
     kinds::{Column, Kind},
     machinery::{
         field::{Errors, Path},
+        gonum,
         meta::Meta,
         object_meta,
         status::{Cause, Details, Status},
@@ -24,9 +25,9 @@ use crate::{
 
 /// Reads a resourceVersion parameter.
 pub fn revision(text: &str) -> Result<u64, Status> {
-    text.parse().map_err(|_| {
+    gonum::uint64(text).map_err(|why| {
         let mut errors = Errors::default();
-        errors.invalid(&Path::new("resourceVersion"), text, format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+        errors.invalid(&Path::new("resourceVersion"), text, why);
         Status::internal_plain(errors.message())
     })
 }
@@ -49,9 +50,9 @@ pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
     object_meta::field_manager(manager, &Path::new("fieldManager"), &mut errors);
     let given = ctx.query.text("fieldValidation");
     if !matches!(given, "" | "Ignore" | "Warn" | "Strict") {
-        errors.not_supported(&Path::new("fieldValidation"), given, &["Ignore", "Strict", "Warn"]);
+        errors.not_supported(&Path::new("fieldValidation"), given, &["", "Ignore", "Strict", "Warn"]);
     }
-    let dry: Vec<&str> = ctx.query.all("dryRun").filter(|v| !v.is_empty()).collect();
+    let dry: Vec<&str> = ctx.query.all("dryRun").collect();
     if dry.iter().any(|v| *v != "All") {
         errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
     }
@@ -61,7 +62,7 @@ pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
 pub fn written(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, written: Written) -> Answer {
     match written {
         Written::Stored(stored) => object(ctx, accept, kind, code, &stored),
-        Written::Dry(value) => self::value(ctx, accept, kind, code, value),
+        Written::Unstored(value) => self::value(ctx, accept, kind, code, value),
     }
 }
 
@@ -78,7 +79,11 @@ pub fn value(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, val
     match accept.form {
         Form::Object => ctx.value(code, accept, &value),
         Form::Metadata(version) => ctx.value(code, accept, &partial(value, version)),
-        Form::MetadataList(_) => Err(Status::not_acceptable("a single object is no list")),
+        Form::MetadataList(_) => Err(Status::not_acceptable(format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*{}.{})",
+            kind.internal_package(),
+            kind.kind
+        ))),
         Form::Table(version) => {
             let include = IncludeObject::of(ctx)?;
             let version_of = value.resource_version().to_string();

@@ -1,31 +1,47 @@
 //! Listens: TLS, HTTP/1.1 and HTTP/2, upgrades, one task a connection.
 //!
-//! Invariant: a connection that dawdles in its handshake or idles holds nothing but itself; stopping lets running answers end, for a
-//! time that is bounded.
+//! Invariant: a connection that dawdles (in its handshake, in a request's head, in taking an answer, or idle) holds nothing but itself, and for a
+//! bounded time; one that is closed with something unread is closed so that its client still gets the answer; stopping lets running answers
+//! end, for a time that is bounded.
+//! Follows `staging/src/k8s.io/apiserver/pkg/server/secure_serving.go` for times and limits.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::Request;
+use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::conn::auto::Builder,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{app::App, auth::pki::PeerCertificate};
+use crate::{
+    app::App,
+    auth::pki::PeerCertificate,
+    limits::{
+        connection::{Connection, Counted, Polite, Times, Verdict},
+        deadline,
+    },
+    subresources::connect::Peer,
+};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long running answers have when the server stops.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a connection that is to end has for what it is about.
+const ENDING: Duration = Duration::from_secs(5);
+/// Streams of one HTTP/2 connection at once.
+const STREAMS: u32 = 100;
+/// What the head of an HTTP/2 request may hold; HTTP/1.1's bound is hyper's own, of the same order.
+const HEAD: u32 = 256 * 1024;
 
 /// Serves until `stop`; returns when all connections have ended or their time is up.
 pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: Arc<App>, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
-    let graceful = Arc::new(GracefulShutdown::new());
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -33,9 +49,9 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: A
         };
         match accepted {
             Ok((stream, from)) => {
-                let (acceptor, app, watcher) = (acceptor.clone(), app.clone(), graceful.watcher());
-                tokio::spawn(async move {
-                    if let Err(error) = connection(stream, acceptor, app, watcher).await {
+                let (acceptor, app, stop) = (acceptor.clone(), app.clone(), stop.clone());
+                connections.spawn(async move {
+                    if let Err(error) = connection(stream, from, acceptor, app, stop).await {
                         tracing::debug!(%from, %error, "a connection ended");
                     }
                 });
@@ -48,29 +64,66 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: A
         }
     }
     drop(listener);
-    if let Some(graceful) = Arc::into_inner(graceful) {
-        let _ = tokio::time::timeout(LINGER, graceful.shutdown()).await;
-    }
+    connections.close();
+    let _ = tokio::time::timeout(LINGER, connections.wait()).await;
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, app: Arc<App>, watcher: hyper_util::server::graceful::Watcher) -> Result<(), Error> {
+async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, app: Arc<App>, stop: CancellationToken) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    let peer = PeerCertificate::from_chain(stream.get_ref().1.peer_certificates()).map(Arc::new);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        if let Some(peer) = &peer {
-            request.extensions_mut().insert(peer.clone());
-        }
-        app.clone().handle(request)
+    let tls = stream.get_ref().1;
+    let peer = PeerCertificate::from_chain(tls.peer_certificates()).map(Arc::new);
+    let state = Connection::new(tls.alpn_protocol() == Some(b"h2"), Times::default());
+    let service = service_fn({
+        let state = state.clone();
+        move |request: Request<Incoming>| answer(request.map(Body::new), from, peer.clone(), app.clone(), state.clone())
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).keep_alive_interval(Duration::from_secs(30));
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    watcher.watch(connection).await
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD).keep_alive_interval(Duration::from_secs(30));
+    let stream = Polite::new(stream, state.clone());
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    tokio::select! {
+        done = serving.as_mut() => return done,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            return serving.await;
+        }
+        verdict = state.watch() => if let Verdict::Cut(why) = verdict {
+            return Err(why.into());
+        },
+    }
+    serving.as_mut().graceful_shutdown();
+    tokio::time::timeout(ENDING, serving).await?
+}
+
+async fn answer(
+    mut request: Request<Body>,
+    from: SocketAddr,
+    peer: Option<Arc<PeerCertificate>>,
+    app: Arc<App>,
+    state: Arc<Connection>,
+) -> Result<Response<Counted>, std::convert::Infallible> {
+    let begun = state.begin();
+    let http2 = request.version() == Version::HTTP_2;
+    request.extensions_mut().insert(Peer(from));
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    let mut response = app.handle(request).await?;
+    if response.extensions_mut().remove::<deadline::LongRunning>().is_some() {
+        begun.takes_long();
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        state.switched();
+    }
+    if http2 && response.status() == StatusCode::UNAUTHORIZED {
+        // HTTP/2 is dear: who is nobody gets one answer a connection, as with HTTP/1.1 without keep-alive
+        state.end();
+    }
+    Ok(response.map(|body| Counted::new(body, begun)))
 }
 
 /// Binds `address`; the error says who to ask when the port is taken.

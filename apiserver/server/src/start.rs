@@ -20,8 +20,13 @@ use crate::{
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
-    bootstrap, serve, stored,
-    subresources::node_proxy::{self, NodeClient},
+    bootstrap, legacy_tokens,
+    limits::{
+        deadline,
+        inflight::{InFlight, Limits},
+    },
+    serve, stored,
+    subresources::connect::Transports,
 };
 
 /// Where the state is.
@@ -56,6 +61,13 @@ pub struct Config {
     /// `--enable-admission-plugins` and `--disable-admission-plugins`.
     pub admission: admission::Selection,
     pub clock: SharedClock,
+    pub limits: Limits,
+    /// `--request-timeout`.
+    pub request_timeout: std::time::Duration,
+    /// `--enable-bootstrap-token-auth`.
+    pub bootstrap_tokens: bool,
+    /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
+    pub anonymous: bool,
 }
 
 impl Config {
@@ -76,6 +88,10 @@ impl Config {
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
             admission: admission::Selection::default(),
             clock: skiff_api::machinery::clock::system(),
+            limits: Limits::default(),
+            request_timeout: deadline::LONGEST,
+            bootstrap_tokens: true,
+            anonymous: true,
         }
     }
 }
@@ -162,31 +178,54 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
+    let (telling, used) = tokio::sync::mpsc::channel(64);
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
+    let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
+        external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
-        authenticator,
+        authenticator: authenticator.telling(telling),
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         admission: admission::chain(&config.admission)?,
         allocator,
         tokens: Arc::new(issuer),
-        node_client: NodeClient::new(node_proxy::tls_config(tls::roots(pki.authority.certificate_pem().as_bytes())?, Some(identity))?),
+        transports: Transports::new(tls::roots(pki.authority.certificate_pem().as_bytes())?, identity)?,
         metrics: Default::default(),
+        in_flight: InFlight::new(config.limits),
+        request_timeout: config.request_timeout,
         stopping: stopping.clone(),
         store,
     });
-    let advertised = if config.advertise.is_empty() { addresses.iter().skip(config.advertise_listener).take(1).copied().collect() } else { config.advertise };
     bootstrap::run(&app, &advertised).await?;
+    tokio::spawn(legacy_tokens::label(app.clone(), used));
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
     let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
     Ok(Running { app, pki, addresses, stop, listeners })
 }
 
+/// Under which addresses others reach the server.
+fn advertised(config: &Config, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    if config.advertise.is_empty() {
+        return addresses.iter().skip(config.advertise_listener).take(1).copied().collect();
+    }
+    let port = addresses.first().map_or(0, SocketAddr::port);
+    config.advertise.iter().map(|address| SocketAddr::new(address.ip(), if address.port() == 0 { port } else { address.port() })).collect()
+}
+
 fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr]) -> pki::ServingNames {
     let hosts = addresses.iter().chain(&config.advertise).map(SocketAddr::ip).collect();
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_string()).unwrap_or_default();
     pki::ServingNames { cluster_domain: "cluster.local".into(), service_ips: vec![allocator.first()], listen_ips: hosts, host_name, extra: Vec::new() }
+}
+
+/// Whoever may do anything must at least be known.
+fn anonymous(config: &Config) -> bool {
+    let all_allowed = config.authorization_modes.iter().any(|mode| mode == "AlwaysAllow");
+    if config.anonymous && all_allowed {
+        tracing::warn!("AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should use a different authorizer");
+    }
+    config.anonymous && !all_allowed
 }
 
 fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
@@ -204,8 +243,8 @@ fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Resu
         issuers: issuers.clone(),
         audiences: issuers,
         lookup: true,
-        bootstrap_tokens: true,
-        anonymous: true,
+        bootstrap_tokens: config.bootstrap_tokens,
+        anonymous: anonymous(config),
     };
     let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
     Ok((authenticator, issuer))

@@ -1,13 +1,14 @@
 //! Between the values that verbs work on and the bytes that the store keeps.
 //!
-//! Invariant: stored bytes begin with `{"apiVersion":"…","kind":"…",`, keys are sorted, and `metadata.resourceVersion` is the revision.
+//! Invariant: stored bytes are what a client is sent: they begin with `{"kind":"…","apiVersion":"…",`, fields are in the order of the type, and
+//! `metadata.resourceVersion` is the revision.
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use skiff_api::{
     kinds::{self, Kind},
-    machinery::{meta::Meta, status::Status},
+    machinery::{meta::Meta, schema::to_draft, status::Status},
 };
 use skiff_storage::{Attributes, Draft, Key, Object};
 
@@ -23,6 +24,25 @@ pub fn key_of(kind: &Kind, namespace: &str, name: &str) -> Key {
     Key { resource: resource_of(kind), namespace: if kind.namespaced { namespace.into() } else { "".into() }, name: name.into() }
 }
 
+/// Where upstream keeps some resources in etcd, if not under their names; its messages tell of these places.
+const ETCD_PLACES: &[(&str, &str)] = &[
+    ("replicationcontrollers", "controllers"),
+    ("endpoints", "services/endpoints"),
+    ("nodes", "minions"),
+    ("services", "services/specs"),
+    ("ingresses.networking.k8s.io", "ingress"),
+    ("customresourcedefinitions.apiextensions.k8s.io", "apiextensions.k8s.io/customresourcedefinitions"),
+    ("apiservices.apiregistration.k8s.io", "apiregistration.k8s.io/apiservices"),
+];
+
+/// The key under which upstream would keep an object; a dry run leaves out where the keys of all objects begin.
+pub fn etcd_place(key: &Key, dry: bool) -> String {
+    let known = ETCD_PLACES.iter().find(|(resource, _)| *resource == &*key.resource);
+    let resource = known.map_or_else(|| key.resource.split('.').next().unwrap_or(""), |(_, place)| place);
+    let begin = if dry { "" } else { "/registry" };
+    if key.namespace.is_empty() { format!("{begin}/{resource}/{}", key.name) } else { format!("{begin}/{resource}/{}/{}", key.namespace, key.name) }
+}
+
 /// The object as `kind` shows it.
 pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     let mut value: Value =
@@ -35,9 +55,9 @@ pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     Ok(value)
 }
 
-/// How much of the bytes of an object in a list is left out: `"apiVersion":"v1","kind":"Pod",` after the brace.
+/// How much of the bytes of an object in a list is left out: `"kind":"Pod","apiVersion":"v1",` after the brace.
 pub fn type_meta_len(kind: &Kind) -> usize {
-    format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", kind.api_version(), kind.kind).len() - 1
+    format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", kind.kind, kind.api_version()).len() - 1
 }
 
 /// The row whose objects are stored for `kind`.
@@ -51,72 +71,28 @@ pub fn stored_row(kind: &'static Kind) -> &'static Kind {
 /// Makes the draft of a value of `kind`. The resourceVersion that the value bears is left out; the writer puts its own.
 pub fn draft(kind: &'static Kind, value: &Value) -> Result<Draft, Status> {
     let row = stored_row(kind);
+    if !value.is_object() {
+        return Err(Status::internal("an object is no JSON object"));
+    }
+    let (api_version, name) = (row.api_version(), row.kind);
     let converted;
-    let value = match kind.stored_as {
-        Some(alias) => {
-            let mut other = value.clone();
+    let value = if kind.stored_as.is_some() || value["apiVersion"] != api_version.as_str() || value["kind"] != name {
+        let mut other = value.clone();
+        if let Some(alias) = kind.stored_as {
             (alias.to_stored)(&mut other);
-            converted = other;
-            &converted
         }
-        None => value,
+        other["apiVersion"] = api_version.into();
+        other["kind"] = name.into();
+        converted = other;
+        &converted
+    } else {
+        value
     };
-    let object = value.as_object().ok_or_else(|| Status::internal("an object is no JSON object"))?;
-    let mut bytes = Vec::with_capacity(1024);
-    let mut revision_at = 0;
-    bytes.extend_from_slice(format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\"", row.api_version(), row.kind).as_bytes());
-    for (name, child) in object {
-        match name.as_str() {
-            "apiVersion" | "kind" => {}
-            "metadata" => {
-                let meta = child.as_object().ok_or_else(|| Status::internal("metadata is no object"))?;
-                bytes.extend_from_slice(b",\"metadata\":{");
-                write_metadata(&mut bytes, meta, &mut revision_at);
-                bytes.push(b'}');
-            }
-            name => {
-                bytes.push(b',');
-                write_entry(&mut bytes, name, child);
-            }
-        }
+    if value.meta().is_none() {
+        return Err(Status::internal("metadata is no object"));
     }
-    bytes.push(b'}');
+    let (bytes, revision_at) = to_draft(value, row.node());
     Ok(Draft { bytes, revision_at, attributes: attributes(row, value) })
-}
-
-fn write_metadata(bytes: &mut Vec<u8>, meta: &Map<String, Value>, revision_at: &mut usize) {
-    let mut first = true;
-    let mut written = false;
-    let version = |bytes: &mut Vec<u8>, first: &mut bool| {
-        if !std::mem::replace(first, false) {
-            bytes.push(b',');
-        }
-        bytes.extend_from_slice(b"\"resourceVersion\":\"\"");
-        bytes.len() - 1
-    };
-    for (name, child) in meta {
-        if name == "resourceVersion" {
-            continue;
-        }
-        if !written && name.as_str() > "resourceVersion" {
-            *revision_at = version(bytes, &mut first);
-            written = true;
-        }
-        if !std::mem::replace(&mut first, false) {
-            bytes.push(b',');
-        }
-        write_entry(bytes, name, child);
-    }
-    if !written {
-        *revision_at = version(bytes, &mut first);
-    }
-}
-
-fn write_entry(bytes: &mut Vec<u8>, name: &str, value: &Value) {
-    // writing to memory cannot fail
-    let _ = serde_json::to_writer(&mut *bytes, name);
-    bytes.push(b':');
-    let _ = serde_json::to_writer(&mut *bytes, value);
 }
 
 /// What the server looks at in an object of the stored row `kind`.

@@ -8,23 +8,26 @@ use std::sync::Arc;
 use rand::Rng;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Subresource},
+    kinds::{Generation, Kind, Subresource},
     machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
 };
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
-    auth::authorize::escalation,
+    auth::{
+        self, Authorizer, Decision,
+        authorize::{escalation, forbidden},
+    },
     context::Context,
     stored,
-    verbs::is_held,
 };
 
 /// What came of a write: what is stored, or what would have been with `dryRun`.
 pub enum Written {
     Stored(Arc<Object>),
-    Dry(Value),
+    /// Not stored: a dry run, or an object that its last update took away.
+    Unstored(Value),
 }
 
 /// Which part of an object a write is about.
@@ -47,15 +50,13 @@ impl Part {
 pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
     let mut dry = false;
     for value in ctx.query.all("dryRun") {
-        match value {
-            "All" => dry = true,
-            "" => {}
-            other => {
-                let mut errors = Errors::default();
-                errors.not_supported(&skiff_api::machinery::field::Path::new("dryRun"), vec![other.to_string()], &["All"]);
-                return Err(Status::invalid("meta.k8s.io", options_kind(&ctx.info.verb), "", &errors));
-            }
+        if value != "All" {
+            let mut errors = Errors::default();
+            let all: Vec<&str> = ctx.query.all("dryRun").collect();
+            errors.not_supported(&skiff_api::machinery::field::Path::new("dryRun"), all, &["All"]);
+            return Err(Status::invalid("meta.k8s.io", options_kind(&ctx.info.verb), "", &errors));
         }
+        dry = true;
     }
     Ok(dry)
 }
@@ -105,12 +106,21 @@ fn dedup_owners(ctx: &Context, value: &mut Value) {
     }
 }
 
-/// Creates `value`, decoded and with its defaults, in `namespace`.
+/// Creates `value`, decoded and with its defaults, in `namespace`; the request's manager owns all of it.
 pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut value: Value) -> Result<Written, Status> {
-    let dry = dry_run(ctx)?;
+    for name in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        value.meta_mut().remove(name);
+    }
     check_namespace(kind, namespace, &mut value)?;
     dedup_owners(ctx, &mut value);
     crate::managed::track_update(ctx, kind, Part::Whole, &Value::Object(Default::default()), &mut value)?;
+    create_tracked(ctx, kind, namespace, value, true).await
+}
+
+/// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
+/// for before admission validates.
+async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, value: Value, authorized: bool) -> Result<Written, Status> {
+    let dry = dry_run(ctx)?;
     let name = value.name().to_string();
     let mut attributes = Attributes {
         app: &ctx.app,
@@ -149,9 +159,12 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
         }
         (kind.strategy.after_system_fields)(&mut value);
         let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
-        validate_create(ctx, kind, &value)?;
+        validate_create(kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
+        if !authorized {
+            may_create(ctx)?;
+        }
         let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
         let admitted = ctx.app.admission.validate(&checked).await;
         value = checked.object.unwrap_or_default();
@@ -163,11 +176,12 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
         if dry {
             return match ctx.app.store.get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
-                None => {
-                    value.meta_mut().remove("resourceVersion");
-                    Ok(Written::Dry(value))
-                }
+                None => Ok(Written::Unstored(value)),
             };
+        }
+        // a question of the store, which a dry run does not come to
+        if !value.resource_version().is_empty() {
+            return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
         }
         let draft = stored::draft(kind, &value)?;
         match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
@@ -178,6 +192,15 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
             Err(Error::Exists(_)) if attempts > 0 => {}
             Err(error) => return Err(store_error(kind, &name, error)),
         }
+    }
+}
+
+/// PUT and apply of what is absent need the right to create, too.
+fn may_create(ctx: &Context) -> Result<(), Status> {
+    let asked = auth::Attributes { verb: "create".into(), ..crate::app::attributes(ctx) };
+    match ctx.app.authorizers.authorize(&asked) {
+        Decision::Allow(_) => Ok(()),
+        decision => Err(forbidden(&asked, decision.reason())),
     }
 }
 
@@ -223,29 +246,23 @@ fn stamp(ctx: &Context, kind: &Kind, new: &mut Value, old: Option<&Value>) {
 fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
     let now = time::seconds(ctx.app.clock.now());
     let meta = value.meta_mut();
-    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
-        meta.remove(name);
-    }
     meta.insert("creationTimestamp".into(), now.into());
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    if kind.strategy.has_generation {
+    if matches!(kind.strategy.generation, Generation::Once | Generation::Counted) {
         meta.insert("generation".into(), 1.into());
-    } else {
-        meta.remove("generation");
     }
 }
 
-fn validate_create(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
-    if !value.resource_version().is_empty() {
-        return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
-    }
+fn validate_create(kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
+    if !kind.strategy.any_finalizers {
+        errors.extend(object_meta::standard_finalizers(value));
+    }
     errors.extend((kind.strategy.validate)(value));
-    let _ = ctx;
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
 }
 
-/// What a write makes of the live object. Called again when another write came between.
+/// What a write makes of the live object, managed fields included. Called again when another write came between.
 pub type Compute<'c> = &'c mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send);
 
 /// How an update treats what it finds.
@@ -273,11 +290,13 @@ pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
             if !how.create {
                 return Err(Status::not_found(kind.group, kind.plural, name));
             }
-            let value = compute(None)?;
-            return create(ctx, kind, namespace, value).await.map(|written| (written, true));
+            let mut value = compute(None)?;
+            check_namespace(kind, namespace, &mut value)?;
+            dedup_owners(ctx, &mut value);
+            return create_tracked(ctx, kind, namespace, value, false).await.map(|written| (written, true));
         };
         let live = stored::decoded(kind, &object)?;
-        check_preconditions(kind, name, &how, &live)?;
+        check_preconditions(kind, &key, &how, &live, dry)?;
         let new = compute(Some(&live))?;
         match attempt(ctx, kind, &key, &object, &live, new, how.part, dry).await? {
             Some(written) => return Ok((written, false)),
@@ -287,9 +306,13 @@ pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
     Err(Status::modified(kind.group, kind.plural, name))
 }
 
-fn check_preconditions(kind: &Kind, name: &str, how: &Update, live: &Value) -> Result<(), Status> {
+fn check_preconditions(kind: &Kind, key: &Key, how: &Update, live: &Value, dry: bool) -> Result<(), Status> {
     let failed = |what: &str, wanted: &str, found: &str| {
-        Err(Status::conflict(kind.group, kind.plural, name, &format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")))
+        let place = stored::etcd_place(key, dry);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+        );
+        Err(Status::conflict(kind.group, kind.plural, &key.name, &why))
     };
     if let Some(uid) = how.uid.as_deref().filter(|uid| *uid != live.uid()) {
         return failed("UID", uid, live.uid());
@@ -315,7 +338,10 @@ async fn attempt(
     check_namespace(kind, &key.namespace, &mut new)?;
     dedup_owners(ctx, &mut new);
     let given_version = new.resource_version().to_string();
-    let unconditional = given_version.is_empty();
+    let unconditional = match given_version.as_str() {
+        "" => true,
+        text => text.parse::<u64>().map_err(|_| Status::internal_plain(format!("strconv.ParseUint: parsing {text:?}: invalid syntax")))? == 0,
+    };
     let namespace = key.namespace.clone();
     let mut attributes = Attributes {
         app: &ctx.app,
@@ -338,7 +364,7 @@ async fn attempt(
     if unconditional && !kind.strategy.allow_unconditional_update {
         let mut errors = Errors::default();
         errors.invalid(&skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
-        return Err(Status::invalid(kind.group, kind.kind, &key.name, &errors));
+        return Err(Status::invalid(kind.group, kind.plural, &key.name, &errors));
     }
     if !unconditional && given_version != live.resource_version() {
         return Err(Status::modified(kind.group, kind.plural, &key.name));
@@ -359,26 +385,21 @@ async fn attempt(
         }
     }
     if dry {
-        return Ok(Some(Written::Dry(new)));
+        return Ok(Some(Written::Unstored(new)));
     }
-    if same_but_for_times(&new, live) {
+    let removal = ends_deletion(kind, &new, live);
+    if !removal && same_but_for_times(&new, live) {
         return Ok(Some(Written::Stored(object.clone())));
     }
-    let draft = stored::draft(kind, &new)?;
-    let expect = Expect::Revision(object.revision);
-    // what waited for its last finalizer goes now
-    let grace = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    let write = if live.is_deleting() && grace == 0 && !is_held(&new) && is_held(live) {
-        Write { key: key.clone(), expect, draft: None, last: Some(draft) }
-    } else {
-        Write { key: key.clone(), expect, draft: Some(draft), last: None }
-    };
-    let removal = write.draft.is_none();
-    match ctx.app.store.commit(write).await {
+    // watchers of what goes are shown what was stored before
+    let (draft, last) = if removal { (None, Some(stored::draft(kind, live)?)) } else { (Some(stored::draft(kind, &new)?), None) };
+    match ctx.app.store.commit(Write { key: key.clone(), expect: Expect::Revision(object.revision), draft, last }).await {
         Ok(object) => {
             allocation.keep();
             if removal {
                 crate::allocate::release(ctx, kind, &new);
+                // the answer is the object as it was sent, not the removal's revision
+                return Ok(Some(Written::Unstored(new)));
             }
             Ok(Some(Written::Stored(object)))
         }
@@ -386,6 +407,12 @@ async fn attempt(
         Err(Error::Conflict(_) | Error::NotFound) => Ok(None),
         Err(error) => Err(store_error(kind, &key.name, error)),
     }
+}
+
+/// What was being deleted and has nothing left to wait for goes with this write, whichever part of the object it is about.
+fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
+    let grace = live["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && !(kind.strategy.held)(new)
 }
 
 /// Nothing changed but the times of managed fields.
@@ -467,7 +494,10 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
         }
     }
     let _ = conform(new, kind.node());
-    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding)) && desired_differs(kind, new, live) {
+    if matches!(kind.strategy.generation, Generation::Counted | Generation::CountedFromZero)
+        && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
+        && desired_differs(kind, new, live)
+    {
         new.set_meta("generation", live.generation() + 1);
     }
 }
@@ -492,6 +522,9 @@ fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
 
 fn validate_update(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate_update(new, live);
+    if !kind.strategy.any_finalizers {
+        errors.extend(object_meta::standard_finalizers(new));
+    }
     errors.extend(match part {
         Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
         Part::Sub(sub) if kind.strategy.part(sub.name()).is_some() => {

@@ -1,4 +1,4 @@
-//! Reads and writes against the API, thinner than `kube::Api`: one place that knows paths, and one copy of the code per request rather
+//! Reads and writes against the API, without a type of its own for each kind: one place that knows paths, and one copy of the code per request rather
 //! than one per kind.
 //!
 //! Invariant: every request names its sender as the component of upstream does, so that `managedFields` read as upstream's.

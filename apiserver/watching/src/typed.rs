@@ -102,4 +102,4 @@ kinds!(
 );
 
 // parts of objects that are read or written on their own
-wire!(PodTemplateSpec, Scale, TokenRequest);
+wire!(PodTemplateSpec, ResourceQuotaSpec, Scale, TokenRequest);

@@ -11,7 +11,10 @@ use anyhow::{Context, bail};
 
 use crate::client::Client;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff");
+/// The program that is measured: the one built with the bench, or another build named by `SKIFF_PROGRAM`, so that two are compared on one machine.
+pub fn built() -> std::ffi::OsString {
+    std::env::var_os("SKIFF_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_skiff").into())
+}
 const TOKEN: &str = "bench-token";
 
 pub struct Program {
@@ -30,7 +33,7 @@ impl Program {
         std::fs::write(&tokens, format!("{TOKEN},bench,u-bench,system:masters\n"))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let begun = Instant::now();
-        let child = Command::new(PROGRAM)
+        let child = Command::new(built())
             .args(["server", "--data-dir"])
             .arg(folder.join("data"))
             .args(["--secure-port", &port.to_string(), "--token-auth-file"])

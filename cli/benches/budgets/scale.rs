@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     client::Client,
     milliseconds,
-    program::{PROGRAM, Program},
+    program::{Program, built},
     report,
     requests::{Call, load, pod},
 };
@@ -112,7 +112,7 @@ async fn wait_for_account(client: &mut Client) -> anyhow::Result<()> {
 /// Runs the CLI; its wall time and the most memory that it held, in MB.
 fn run(program: &Program, args: &[&str]) -> anyhow::Result<(Duration, f64)> {
     let begun = Instant::now();
-    let child = Command::new(PROGRAM)
+    let child = Command::new(built())
         .args(args)
         .arg("--kubeconfig")
         .arg(program.folder.join("kubeconfig"))

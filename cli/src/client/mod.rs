@@ -240,6 +240,7 @@ impl Client {
         if self.0.options.verbosity >= 6 {
             let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
             klog(
+                'I',
                 "round_trippers.go:632",
                 &format!(
                     "\"Response\" verb=\"{}\" url=\"{}\" status=\"{status} {reason}\" milliseconds={}",
@@ -254,17 +255,17 @@ impl Client {
     fn log_body(&self, call: &Call, body: &Bytes) {
         if self.0.options.verbosity >= 8 {
             if !call.body.is_empty() {
-                klog("helper.go:246", &format!("\"Request Body\" body={:?}", String::from_utf8_lossy(&call.body)));
+                klog('I', "helper.go:246", &format!("\"Request Body\" body={:?}", String::from_utf8_lossy(&call.body)));
             }
-            klog("helper.go:246", &format!("\"Response Body\" body={:?}", String::from_utf8_lossy(body)));
+            klog('I', "helper.go:246", &format!("\"Response Body\" body={:?}", String::from_utf8_lossy(body)));
         }
     }
 }
 
-/// One line of the log on standard error.
-pub fn klog(place: &str, text: &str) {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
-    eprintln!("I{} {:>7} {place}] {text}", now.strftime("%m%d %H:%M:%S%.6f"), std::process::id());
+/// One line of the log on standard error; `severity` is `I`, `W` or `E`.
+pub fn klog(severity: char, place: &str, text: &str) {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
+    eprintln!("{severity}{} {:>7} {place}] {text}", now.strftime("%m%d %H:%M:%S%.6f"), std::process::id());
 }
 
 fn header(text: &str) -> Result<HeaderValue> {

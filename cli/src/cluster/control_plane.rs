@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use serde_json::json;
 use skiff_server::{
     Config, Data, Running,
     auth::{User, pki::Authority},
@@ -45,12 +46,19 @@ pub struct ControlPlane {
     stop: CancellationToken,
 }
 
-fn manager() -> User {
-    User::new("system:kube-controller-manager", &["system:masters", "system:authenticated"])
+/// A part of the control plane: its rights are what its cluster role says.
+fn component(name: &str) -> User {
+    User::new(name, &["system:authenticated"])
 }
 
-fn scheduler() -> User {
-    User::new("system:kube-scheduler", &["system:masters", "system:authenticated"])
+fn service_account(name: &str) -> User {
+    User::new(format!("system:serviceaccount:kube-system:{name}"), &["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"])
+}
+
+/// What makes the tokens that are kept in secrets.
+fn token_signer(server: &Running) -> skiff_controllers::TokenSigner {
+    let tokens = server.app.tokens.clone();
+    Arc::new(move |account, secret| tokens.issue_legacy(&json!({"metadata": account}), secret).map_err(|error| error.to_string()))
 }
 
 /// What the controllers sign certificate requests with.
@@ -67,18 +75,21 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
     plan.controllers.cluster_signing.get_or_insert_with(|| signer(server.pki.authority.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let api = Api::new(server.client(manager()), "kube-controller-manager");
+    plan.controllers.token_signer.get_or_insert_with(|| token_signer(&server));
+    let api = Api::new(server.client(component("system:kube-controller-manager")), "kube-controller-manager");
+    let app = server.app.clone();
+    let accounts: skiff_controllers::Accounts = Arc::new(move |name| Api::new(skiff_server::client(&app, service_account(name)), "kube-controller-manager"));
     let events = Events::start(api.clone(), plan.controllers.clock.clone(), stop.clone());
     // one cache a kind, read by controllers and scheduler
     let informers = Informers::new(api.clone(), plan.controllers.clock.clone(), &events, stop.clone());
     let (shared, options, token) = (informers.clone(), plan.controllers, stop.clone());
     tasks.spawn(async move {
-        if let Err(error) = skiff_controllers::run(api, shared, options, token).await {
+        if let Err(error) = skiff_controllers::run(api, accounts, shared, options, token).await {
             tracing::error!(%error, "the controllers ended");
         }
     });
     if scheduler_wanted {
-        let api = Api::new(server.client(scheduler()), "kube-scheduler");
+        let api = Api::new(server.client(component("system:kube-scheduler")), "kube-scheduler");
         tasks.spawn(skiff_scheduler::run(api, informers.clone(), skiff_scheduler::Options::default(), stop.clone()));
     }
     Ok(ControlPlane { server, tasks, stop })

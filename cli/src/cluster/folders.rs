@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -71,7 +72,11 @@ impl Folders {
     /// Makes the data folder and holds it: two processes on one folder would ruin it.
     pub fn hold(&self) -> anyhow::Result<File> {
         let shown = self.data.display();
-        std::fs::create_dir_all(&self.data).with_context(|| format!("cannot make the data folder {shown}; choose another with --data-dir"))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.data)
+            .with_context(|| format!("cannot make the data folder {shown}; choose another with --data-dir"))?;
         let path = self.data.join("lock");
         let file = File::create(&path).with_context(|| format!("cannot write to the data folder {shown}; choose another with --data-dir"))?;
         match file.try_lock() {

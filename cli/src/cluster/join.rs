@@ -27,6 +27,7 @@ use skiff_watching::{
 const RENEW_AT: f64 = 0.2;
 const PATIENCE: Duration = Duration::from_secs(60);
 const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+const NODES: &str = "/api/v1/nodes";
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
 /// `abcdef.0123456789abcdef`: a public name and a secret.
@@ -96,7 +97,8 @@ pub fn client(server: &str, ca: &str, identity: &Identity) -> anyhow::Result<Cli
 
 async fn send(client: &Client, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
     let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-    let text = Api::new(client.clone(), "skiff").send(method, path, Some("application/json"), None, body).await?;
+    let kind = if method == Method::PATCH { "application/strategic-merge-patch+json" } else { "application/json" };
+    let text = Api::new(client.clone(), "skiff").send(method, path, Some(kind), None, body).await?;
     serde_json::from_str(&text).map_err(|source| Error::Decode { what: path.into(), source: source.into() })
 }
 
@@ -169,9 +171,22 @@ impl Join {
         if let Some(kept) = self.kept("serving").filter(|kept| life_left(kept).is_some_and(|(_, share)| share > RENEW_AT)) {
             return Ok(kept);
         }
+        self.announce(asking, names).await?;
         let (key, request) = self.request(names)?;
         let certificate = certificate(asking, "kubernetes.io/kubelet-serving", &["digital signature", "server auth"], &request).await?;
         self.keep("serving", Identity { certificate, key })
+    }
+
+    /// Says by which names and addresses the node is reached: its certificate is approved for those of its Node object alone.
+    async fn announce(&self, asking: &Client, names: &[String]) -> anyhow::Result<()> {
+        match send(asking, Method::POST, NODES, Some(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.node}}))).await {
+            Err(error) if error.is_already_exists() => {}
+            other => drop(other.context("cannot make this machine's Node")?),
+        }
+        let kind = |name: &String| if name.parse::<std::net::IpAddr>().is_ok() { "InternalIP" } else { "Hostname" };
+        let addresses: Vec<Value> = names.iter().map(|name| json!({"type": kind(name), "address": name})).collect();
+        let told = send(asking, Method::PATCH, &format!("{NODES}/{}/status", self.node), Some(&json!({"status": {"addresses": addresses}}))).await;
+        told.map(drop).context("cannot tell where this machine is reached")
     }
 
     /// A new key and a request for it, both PEM.
@@ -242,15 +257,11 @@ async fn certificate(asking: &Client, signer: &str, usages: &[&str], request: &s
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    use std::os::unix::fs::DirBuilderExt;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let beside = path.with_extension("new");
-    let mut file = std::fs::File::options().create(true).truncate(true).write(true).mode(mode).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+    Ok(skiff_server::auth::pki::write_file(path, text, mode)?)
 }
 
 #[cfg(test)]

@@ -1,10 +1,6 @@
 //! Writes the admin context `skiff` into a kubeconfig, the way kind does: everything else in the file stays as it was.
 
-use std::{
-    io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -69,27 +65,13 @@ fn put(top: &mut Mapping, list: &str, inner: &str, entries: Vec<(&str, Value)>) 
     Ok(())
 }
 
-/// Beside its place first, then renamed: a reader never sees half of it. Private, because it holds a key.
+/// Beside its place first, then renamed: a reader never sees half of it. Private, because it holds a key, whoever could read it before.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let shown = path.display();
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let beside = real.with_extension(format!("skiff-{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .with_context(|| format!("cannot write beside {shown}"))?;
-    file.write_all(text.as_bytes())?;
-    if let Ok(old) = std::fs::metadata(&real) {
-        let _ = file.set_permissions(std::fs::Permissions::from_mode(old.permissions().mode() & 0o777));
-    }
-    file.sync_all()?;
-    std::fs::rename(&beside, &real).with_context(|| format!("cannot replace {shown}"))
+    Ok(skiff_server::auth::pki::write_file(&real, text, 0o600)?)
 }
 
 #[cfg(test)]
@@ -98,6 +80,7 @@ mod tests {
 
     #[test]
     fn leaves_the_rest_as_it_was() {
+        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         std::fs::write(
@@ -113,6 +96,7 @@ mod tests {
         assert_eq!(value["clusters"][0]["cluster"]["server"], Value::from("https://a"));
         assert_eq!(value["extensions"][0], Value::from(1));
         assert_eq!(value["current-context"], Value::from(NAME));
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0o644 & 0o077, "an old file keeps its mode");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "a key is in it now");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half-written stays");
     }
 }

@@ -14,10 +14,14 @@ use skiff_nodeagent::{
         ns::Namespace,
         view::ClusterView,
     },
+    node::objects::Nodes,
     runtime::simulated::SimulatedRuntime,
 };
 use skiff_server::{Running, auth::User};
-use skiff_watching::client::{Client, Remote};
+use skiff_watching::{
+    api::Api,
+    client::{Client, Remote},
+};
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -219,6 +223,8 @@ pub struct SimulatedNodes {
 pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cluster_cidr: IpNet) -> anyhow::Result<SimulatedNodes> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    // One watch for all of them, instead of one each over all that happens to nodes.
+    let nodes = Nodes::follow_all(&Api::new(server.client(node_user("skiff-host").in_masters()), "kubelet"), &stop);
     for (index, name) in names.iter().enumerate() {
         let mut config = Config::new(name, folders.node(name));
         let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32);
@@ -226,7 +232,7 @@ pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cl
         config.simulated = true;
         config.capacity = [("cpu", "32"), ("memory", "256Gi"), ("ephemeral-storage", "1Ti")].map(|(k, v)| (k.to_string(), v.to_string())).into();
         let runtime = Arc::new(SimulatedRuntime::new(pod_range(cluster_cidr, index)));
-        let parts = Parts { client: server.client(node_user(name)), runtime, images: Arc::new(SimulatedImages), network: None };
+        let parts = Parts { client: server.client(node_user(name)), runtime, images: Arc::new(SimulatedImages), network: None, nodes: Some(nodes.clone()) };
         let token = stop.clone();
         tasks.spawn(async move {
             if let Err(error) = skiff_nodeagent::run(config, parts, token).await {

@@ -7,7 +7,7 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::generate::{self, SAVE_CONFIG};
-use crate::print::{self, Printer};
+use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS};
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         );
     }
     let found = Builder::new(&ctx)?.find().await?;
-    let mut printer = Printer::new(f, format!("autoscaled{}", ctx.dry_run()?.suffix()))?;
+    let mut printer = generate::printer(&ctx, "autoscaled")?;
     let mut errors = found.errors;
     let count = found.infos.len();
     for info in found.infos {

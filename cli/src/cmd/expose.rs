@@ -7,7 +7,7 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::generate::{self, SAVE_CONFIG};
-use crate::print::{self, Printer};
+use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     builder.selector = None;
     let found = builder.find().await?;
-    let mut printer = Printer::new(ctx.flags(), format!("exposed{}", ctx.dry_run()?.suffix()))?;
+    let mut printer = generate::printer(&ctx, "exposed")?;
     let mut errors = found.errors;
     for info in found.infos {
         let made = service(&ctx, &info);

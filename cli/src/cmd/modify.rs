@@ -4,7 +4,6 @@
 
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
-use crate::print::{Printer, TYPED};
 use crate::resource::{Builder, Info, helper};
 use serde_json::{Value, json};
 
@@ -47,9 +46,8 @@ pub async fn send(ctx: &Ctx, info: &Info, after: &Value) -> Result<Value> {
 /// # Errors
 /// All that failed.
 pub async fn set(ctx: &Ctx, builder: Builder, what: &str, tells_no_change: bool, mut change: impl FnMut(&mut Info) -> Result<()>) -> Result<()> {
-    let f = ctx.flags();
     let local = is_local(ctx)?;
-    let mut printer = Printer::new(f, format!("{what}{}", ctx.dry_run()?.suffix()))?;
+    let mut printer = crate::generate::printer(ctx, what)?;
     let found = builder.find().await?;
     let mut errors = found.errors;
     for info in found.infos {
@@ -66,7 +64,6 @@ pub async fn set(ctx: &Ctx, builder: Builder, what: &str, tells_no_change: bool,
             Ok(()) => {}
         }
         if local {
-            printer = printer.ordered(TYPED);
             printer.print(&crate::typed::canonical(&changed.object))?;
             continue;
         }

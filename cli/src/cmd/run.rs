@@ -150,7 +150,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let name = ctx.args()[0].clone();
     let kind = generate::kind("", "v1", "pods", "Pod", true);
     let object = pod(&ctx, &name, attach)?;
-    let mut printer = Printer::new(f, format!("created{}", ctx.dry_run()?.suffix()))?;
+    let mut printer = generate::printer(&ctx, "created")?;
     if f.bool("expose") {
         expose(&ctx, &name, &object, &mut printer).await?;
     }

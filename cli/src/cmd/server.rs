@@ -36,6 +36,10 @@ const FLAGS: &[Flag] = &[
     Flag::str("service-account-signing-key-file", '\0', "", "Private key that signs service-account tokens"),
     Flag::str("service-account-issuer", '\0', "https://kubernetes.default.svc.cluster.local", "Issuer of service-account tokens"),
     Flag::bool("enable-bootstrap-token-auth", '\0', true, "Believe bootstrap tokens (secrets in kube-system)"),
+    Flag::bool("anonymous-auth", '\0', true, "Take requests without credentials for system:anonymous; never with the authorizer AlwaysAllow"),
+    Flag::int("max-requests-inflight", '\0', "400", "How many requests that read are answered at once; 0 is no limit"),
+    Flag::int("max-mutating-requests-inflight", '\0', "200", "How many requests that write are answered at once; 0 is no limit"),
+    Flag::duration("request-timeout", '\0', "1m0s", "How long a request may take that is no watch and no stream"),
     Flag::bool("allow-privileged", '\0', true, "Allow privileged containers"),
     Flag::str("cluster-signing-cert-file", '\0', "", "Certificate of the authority that signs certificate requests; by default the cluster's own"),
     Flag::str("cluster-signing-key-file", '\0', "", "Its key"),
@@ -103,6 +107,13 @@ fn plan(flags: &Parsed, folders: &Folders) -> anyhow::Result<Plan> {
     if !modes.is_empty() {
         server.authorization_modes = modes;
     }
+    server.bootstrap_tokens = flags.bool("enable-bootstrap-token-auth");
+    server.anonymous = flags.bool("anonymous-auth");
+    let limit = |name: &str| usize::try_from(flags.int(name)).with_context(|| format!("--{name} can not be negative value"));
+    server.limits = skiff_server::Limits { reading: limit("max-requests-inflight")?, mutating: limit("max-mutating-requests-inflight")? };
+    server.request_timeout = crate::flags::seconds(flags.duration("request-timeout"));
+    anyhow::ensure!(!server.request_timeout.is_zero(), "--request-timeout can not be negative value");
+    anyhow::ensure!(flags.bool("allow-privileged"), "--allow-privileged=false is not supported: pods are not refused for what their containers may do");
     server.admission.enable = flags.list("enable-admission-plugins");
     server.admission.disable = flags.list("disable-admission-plugins");
     controllers(flags, &mut plan)?;
@@ -128,7 +139,7 @@ fn controllers(flags: &Parsed, plan: &mut Plan) -> anyhow::Result<()> {
     anyhow::ensure!(cert.is_empty() == key.is_empty(), "--cluster-signing-cert-file and --cluster-signing-key-file are to be given together");
     if !cert.is_empty() {
         let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
-        let authority = Authority::from_pem(&read(cert)?, &read(key)?, plan.server.clock.clone()).with_context(|| format!("cannot sign with {cert}"))?;
+        let authority = Authority::signing(&read(cert)?, &read(key)?, plan.server.clock.clone()).with_context(|| format!("cannot sign with {cert}"))?;
         options.cluster_signing = Some(control_plane::signer(Arc::new(authority)));
     }
     options.cluster_signing_duration = Duration::from_secs_f64(flags.duration("cluster-signing-duration"));

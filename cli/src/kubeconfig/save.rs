@@ -84,7 +84,9 @@ fn replace(file: &Path, text: &str) -> Result<()> {
     let written = (|| {
         let mut fresh = file.as_os_str().to_owned();
         fresh.push(".new");
-        let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        // a file that is left over may be open to others: not the one that keys go into
+        let _ = std::fs::remove_file(&fresh);
+        let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         out.write_all(text.as_bytes())?;
         let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
         std::fs::rename(&fresh, target)
@@ -119,5 +121,19 @@ mod tests {
         config.save(&before).unwrap();
         assert!(std::fs::read_to_string(&a).unwrap().contains("current-context: d\n"));
         assert!(std::fs::read_to_string(&a).unwrap().contains("extra: kept"));
+    }
+
+    #[test]
+    fn a_file_with_keys_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        for left in [&file, &dir.path().join("config.new")] {
+            std::fs::write(left, "old").unwrap();
+            std::fs::set_permissions(left, std::fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        replace(&file, "key").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "key");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -7,6 +7,7 @@ pub mod columns;
 pub mod gotemplate;
 pub mod json;
 pub mod kyaml;
+pub mod order;
 pub mod table;
 pub mod tabwriter;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result, quote};
 use crate::flags::{Flag, Parsed};
 use crate::jsonpath::JsonPath;
 use columns::CustomColumns;
+use order::Order;
 use serde_json::Value;
 use std::io::Write;
 
@@ -49,11 +51,8 @@ pub struct Printer {
     operation: String,
     keep_managed_fields: bool,
     printed: usize,
-    order: &'static [&'static str],
+    order: Order,
 }
-
-/// The order in which Go's structs have the fields that all kinds share.
-pub const TYPED: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status"];
 
 /// All formats, as the error for another one lists them.
 const ALLOWED: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
@@ -77,9 +76,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
         Some((w, t)) => (w, Some(t)),
         None => (output, None),
     };
+    let lower = output.to_lowercase();
+    let word = if matches!(lower.as_str(), "json" | "yaml" | "kyaml" | "name") { lower.as_str() } else { word };
     let listed = allowed.split(',').any(|a| a == word);
     if !listed || (inline.is_some() && !(word.contains("template") || word.contains("jsonpath") || word.contains("columns"))) {
-        return Err(Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output))));
+        return Err(no_printer(output, allowed));
     }
     let template = |what: &str| -> Result<String> {
         let text = inline.unwrap_or(template_flag);
@@ -109,6 +110,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
     }))
 }
 
+/// The error for a format that the verb has not.
+pub fn no_printer(output: &str, allowed: &str) -> Error {
+    Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output)))
+}
+
 fn no_headers(flags: &Parsed) -> bool {
     flags.declares("no-headers") && flags.bool("no-headers")
 }
@@ -125,11 +131,11 @@ impl Printer {
     }
 
     pub fn of(format: Format, operation: impl Into<String>, keep_managed_fields: bool) -> Printer {
-        Printer { format, operation: operation.into(), keep_managed_fields, printed: 0, order: &[] }
+        Printer { format, operation: operation.into(), keep_managed_fields, printed: 0, order: Order::Sorted }
     }
 
-    /// Prints JSON with fields in this order.
-    pub fn ordered(mut self, order: &'static [&'static str]) -> Self {
+    /// Prints JSON and KYAML with fields in this order.
+    pub fn ordered(mut self, order: Order) -> Self {
         self.order = order;
         self
     }
@@ -163,7 +169,7 @@ impl Printer {
             Format::Name => names(object, &self.operation),
             Format::Json => json::write(object, json::Style { indent: 4, order: self.order }) + "\n",
             Format::Yaml => format!("{}{}", if self.printed > 1 { "---\n" } else { "" }, crate::yaml::write(object)),
-            Format::Kyaml => kyaml::write(object),
+            Format::Kyaml => kyaml::write(object, self.order),
             Format::JsonPath(p) => p.render(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?,
             Format::JsonPathAsJson(p) => {
                 let found: Vec<Value> =

@@ -17,6 +17,8 @@ pub struct Builder {
     pub namespace: String,
     /// The command line named the namespace: objects of other namespaces are refused.
     pub require_namespace: bool,
+    /// Objects of files that name no namespace belong into this one.
+    pub default_namespace: bool,
     pub all_namespaces: bool,
     pub filenames: Vec<String>,
     pub recursive: bool,
@@ -87,6 +89,7 @@ impl Builder {
             ctx: ctx.clone(),
             namespace: if all_namespaces { String::new() } else { namespace },
             require_namespace,
+            default_namespace: true,
             all_namespaces,
             filenames: if f.declares("filename") { f.list("filename") } else { vec![] },
             recursive: flag("recursive"),
@@ -365,6 +368,18 @@ impl Builder {
         }
         let manifests =
             if self.kustomize.is_empty() { files::read_all(&self.filenames, self.recursive).await? } else { crate::kustomize::manifests(&self.kustomize)? };
+        self.of_manifests(manifests).await
+    }
+
+    /// Finds the objects of a text.
+    ///
+    /// # Errors
+    /// None by itself: failures on single objects are in `Found`.
+    pub async fn of_text(&self, source: &str, text: &str) -> Result<Found> {
+        self.of_manifests(files::documents(source, text)).await
+    }
+
+    async fn of_manifests(&self, manifests: Vec<Result<files::Manifest>>) -> Result<Found> {
         let mut found = Found { single: manifests.len() == 1, by_name: true, ..Found::default() };
         for manifest in manifests {
             if let Err(e) = self.one_manifest(manifest, &mut found).await {
@@ -436,23 +451,28 @@ impl Builder {
         };
         let mut object = m.object;
         if resource.namespaced {
-            if namespace.is_empty() && (!self.local || self.require_namespace) {
+            if namespace.is_empty() && self.default_namespace && (!self.local || self.require_namespace) {
                 namespace = if self.namespace.is_empty() { self.ctx.namespace()?.0 } else { self.namespace.clone() };
                 if !self.local {
                     object["metadata"]["namespace"] = json!(namespace);
                 }
             } else if self.require_namespace && !namespace.is_empty() && namespace != self.namespace && !self.namespace.is_empty() {
-                return Err(Error::msg(format!(
-                    "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={namespace}' to perform this operation.",
-                    quote(&namespace),
-                    quote(&self.namespace)
-                )));
+                return Err(other_namespace(&namespace, &self.namespace));
             }
         } else {
             namespace = String::new();
         }
         Ok(Info { resource, namespace, name, object, source: m.source, lines: m.lines })
     }
+}
+
+/// The error for an object that says that it belongs into another namespace.
+pub fn other_namespace(of_object: &str, wanted: &str) -> Error {
+    Error::msg(format!(
+        "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={of_object}' to perform this operation.",
+        quote(of_object),
+        quote(wanted)
+    ))
 }
 
 /// What is known of a kind without asking anyone.

@@ -203,21 +203,41 @@ fn json_documents(text: &str) -> Option<Result<Vec<Value>, String>> {
 /// # Errors
 /// The missing fields, as kubectl's validation words them.
 pub fn validate(m: &Manifest) -> Result<()> {
-    let mut missing = Vec::new();
+    check_kind(&m.object).map_err(|what| {
+        Error::msg(format!(
+            "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
+            quote(&m.source)
+        ))
+    })
+}
+
+/// The same for a text that is to hold one document.
+///
+/// # Errors
+/// A text that cannot be read, an object that does not say what it is.
+pub fn check_text(text: &str) -> Result<(), String> {
+    let first = crate::yaml::read(text)?.into_iter().next().map_or(Value::Null, |d| d.value);
+    check_kind(&first)
+}
+
+fn check_kind(object: &Value) -> Result<(), String> {
+    if !object.is_object() {
+        return Err("invalid object to validate".into());
+    }
+    let mut wrong = Vec::new();
     for field in ["apiVersion", "kind"] {
-        if m.object[field].as_str().unwrap_or("").is_empty() {
-            missing.push(format!("{field} not set"));
+        match &object[field] {
+            Value::Null => wrong.push(format!("{field} not set")),
+            Value::String(text) if field == "apiVersion" && text.matches('/').count() > 1 => wrong.push(format!("unexpected GroupVersion string: {text}")),
+            Value::String(_) => {}
+            _ => wrong.push(format!("{field} isn't string type")),
         }
     }
-    let what = match missing.as_slice() {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(", ")),
-    };
-    Err(Error::msg(format!(
-        "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
-        quote(&m.source)
-    )))
+    match wrong.as_slice() {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        many => Err(format!("[{}]", many.join(", "))),
+    }
 }
 
 /// The objects that a document holds: itself, or the items of the list that it is.
@@ -259,5 +279,14 @@ mod tests {
     fn what_is_missing_is_named() {
         let m = Manifest { source: "f".into(), object: json!({"kind": "A"}), lines: Rc::default() };
         assert!(validate(&m).unwrap_err().to_string().starts_with("error validating \"f\": error validating data: apiVersion not set;"));
+        for (text, want) in [
+            ("apiVersion: v1\nkind: A\n", Ok(())),
+            ("# nothing\n", Err("invalid object to validate")),
+            ("a: b\n", Err("[apiVersion not set, kind not set]")),
+            ("apiVersion: 1\nkind: A\n", Err("apiVersion isn't string type")),
+            ("apiVersion: a/b/c\nkind: A\n", Err("unexpected GroupVersion string: a/b/c")),
+        ] {
+            assert_eq!(check_text(text), want.map_err(String::from), "{text}");
+        }
     }
 }

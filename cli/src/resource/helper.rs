@@ -51,13 +51,39 @@ impl Write {
         query(&pairs)
     }
 
-    fn object_path(&self, r: &Resource, namespace: &str, name: &str) -> String {
+    fn place(&self, r: &Resource, namespace: &str, name: &str) -> String {
         let sub = if self.subresource.is_empty() { String::new() } else { format!("/{}", self.subresource) };
-        format!("{}{sub}{}", r.object(namespace, name), self.query())
+        format!("{}{sub}", r.object(namespace, name))
     }
 
+    fn object_path(&self, r: &Resource, namespace: &str, name: &str) -> String {
+        format!("{}{}", self.place(r, namespace, name), self.query())
+    }
+
+    /// Creates an object. A `resourceVersion`, which objects printed by `get` have, is not sent: it says nothing of one that is made anew.
     pub async fn create(&self, client: &Client, r: &Resource, namespace: &str, object: &Value) -> Result<Value> {
-        client.json(&Call::with(Method::POST, format!("{}{}", r.collection(Some(namespace)), self.query()), object)).await
+        let mut object = std::borrow::Cow::Borrowed(object);
+        if object["metadata"].get("resourceVersion").is_some() {
+            object.to_mut()["metadata"].as_object_mut().map(|m| m.remove("resourceVersion"));
+        }
+        client.json(&Call::with(Method::POST, format!("{}{}", r.collection(Some(namespace)), self.query()), &object)).await
+    }
+
+    /// Asks, before another object is deleted to make room for this one, whether the server would create it. What is only in the way of it
+    /// because the other one is still there is no objection.
+    ///
+    /// # Errors
+    /// The server's objection.
+    pub async fn rehearse(&self, client: &Client, r: &Resource, namespace: &str, object: &Value) -> Result<()> {
+        match (Write { dry_run: true, ..self.clone() }).create(client, r, namespace, object).await {
+            Err(e) if objects(&e) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the object, or its sub-resource, that would be written.
+    pub async fn get(&self, client: &Client, r: &Resource, namespace: &str, name: &str) -> Result<Value> {
+        client.json(&Call::get(self.place(r, namespace, name))).await
     }
 
     pub async fn replace(&self, client: &Client, r: &Resource, namespace: &str, name: &str, object: &Value) -> Result<Value> {
@@ -79,6 +105,20 @@ impl Write {
             body: patch.into(),
         };
         client.json(&call).await
+    }
+}
+
+/// Whether the refusal of a rehearsal will still stand when the old object is gone.
+fn objects(refusal: &Error) -> bool {
+    let Error::Status(s) = refusal else { return false };
+    let message = s["message"].as_str().unwrap_or("");
+    let freed = |text: &str| text.contains("already allocated");
+    match refusal.reason() {
+        "Invalid" => !s["details"]["causes"].as_array().is_some_and(|l| !l.is_empty() && l.iter().all(|c| c["message"].as_str().is_some_and(freed))),
+        "Forbidden" => !message.contains("exceeded quota"),
+        // The body could not be read. Another bad request is one of the rehearsal, such as a webhook that knows none.
+        "BadRequest" => message.contains("cannot be handled as a"),
+        _ => false,
     }
 }
 
@@ -174,6 +214,27 @@ fn parse_requirement(part: &str) -> Result<Requirement> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_the_old_object_holds_is_no_objection() {
+        let invalid = |causes: &[&str]| json!({"reason": "Invalid", "details": {"causes": causes.iter().map(|c| json!({"message": c})).collect::<Vec<_>>()}});
+        for (status, want) in [
+            (json!({"reason": "AlreadyExists", "message": "pods \"a\" already exists"}), false),
+            (invalid(&["Invalid value: \"10.96.0.7\": failed to allocate IP 10.96.0.7: provided IP is already allocated"]), false),
+            (invalid(&["Required value"]), true),
+            (invalid(&["provided port is already allocated", "Required value"]), true),
+            (json!({"reason": "Forbidden", "message": "pods \"a\" is forbidden: exceeded quota: q"}), false),
+            (json!({"reason": "Forbidden", "message": "pods is forbidden: User \"bob\" cannot create"}), true),
+            (
+                json!({"reason": "BadRequest", "message": "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"spec.x\""}),
+                true,
+            ),
+            (json!({"reason": "BadRequest", "message": "admission webhook \"w\" does not support dry run"}), false),
+        ] {
+            assert_eq!(objects(&Error::Status(Box::new(status.clone()))), want, "{status}");
+        }
+        assert!(!objects(&Error::msg("no answer")));
+    }
 
     #[test]
     fn selectors() {

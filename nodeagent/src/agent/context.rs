@@ -18,8 +18,8 @@ use crate::{
     events::Recorder,
     image::ImageStore,
     network::PodNetworks,
-    node::machine::Machine,
-    pod::{handle::Handle, pull::Puller},
+    node::{machine::Machine, objects::Nodes},
+    pod::{allocation::Allocations, handle::Handle, pull::Puller, resources::List},
     runtime::SharedRuntime,
 };
 
@@ -30,6 +30,8 @@ pub struct Parts {
     pub images: Arc<dyn ImageStore>,
     /// `None` when the runtime gives addresses itself.
     pub network: Option<Arc<dyn PodNetworks>>,
+    /// Where the agent finds its Node object; `None`: it follows that itself.
+    pub nodes: Option<Arc<Nodes>>,
 }
 
 /// One node.
@@ -46,6 +48,9 @@ pub struct Context {
     pub observer: Observer,
     pub puller: Puller,
     pub machine: Machine,
+    /// Where this node's object is, as the API has it.
+    pub nodes: Arc<Nodes>,
+    pub allocations: Allocations,
     /// The pods of this node, by uid; written by the dispatcher only.
     pub pods: RwLock<HashMap<String, Arc<Handle>>>,
     /// Where the node's API listens; 0 when it does not.
@@ -55,6 +60,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// What pods may use of the node, as the API has it.
+    pub fn allocatable(&self) -> List {
+        let known = self.nodes.get(&self.config.node_name);
+        known.and_then(|node| node.status.as_ref()?.allocatable.clone()).unwrap_or_else(|| self.machine.capacity.clone())
+    }
+
     /// How long a pod to which nothing happens is left alone: simulated ones have no volumes to bring up to date.
     pub fn resync(&self) -> Duration {
         self.config.intervals.resync * if self.config.simulated { 20 } else { 1 }

@@ -31,14 +31,16 @@ pub use context::{Context, Parts};
 
 use crate::{
     api,
-    events::Recorder,
+    events::{Recorder, Type},
     logs::rotate,
-    node::{lease, machine::Machine, register},
+    node::{lease, machine::Machine, objects::Nodes, register},
     pod::{
-        handle::Handle,
-        names::{name, namespace, uid},
+        admission::Rejection,
+        allocation::Granted,
+        handle::{Handle, Verdict},
+        names::{is_terminal_phase, name, namespace, phase, reference, uid},
         pull::Puller,
-        worker,
+        resize, worker,
     },
     time,
 };
@@ -69,7 +71,8 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     };
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
     tasks.spawn(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default()));
-    tasks.spawn(register::keep_status(node.clone(), registered.status.unwrap_or_default()));
+    tasks.spawn(register::keep_status(node.clone()));
+    tasks.spawn(resize::grant::keep(node.clone()));
     if !node.config.simulated {
         tasks.spawn(rotate::keep(node.clone()));
     }
@@ -93,16 +96,19 @@ fn make_folders(config: &Config) -> Result<(), (PathBuf, std::io::Error)> {
 }
 
 fn context(config: Config, parts: Parts, stop: CancellationToken) -> Context {
-    let Parts { client, runtime, images, network } = parts;
+    let Parts { client, runtime, images, network, nodes } = parts;
     let api = Server::new(client, "kubelet");
     let (recorder, events) = Recorder::start(api.clone(), &config.node_name, stop.clone());
     let unreadable = Unreadable::new(&events);
+    let nodes = nodes.unwrap_or_else(|| Nodes::follow_one(&api, &unreadable, &config.node_name, &stop));
     Context {
         events: recorder,
         objects: Objects::new(api.clone(), unreadable.clone(), stop.clone()),
         observer: Observer::start(runtime.clone(), stop.clone()),
         puller: Puller::default(),
         machine: Machine::read(&config, &runtime.version()),
+        nodes,
+        allocations: Default::default(),
         pods: Default::default(),
         api_port: Default::default(),
         host_ips: config.host_ips(),
@@ -121,7 +127,10 @@ async fn register_until_done(node: &Context) -> Node {
     let mut pause = Duration::from_millis(100);
     loop {
         match register::register(node).await {
-            Ok(registered) => return registered,
+            Ok(registered) => {
+                node.nodes.put(registered.clone());
+                return registered;
+            }
             Err(error) => tracing::warn!(%error, node = node.config.node_name, "node not registered; trying again"),
         }
         time::sleep(pause).await;
@@ -159,13 +168,18 @@ async fn dispatch(node: &Arc<Context>) {
 impl Dispatcher<'_> {
     async fn take(&mut self, seen: Seen<Pod>) {
         match seen {
-            Seen::Listed(pods) => {
+            Seen::Listed(mut pods) => {
                 let listed: HashSet<String> = pods.iter().map(|pod| uid(pod).to_owned()).collect();
-                pods.into_iter().for_each(|pod| self.apply(pod));
+                // Who was there first is taken first.
+                pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+                for pod in pods {
+                    self.apply(pod).await;
+                }
                 self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| handle.vanish());
+                resize::grant::retry(self.node);
                 self.take_up_orphans().await;
             }
-            Seen::Applied(pod) => self.apply(pod),
+            Seen::Applied(pod) => self.apply(pod).await,
             Seen::Deleted(pod) => {
                 if let Some(handle) = self.node.pods.read().get(uid(&pod)) {
                     handle.vanish();
@@ -174,12 +188,15 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn apply(&mut self, pod: Pod) {
+    async fn apply(&mut self, pod: Pod) {
         let uid = uid(&pod).to_owned();
         let pod = Arc::new(pod);
         let known = self.node.pods.read().get(&uid).cloned();
         if let Some(handle) = known {
-            return handle.update(pod);
+            let before = handle.desired();
+            handle.update(pod);
+            self.resize(&before, &handle);
+            return;
         }
         // A pod of the same name with another uid has taken the place of one that is gone.
         for (_, older) in self.node.pods.read().iter().filter(|(_, older)| same_name(&older.pod(), &pod)) {
@@ -188,8 +205,59 @@ impl Dispatcher<'_> {
         let handle = Arc::new(Handle::new(pod.clone()));
         if pod.metadata.deletion_timestamp.is_some() {
             handle.ending.cancel();
+            self.node.allocations.note(&pod);
+        } else if !is_terminal_phase(phase(&pod)) {
+            self.admit(&handle).await;
         }
         self.start(uid, handle);
+    }
+
+    /// A pod that asks for other resources than before is granted them, or told why not.
+    fn resize(&self, before: &Pod, handle: &Handle) {
+        if Granted::of(before) == Granted::of(&handle.desired()) {
+            return;
+        }
+        if handle.wants_resize() {
+            resize::grant::retry(self.node);
+        } else if handle.state.lock().resize.clear_pending() {
+            // It asks for what it has: nothing waits any more.
+            handle.wake.notify_one();
+        }
+    }
+
+    /// Takes the pod, or gives it the verdict that it is turned away. One after the other, so that two pods never get the same room.
+    async fn admit(&self, handle: &Handle) {
+        if let Err(error) = handle.take_up_granted(self.node) {
+            tracing::warn!(%error, pod = name(&handle.pod()), "what the pod was granted is not known; it is taken as it asks now");
+        }
+        let pod = handle.pod();
+        let Err(rejection) = self.try_to_admit(&pod).await else {
+            if let Err(error) = handle.grant(self.node, Granted::of(&pod)) {
+                tracing::warn!(%error, pod = name(&pod), "what the pod was granted is not noted down");
+            }
+            return;
+        };
+        self.node.events.record(reference(&pod), Type::Warning, &rejection.reason, rejection.message.clone());
+        handle.state.lock().failed = Some(Verdict::rejected(rejection));
+    }
+
+    async fn try_to_admit(&self, pod: &Pod) -> Result<(), Rejection> {
+        let Some(known) = self.node.nodes.get(&self.node.config.node_name) else { return Err(Rejection::without_node()) };
+        match self.node.allocations.add(pod, &known) {
+            Err(rejection) if rejection.is_about_labels() => {}
+            answer => return answer,
+        }
+        // The label may be newer than what is known of the node.
+        match self.node.api.get::<Node>("", &self.node.config.node_name).await {
+            Ok(fresh) => {
+                self.node.nodes.put(fresh.clone());
+                self.node.allocations.add(pod, &fresh)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "node not read anew; its labels are judged as last seen");
+                self.node.allocations.add(pod, &known)
+            }
+        }
     }
 
     fn start(&mut self, uid: String, handle: Arc<Handle>) {

@@ -29,7 +29,7 @@ pub struct User {
 pub fn of_certificate(der: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+    let name = subject.iter_common_name().last()?.as_str().ok()?.to_owned();
     let mut groups: Vec<String> = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
     groups.push("system:authenticated".to_owned());
     (!name.is_empty()).then_some(User { name, groups, uid: String::new() })
@@ -42,13 +42,18 @@ pub fn needed(method: &Method, path: &str) -> (&'static str, Vec<&'static str>) 
         "PUT" => "update",
         "PATCH" => "patch",
         "DELETE" => "delete",
-        _ => "get",
+        "GET" => "get",
+        _ => "",
     };
     let below = |prefix: &str| path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
     let subresources = match () {
         () if below("/stats") => vec!["stats"],
         () if below("/metrics") => vec!["metrics"],
         () if below("/logs") => vec!["log"],
+        () if below("/checkpoint") => vec!["checkpoint"],
+        () if below("/statusz") => vec!["statusz"],
+        () if below("/flagz") => vec!["configz"],
+        () if below("/configz") => vec!["configz", "proxy"],
         () if below("/pods") || below("/runningpods") => vec!["pods", "proxy"],
         () if below("/healthz") => vec!["healthz", "proxy"],
         () => vec!["proxy"],
@@ -159,6 +164,11 @@ mod tests {
             ("GET", "/statsx", "get", vec!["proxy"]),
             ("GET", "/metrics/resource", "get", vec!["metrics"]),
             ("GET", "/pods", "get", vec!["pods", "proxy"]),
+            ("GET", "/runningpods/", "get", vec!["pods", "proxy"]),
+            ("GET", "/configz", "get", vec!["configz", "proxy"]),
+            ("GET", "/flagz", "get", vec!["configz"]),
+            ("HEAD", "/healthz", "", vec!["healthz", "proxy"]),
+            ("OPTIONS", "/pods", "", vec!["pods", "proxy"]),
         ];
         for (method, path, verb, subresources) in table {
             assert_eq!(needed(&method.parse().unwrap(), path), (verb, subresources), "{method} {path}");

@@ -24,6 +24,8 @@ use nix::{
 use sha2::{Digest, Sha256};
 use tar::{Archive, Entry, EntryType};
 
+use super::zstd::Frames;
+
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const XATTR_PREFIX: &str = "SCHILY.xattr.";
@@ -65,7 +67,7 @@ pub fn decompress<R: Read + 'static>(mut raw: R) -> io::Result<Box<dyn Read>> {
     let whole = io::Cursor::new(magic[..have].to_vec()).chain(raw);
     Ok(match magic {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(whole)?),
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(Frames::new(whole)),
         _ => Box::new(whole),
     })
 }
@@ -376,7 +378,7 @@ mod tests {
         let plain = tar.into_inner().unwrap();
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&plain).unwrap();
-        let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest);
         let wanted = format!("sha256:{}", hex(&Sha256::digest(&plain)));
         for blob in [plain.clone(), gzip.finish().unwrap(), zstd] {
             let (folder, unpacked) = unpack_bytes(&blob);

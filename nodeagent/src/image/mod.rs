@@ -12,6 +12,7 @@ mod pull;
 mod reference;
 mod simulated;
 mod store;
+mod zstd;
 
 pub use builtin::{SHOP_REPOSITORY, SHOP_VERSIONS};
 pub(crate) use layer::hex;

@@ -35,11 +35,6 @@ impl Machine {
         let memory = capacity.get("memory").and_then(crate::pod::resources::quantity).map_or(memory_kib * 1024, |memory| memory.value());
         Self { capacity, info: info(runtime), memory }
     }
-
-    /// What pods may use: all of it.
-    pub fn allocatable(&self) -> List {
-        self.capacity.clone()
-    }
 }
 
 fn memory_kib() -> i64 {

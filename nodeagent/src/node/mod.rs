@@ -2,5 +2,6 @@
 
 pub mod lease;
 pub mod machine;
+pub mod objects;
 pub mod register;
 pub mod status;

@@ -58,13 +58,15 @@ pub async fn register(node: &Context) -> Result<Node, Error> {
 }
 
 /// Keeps the status true until the agent stops: writes when something changed, and every so often when nothing did.
-pub async fn keep_status(node: Arc<Context>, mut current: NodeStatus) {
+pub async fn keep_status(node: Arc<Context>) {
     let mut written = None;
     loop {
+        // What others wrote to it is part of it.
+        let current = node.nodes.get(&node.config.node_name).and_then(|known| known.status.clone()).unwrap_or_default();
         let fresh = compute(&node, &current).await;
         let due = written.is_none_or(|at: jiff::Timestamp| time::since(at) >= node.config.intervals.status);
         if due || status::differs(&current, &fresh) {
-            match write(&node, &fresh).await {
+            match write(&node, &current, &fresh).await {
                 Ok(answer) => {
                     let ready =
                         |status: &NodeStatus| status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
@@ -73,7 +75,7 @@ pub async fn keep_status(node: Arc<Context>, mut current: NodeStatus) {
                         event(&node, reason, format!("Node {} status is now: {word}", node.config.node_name));
                     }
                     written = Some(time::now());
-                    current = answer.status.unwrap_or(fresh);
+                    node.nodes.put(answer);
                 }
                 Err(error) => tracing::warn!(%error, node = node.config.node_name, "node status not written"),
             }
@@ -92,9 +94,9 @@ pub fn event(node: &Context, reason: &str, message: String) {
     node.events.record(object, Type::Normal, reason, message);
 }
 
-async fn write(node: &Context, status: &NodeStatus) -> Result<Node, Error> {
+async fn write(node: &Context, current: &NodeStatus, fresh: &NodeStatus) -> Result<Node, Error> {
     let path = item::<Node>("", &node.config.node_name) + "/status";
-    match node.api.patch_object(&path, PatchType::Strategic, &json!({"status": status})).await {
+    match node.api.patch_object(&path, PatchType::Strategic, &status::patch(current, fresh)).await {
         Err(error) if error.is_not_found() => register(node).await,
         answer => answer,
     }

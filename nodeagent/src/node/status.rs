@@ -8,8 +8,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
+use serde_json::{Value, json};
+
 use super::machine::Machine;
-use crate::image::Image;
+use crate::{
+    image::Image,
+    pod::{admission::is_extended, resources::List},
+};
 
 /// At most so many images are told of, the largest first.
 const MAX_IMAGES: usize = 50;
@@ -60,11 +65,14 @@ pub fn generate(facts: &Facts, old: &NodeStatus) -> NodeStatus {
         },
     ];
     let foreign = old.conditions.iter().flatten().filter(|condition| own.iter().all(|own| own.type_ != condition.type_)).cloned();
+    // Resources that others advertise on this node stay.
+    let mut capacity = old.capacity.clone().unwrap_or_default();
+    capacity.extend(facts.machine.capacity.clone());
     NodeStatus {
         conditions: Some(foreign.chain(own.clone()).collect()),
         addresses: Some(facts.addresses.to_vec()),
-        capacity: Some(facts.machine.capacity.clone()),
-        allocatable: Some(facts.machine.allocatable()),
+        allocatable: Some(allocatable(&capacity, old)),
+        capacity: Some(capacity),
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.api_port) }) }),
         node_info: Some(facts.machine.info.clone()),
         images: Some(images(facts.images)),
@@ -72,6 +80,34 @@ pub fn generate(facts: &Facts, old: &NodeStatus) -> NodeStatus {
         runtime_handlers: Some(vec![NodeRuntimeHandler { name: Some(String::new()), features: None }]),
         ..old.clone()
     }
+}
+
+/// All of the capacity. What is neither in it nor an extended resource is left as it was.
+fn allocatable(capacity: &List, old: &NodeStatus) -> List {
+    let mut allocatable = old.allocatable.clone().unwrap_or_default();
+    allocatable.retain(|name, _| capacity.contains_key(name) || !is_extended(name));
+    allocatable.extend(capacity.clone());
+    allocatable
+}
+
+/// The parts of the status that are the node's own to write; the others belong to controllers.
+const OWN: [&str; 9] = ["conditions", "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "features", "runtimeHandlers"];
+
+/// The strategic merge patch from one status to the other.
+pub fn patch(from: &NodeStatus, to: &NodeStatus) -> Value {
+    let mut status = json!(to);
+    let Some(parts) = status.as_object_mut() else { return json!({}) };
+    parts.retain(|name, _| OWN.contains(&name.as_str()));
+    for (part, before) in [("capacity", &from.capacity), ("allocatable", &from.allocatable)] {
+        if let Some(after) = parts.get_mut(part).and_then(Value::as_object_mut) {
+            before.iter().flatten().for_each(|(name, _)| _ = after.entry(name.clone()).or_insert(Value::Null));
+        }
+    }
+    // Two addresses may have the same type, by which the list would be merged.
+    if let Some(addresses) = parts.get_mut("addresses").and_then(Value::as_array_mut) {
+        addresses.push(json!({"$patch": "replace"}));
+    }
+    json!({"status": status})
 }
 
 fn condition(facts: &Facts, old: &NodeStatus, type_: &str, status: bool, reason: &str, message: &str) -> NodeCondition {
@@ -135,5 +171,33 @@ mod tests {
         let ready = &third.conditions.as_ref().unwrap()[4];
         assert_eq!((ready.status.as_str(), ready.last_transition_time.clone()), ("False", Some(at(3))));
         assert!(differs(&second, &third));
+    }
+
+    #[test]
+    fn what_others_wrote_stays_and_is_allocatable() {
+        let machine = Machine::read(&Config::new("n", "/tmp"), "x://1");
+        let facts = Facts {
+            machine: &machine,
+            addresses: &[],
+            api_port: 0,
+            images: &[],
+            trouble: None,
+            low_memory: false,
+            low_disk: false,
+            low_pids: false,
+            now: Time(jiff::Timestamp::UNIX_EPOCH),
+        };
+        let old: NodeStatus = serde_json::from_value(json!({
+            "capacity": {"example.com/dongle": "4", "cpu": "1000"}, "allocatable": {"example.com/gone": "1", "cpu": "1000"},
+            "volumesAttached": [{"name": "v", "devicePath": ""}]}))
+        .unwrap();
+        let new = generate(&facts, &old);
+        let (capacity, allocatable) = (new.capacity.clone().unwrap(), new.allocatable.clone().unwrap());
+        assert_eq!((capacity["example.com/dongle"].0.as_str(), allocatable["example.com/dongle"].0.as_str()), ("4", "4"));
+        assert_eq!((&capacity["cpu"], allocatable.get("example.com/gone")), (&machine.capacity["cpu"], None));
+        let patch = patch(&old, &new);
+        assert_eq!(patch["status"]["allocatable"]["example.com/gone"], Value::Null);
+        assert_eq!(patch["status"]["volumesAttached"], Value::Null, "not this node's to write");
+        assert_eq!(patch["status"]["addresses"], json!([{"$patch": "replace"}]));
     }
 }

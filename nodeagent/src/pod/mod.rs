@@ -1,11 +1,14 @@
 //! Pods: one task each, and the pure decisions that it follows.
 
 pub mod actions;
-pub mod admit;
+pub mod admission;
+pub mod allocation;
 pub mod backoff;
 pub mod conditions;
 pub mod containers;
 pub mod credentials;
+pub mod enacted;
+pub mod ended;
 pub mod env;
 pub mod expand;
 pub mod fields;
@@ -19,7 +22,9 @@ pub mod names;
 pub mod phase;
 pub mod publish;
 pub mod pull;
+pub mod resize;
 pub mod resources;
+pub mod restart_all;
 pub mod sandbox;
 pub mod security;
 pub mod start;

@@ -3,14 +3,15 @@
 //! Invariant: what was begun and failed is taken back, so the next attempt starts clean.
 //! Follows `pkg/kubelet/kuberuntime/kuberuntime_sandbox.go`.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     files,
     names::{self, is_host_network, name, namespace, spec, uid},
-    resources,
+    resources::{self, resources_text},
+    view::annotation,
 };
 use crate::{agent::context::Context, runtime::SandboxSpec};
 
@@ -54,6 +55,7 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
         log_dir: logs,
         cgroup: resources::cgroup(pod),
         cgroup_limits: resources::pod_cgroup_limits(pod),
+        annotations: BTreeMap::from([(annotation::RESOURCES.to_owned(), resources_text(&spec(pod).resources))]),
     };
     match node.runtime.run_sandbox(sandbox).await {
         Ok(id) => check_addresses(node, pod, id, &ips).await.map(|id| (id, ips)),

@@ -6,15 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    admit,
     handle::Handle,
     names::{self, is_terminal_phase, name, namespace, uid},
     publish::publish,
-    sandbox,
+    resize, sandbox,
     sync::{self, Next},
     upkeep::Own,
 };
-use crate::{agent::context::Context, events::Type, probe::state::Type as ProbeType, runtime, time, volume};
+use crate::{agent::context::Context, probe::state::Type as ProbeType, runtime, time, volume};
 
 /// Where a pod stands in its life on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,7 @@ enum Phase {
 pub async fn run(node: Arc<Context>, handle: Arc<Handle>) {
     node.observer.register(uid(&handle.pod()), handle.wake.clone());
     let own = Own::default();
-    let mut phase = begin(&node, &handle);
+    let mut phase = begin(&handle);
     loop {
         phase = match phase {
             Phase::Syncing => tokio::select! {
@@ -62,27 +61,10 @@ pub async fn run(node: Arc<Context>, handle: Arc<Handle>) {
     handle.done.cancel();
 }
 
-/// The first phase, and for new pods whether the node has room for them.
-fn begin(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
-    let pod = handle.pod();
-    if is_terminal_phase(names::phase(&pod)) || handle.ending.is_cancelled() {
-        return Phase::Terminating;
-    }
-    let known = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
-    if known {
-        return Phase::Syncing;
-    }
-    let others: Vec<_> = node.pods.read().values().filter(|other| !Arc::ptr_eq(other, handle)).map(|other| Arc::new(other.with_status())).collect();
-    let mut labels = node.config.labels.clone();
-    labels.extend(crate::node::register::own_labels(node));
-    match admit::admit(&pod, &others, &node.machine.allocatable(), &labels) {
-        Ok(()) => Phase::Syncing,
-        Err((reason, message)) => {
-            node.events.record(names::reference(&pod), Type::Warning, &reason, message.clone());
-            handle.state.lock().failed = Some((reason, format!("Pod was rejected: {message}")));
-            Phase::Terminating
-        }
-    }
+/// The first phase: a pod that has ended, or was turned away, is only cleared away.
+fn begin(handle: &Handle) -> Phase {
+    let over = is_terminal_phase(names::phase(&handle.pod())) || handle.ending.is_cancelled() || handle.state.lock().failed.is_some();
+    if over { Phase::Terminating } else { Phase::Syncing }
 }
 
 async fn syncing(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
@@ -152,7 +134,9 @@ async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Ph
     }
     own.probes.lock().clear();
     own.host_ports.lock().await.bring_to(&[]).await;
+    node.allocations.remove(uid(&handle.pod()));
     handle.state.lock().terminal = true;
+    resize::grant::retry(node);
     publish(node, handle);
     Phase::Terminated
 }

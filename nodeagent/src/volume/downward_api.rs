@@ -14,7 +14,7 @@ pub fn files(request: &Request, source: Option<&DownwardAPIVolumeSource>) -> Res
 
 /// The files that `items` describe.
 pub fn collect(request: &Request, items: &[DownwardAPIVolumeFile], mode: i32) -> Result<Files, Error> {
-    let allocatable = request.node.machine.allocatable();
+    let allocatable = request.node.allocatable();
     let known = Known { host_ips: &request.node.host_ips, pod_ips: request.pod_ips, allocatable: Some(&allocatable) };
     let mut files = Files::new();
     for item in items {

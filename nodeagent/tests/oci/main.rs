@@ -36,6 +36,7 @@ const CASES: &[Case] = cases![
     containers::attaching,
     containers::attaching_to_a_terminal,
     containers::limits_and_usage,
+    containers::new_limits_while_it_runs,
     containers::memory_running_out,
     containers::log_rotation,
     containers::how_long_it_takes,

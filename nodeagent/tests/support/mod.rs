@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use skiff_nodeagent::{
     image::{self, Credentials, Image, ImageStore},
-    runtime::{self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams},
+    runtime::{self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage},
 };
 use tokio::{io::AsyncWriteExt, sync::broadcast};
 
@@ -212,12 +212,17 @@ fn merge(into: &mut Value, patch: &Value) {
             Value::Array(list) if key == "conditions" => {
                 let slot = object.entry(key.clone()).or_insert_with(|| json!([]));
                 for element in list {
+                    if element["$patch"] == "delete" {
+                        slot.as_array_mut().unwrap().retain(|old| old["type"] != element["type"]);
+                        continue;
+                    }
                     match slot.as_array_mut().unwrap().iter_mut().find(|old| old["type"] == element["type"]) {
                         Some(old) => merge(old, element),
                         None => slot.as_array_mut().unwrap().push(element.clone()),
                     }
                 }
             }
+            Value::Array(list) => _ = object.insert(key.clone(), list.iter().filter(|element| element.get("$patch").is_none()).cloned().collect()),
             other => _ = object.insert(key.clone(), other.clone()),
         }
     }
@@ -389,6 +394,9 @@ impl Runtime for FakeRuntime {
             exit_code: None,
             signal: None,
             oom_killed: false,
+            message: String::new(),
+            user: None,
+            limits: spec.limits.clone(),
             annotations: spec.annotations.clone(),
             log_path,
         });
@@ -444,8 +452,23 @@ impl Runtime for FakeRuntime {
         self.exec(container, spec).await
     }
 
-    async fn usage(&self, _: &str) -> Result<(u64, u64), runtime::Error> {
-        Ok((1_000_000, 4096))
+    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), runtime::Error> {
+        self.change(container, |state| {
+            state.limits = state.limits.merged(limits);
+            state.annotations.extend(annotations.clone());
+        })
+    }
+
+    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), runtime::Error> {
+        let mut sandboxes = self.sandboxes.lock();
+        let spec = &mut sandboxes.get_mut(sandbox).ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?.spec;
+        spec.cgroup_limits = spec.cgroup_limits.merged(limits);
+        spec.annotations.extend(annotations.clone());
+        Ok(())
+    }
+
+    async fn usage(&self, _: &str) -> Result<Usage, runtime::Error> {
+        Ok(Usage { cpu_nanoseconds: 1_000_000, memory_bytes: 8192, working_set_bytes: 4096 })
     }
 }
 

@@ -17,7 +17,7 @@ mod list;
 use std::{collections::HashMap, sync::OnceLock};
 
 use serde_json::Value;
-pub use strategy::{PartStrategy, Stamp, Strategy, Warnings};
+pub use strategy::{Generation, PartStrategy, Stamp, Strategy, Warnings};
 pub use subresource::{Scale, Subresource};
 pub use table::{Cell, Column, Columns};
 
@@ -108,6 +108,18 @@ impl Kind {
         if self.group.is_empty() { self.version.into() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// Both rows show the same objects, in different versions.
+    pub fn same_objects(&self, other: &Kind) -> bool {
+        let resource = |kind: &Kind| kind.stored_as.map_or_else(|| kind.resource(), |alias| alias.resource.into());
+        resource(self) == resource(other)
+    }
+
+    /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).
+    pub fn internal_package(&self) -> &'static str {
+        let stored = self.stored_as.and_then(|alias| stored(alias.resource)).unwrap_or(self);
+        internal_package(stored.group)
+    }
+
     pub fn node(&self) -> Node<'static> {
         Schema::builtin().get(self.schema).unwrap_or_else(|| panic!("{} is not in the schema table", self.schema))
     }
@@ -119,6 +131,14 @@ impl Kind {
     /// Objects of it are kept in the store.
     pub fn is_stored(&self) -> bool {
         self.verbs != Verbs::CreateOnly && self.verbs != Verbs::GetList
+    }
+}
+
+/// The package of the internal types of a group.
+pub fn internal_package(group: &str) -> &str {
+    match group.split('.').next() {
+        None | Some("" | "events") => "core",
+        Some(package) => package,
     }
 }
 

@@ -43,10 +43,12 @@ pub struct Strategy {
     pub keeps_status_on_create: bool,
     /// Paths that a write of `/status` leaves alone.
     pub status_reset: &'static [&'static str],
-    /// `metadata.generation` counts changes of what is not metadata or status.
-    pub has_generation: bool,
+    /// Whether `metadata.generation` counts changes of what is not metadata or status.
+    pub generation: Generation,
     /// A change of annotations counts, too (Deployments hand them on).
     pub annotations_are_desired: bool,
+    /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
+    pub any_finalizers: bool,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -55,6 +57,10 @@ pub struct Strategy {
     pub default_grace: Option<fn(&Value) -> i64>,
     /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
     pub skips_grace: fn(&Value) -> bool,
+    /// Besides the finalizers of its metadata, something keeps an object that is being deleted (namespaces: `spec.finalizers`).
+    pub held: fn(&Value) -> bool,
+    /// Deletion begins with a mark, whatever there is to wait for, and this is done to the object then (namespaces: their phase).
+    pub terminate: Option<fn(&mut Value)>,
     /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
     pub orphan_by_default: bool,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
@@ -83,17 +89,33 @@ impl Strategy {
         has_status: false,
         keeps_status_on_create: false,
         status_reset: &["spec"],
-        has_generation: false,
+        generation: Generation::None,
         annotations_are_desired: false,
+        any_finalizers: false,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,
         skips_grace: |_| false,
+        held: |_| false,
+        terminate: None,
         orphan_by_default: false,
         deprecation: None,
         unknown_field: |field| format!("field label not supported: {field}"),
         returns_deleted: false,
     };
+}
+
+/// What `metadata.generation` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// It is whatever a client gave when it made the object.
+    None,
+    /// 1 for good.
+    Once,
+    /// 1 at first, one more with each change.
+    Counted,
+    /// Absent until the first change.
+    CountedFromZero,
 }
 
 /// The moment and the writer of a request.

@@ -68,6 +68,11 @@ impl Subresource {
         }
     }
 
+    /// Its answers are streams of the node's own, in whatever form.
+    pub fn connects(&self) -> bool {
+        matches!(self, Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_))
+    }
+
     /// `(group, version, kind)` of what it speaks; `None`: the parent's own kind.
     pub fn kind(&self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {

@@ -261,7 +261,7 @@ fn single(entry: Entry<'_>, schema: &Schema, of: &Shape, depth: usize) -> Read<V
         Shape::MicroTime => time(entry, jiff_micros)?,
         Shape::Duration => duration(first(entry)?.map_or(Ok(0), |inner| inner.integer())?).into(),
         Shape::IntOrString => int_or_string(entry)?,
-        Shape::Raw | Shape::Json => match first(entry)? {
+        Shape::Raw | Shape::Json | Shape::Fields => match first(entry)? {
             Some(inner) => serde_json::from_slice(inner.bytes()?).map_err(|error| ProtobufError::Json(error.to_string()))?,
             None => Value::Null,
         },

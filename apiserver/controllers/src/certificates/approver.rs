@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{Api, item},
     error::Error,
-    informer::Informer,
+    informer::{Change, Informer},
     key::Key,
     list::Work,
     runner::{Context, Next, Reconcile},
@@ -46,7 +46,28 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
     let controller = Arc::new(Controller { api: context.api.clone(), requests: context.informer(), nodes: context.informer(), services: context.informer() });
     follow(&controller.requests, &queue);
+    // a request may come before its node says where it is
+    let (requests, q) = (controller.requests.clone(), queue.clone());
+    controller.nodes.subscribe(move |change| {
+        let moved = match change {
+            Change::Added(_) => true,
+            Change::Updated { old, new } => !addresses(old).eq(addresses(new)),
+            Change::Deleted(_) => false,
+        };
+        let user = format!("{NODE_PREFIX}{}", name(change.object()));
+        let waiting = |request: &&Arc<CertificateSigningRequest>| {
+            request.spec.username.as_deref() == Some(&user) && request.spec.signer_name == SERVING && !is_decided(request)
+        };
+        if moved {
+            requests.list().iter().filter(waiting).for_each(|request| q.add(Key::of(&request.metadata)));
+        }
+    });
     Ok(Some(context.workers(controller, queue)))
+}
+
+/// Approved, denied, or signed already.
+fn is_decided(request: &CertificateSigningRequest) -> bool {
+    is_issued(request) || has(request, APPROVED) || has(request, DENIED)
 }
 
 fn passes(request: &CertificateSigningRequest, signer: &str, parsed: &Request) -> bool {
@@ -73,25 +94,29 @@ fn name(node: &Node) -> &str {
     node.metadata.name.as_deref().unwrap_or("")
 }
 
+/// The types of a node's addresses that are names.
+const NAMES: [&str; 3] = ["Hostname", "InternalDNS", "ExternalDNS"];
+
 /// Names by which services and the API server itself are known: no node is called so.
 fn is_service_name(dns: &str) -> bool {
     let dns = dns.trim_end_matches('.').to_ascii_lowercase();
     dns == "kubernetes" || dns.starts_with("kubernetes.") || dns.ends_with(".svc") || dns.contains(".svc.") || dns.contains('*')
 }
 
-/// Whether all names are the requesting node's own: what another node or a service is reached by is not.
+/// Whether all names are the requesting node's own, by its Node object, and nobody else's: what another node or a service is reached by is not.
 fn only_own_names(node_name: &str, parsed: &Request, nodes: &[Arc<Node>], services: &[Arc<Service>]) -> bool {
     let (own, others): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| name(node) == node_name);
-    let is_host_name = |dns: &str| own.iter().flat_map(|node| addresses(node)).any(|(type_, address)| type_ == "Hostname" && address == dns);
+    let told = |kinds: &[&str], text: &str| own.iter().flat_map(|node| addresses(node)).any(|(type_, address)| kinds.contains(&type_) && address == text);
     let is_others = |text: &str| others.iter().any(|node| name(node) == text || addresses(node).any(|(_, address)| address == text));
-    let same = |text: &String, ip: &IpAddr| text.parse::<IpAddr>().is_ok_and(|other| other == *ip);
-    let is_others_ip = |ip: &IpAddr| others.iter().flat_map(|node| addresses(node)).any(|(_, address)| same(&address.to_string(), ip));
+    let is_ip = |text: &str, ip: &IpAddr| text.parse::<IpAddr>().is_ok_and(|other| other == *ip);
+    let has_ip = |nodes: &[&Arc<Node>], ip: &IpAddr| nodes.iter().flat_map(|node| addresses(node)).any(|(_, address)| is_ip(address, ip));
     let is_service_ip = |ip: &IpAddr| {
         let specs = services.iter().filter_map(|service| service.spec.as_ref());
-        specs.flat_map(|spec| spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip)).any(|text| same(text, ip))
+        specs.flat_map(|spec| spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip)).any(|text| is_ip(text, ip))
     };
-    let dns_ok = |dns: &String| (dns == node_name || is_host_name(dns)) && !is_others(dns) && !is_service_name(dns);
-    parsed.dns.iter().all(dns_ok) && !parsed.ips.iter().any(|ip| is_others_ip(ip) || is_service_ip(ip) || ip.is_unspecified() || ip.is_multicast())
+    let dns_ok = |dns: &String| (dns == node_name || told(&NAMES, dns)) && !is_others(dns) && !is_service_name(dns);
+    let ip_ok = |ip: &IpAddr| has_ip(&own, ip) && !has_ip(&others, ip) && !is_service_ip(ip) && !ip.is_unspecified() && !ip.is_multicast();
+    !own.is_empty() && parsed.dns.iter().all(dns_ok) && parsed.ips.iter().all(ip_ok)
 }
 
 /// The node that asks for a serving certificate for itself.
@@ -132,7 +157,7 @@ impl Reconcile<Key> for Controller {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(request) = self.requests.get(key) else { return Ok(Next::DONE) };
-        if is_issued(&request) || has(&request, APPROVED) || has(&request, DENIED) {
+        if is_decided(&request) {
             return Ok(Next::DONE);
         }
         let parsed = Request::parse(&request.spec.request.0).map_err(|error| Error::Failed(format!("unable to parse csr {:?}: {error}", key.name())))?;
@@ -204,7 +229,9 @@ mod tests {
         for (user, common_name, sans, expected) in [
             (n, n, &["dns:n", "ip:10.0.0.1"][..], true),
             (n, n, &["dns:n.example"], true),
-            (n, n, &["ip:10.0.0.9"], true),
+            (n, n, &["ip:10.0.0.9"], false),
+            (n, n, &["ip:127.0.0.1"], false),
+            (n, n, &["dns:n", "ip:10.0.0.1", "ip:10.0.0.9"], false),
             (n, n, &["dns:m"], false),
             (n, n, &["dns:other.example"], false),
             (n, n, &["dns:n", "ip:10.0.0.2"], false),
@@ -214,7 +241,8 @@ mod tests {
             (liar, liar, &["dns:liar"], true),
             (liar, liar, &["dns:m"], false),
             ("system:node:kubernetes", "system:node:kubernetes", &["dns:kubernetes"], false),
-            ("system:node:new", "system:node:new", &["dns:new", "ip:10.0.0.7"], true),
+            ("system:node:new", "system:node:new", &["dns:new", "ip:10.0.0.7"], false),
+            ("system:node:new", "system:node:new", &["dns:new"], false),
             (n, "system:node:m", &["dns:n"], false),
             ("jane", n, &["dns:n"], false),
         ] {

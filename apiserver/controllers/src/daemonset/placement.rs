@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 
 use super::{HASH_LABEL, update};
 use crate::{
-    affinity::admits,
+    node_affinity::admits,
     owners::controller_ref,
     pods::{self, name},
     tolerations::tolerates_all,

@@ -333,7 +333,7 @@ fn certificate(node: &str, attributes: &Attributes<'_>) -> Checked {
     let unparsable = |why: &dyn std::fmt::Display| format!("unable to parse csr: {why}");
     let (_, block) = x509_parser::pem::parse_x509_pem(&pem).map_err(|error| unparsable(&error))?;
     let (_, csr) = x509_parser::certification_request::X509CertificationRequest::from_der(&block.contents).map_err(|error| unparsable(&error))?;
-    let name = csr.certification_request_info.subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or("");
+    let name = csr.certification_request_info.subject.iter_common_name().last().and_then(|name| name.as_str().ok()).unwrap_or("");
     let wanted = format!("system:node:{node}");
     match name == wanted {
         true => Ok(()),

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use skiff_api::{
     kinds,
     machinery::{meta::Meta, quantity::Quantity, status::Status},
 };
 use skiff_controllers::quota::usage::{self, Usage};
+use skiff_watching::typed::Wire;
 
 use super::{Attributes, Operation, Plugin};
 use crate::{
@@ -64,8 +64,8 @@ impl Plugin for ResourceQuota {
     }
 }
 
-fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Status> {
-    serde_json::from_value(value.clone()).map_err(Status::internal)
+fn typed<T: Wire>(value: &Value) -> Result<T, Status> {
+    T::from_value(value).map_err(Status::internal)
 }
 
 /// What an object uses, of all that a quota may name.

@@ -59,6 +59,11 @@ fn has_extra(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with(EXTRA))
 }
 
+/// Whether a header is about acting as somebody else.
+pub fn is_header(name: &http::HeaderName) -> bool {
+    name.as_str().starts_with("impersonate-")
+}
+
 fn wanted_user(headers: &HeaderMap) -> User {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let one = |name| headers.get(name).map(text).unwrap_or_default();

@@ -114,11 +114,11 @@ fn headers(line: &Value) -> HeaderMap {
 /// What this folder answers: a refusal, the status of a review, or nothing (whatever comes after access decides).
 async fn answer(line: &Value, authenticator: &Authenticator, authorizers: &Authorizers) -> Option<Result<Value, Value>> {
     let headers = headers(line);
-    let Ok(user) = authenticator.authenticate(&headers, None).await else {
+    let Ok(identity) = authenticator.identify(&headers, None) else {
         return Some(Err(json!({"code": 401, "message": "Unauthorized"})));
     };
     let (method, path) = (line["method"].as_str()?, line["path"].as_str()?);
-    let asked = attributes(method, path, user?);
+    let asked = attributes(method, path, Arc::unwrap_or_clone(identity?.user));
     let refuse = |status: skiff_api::machinery::status::Status| Some(Err(status.to_value()));
     let asked = match impersonate(&headers, &asked, authorizers) {
         Ok(Some(user)) => Attributes { user: Arc::new(user), ..asked },

@@ -12,6 +12,8 @@ pub const ALL_AUTHENTICATED: &str = "system:authenticated";
 pub const ALL_UNAUTHENTICATED: &str = "system:unauthenticated";
 pub const ANONYMOUS: &str = "system:anonymous";
 pub const SYSTEM_MASTERS: &str = "system:masters";
+/// How the server shows itself to nodes.
+pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
 pub const NODES_GROUP: &str = "system:nodes";
 pub const NODE_USER_PREFIX: &str = "system:node:";
 pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";

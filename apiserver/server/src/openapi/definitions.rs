@@ -2,7 +2,7 @@
 //!
 //! Follows kube-openapi's `pkg/generators/openapi.go` and the markers in `staging/src/k8s.io/api`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 use skiff_api::{
@@ -10,7 +10,7 @@ use skiff_api::{
     machinery::schema::{Field, ListType, Schema, Shape, Type},
 };
 
-use super::descriptions;
+use super::descriptions::{self, Described};
 use crate::discovery;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
@@ -36,9 +36,10 @@ pub fn all() -> Value {
     let tags = group_version_kinds();
     let schema = Schema::builtin();
     let mut out = Map::new();
-    for definition in &schema.types {
+    // discovery has no path in the document that would speak of its types
+    for definition in schema.types.iter().filter(|definition| !definition.name.starts_with("apidiscovery.")) {
         let name = name_of(&definition.name);
-        out.insert(name.clone(), object(schema, definition, told.get(&name), tags.get(&name)));
+        out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
     }
     for row in kinds::all().iter().filter(|row| row.verbs.has("list")) {
         let (name, list) = list_of(row, &tags);
@@ -72,7 +73,7 @@ const API_VERSION: &str = "The group and version whose schema the object follows
 const KIND: &str = "The kind of the object, in CamelCase. It cannot be updated.";
 
 /// Types that are no structs.
-fn scalars(out: &mut Map<String, Value>, told: &Map<String, Value>) {
+fn scalars(out: &mut Map<String, Value>, told: &HashMap<&str, Described>) {
     let plain = [
         (format!("{META}.Time"), json!({"type": "string", "format": "date-time"})),
         (format!("{META}.MicroTime"), json!({"type": "string", "format": "date-time"})),
@@ -89,8 +90,8 @@ fn scalars(out: &mut Map<String, Value>, told: &Map<String, Value>) {
         ("io.k8s.apimachinery.pkg.runtime.RawExtension".into(), json!({"type": "object"})),
     ];
     for (name, mut definition) in plain {
-        if let Some(description) = told.get(&name).and_then(|known| known.get("description")) {
-            definition["description"] = description.clone();
+        if let Some(described) = told.get(&*name) {
+            definition["description"] = described.words.clone().into();
         }
         out.entry(name).or_insert(definition);
     }
@@ -126,16 +127,16 @@ fn group_version_kinds() -> BTreeMap<String, Vec<Value>> {
     tags
 }
 
-fn object(schema: &Schema, definition: &Type, told: Option<&Value>, tags: Option<&Vec<Value>>) -> Value {
+fn object(schema: &Schema, definition: &Type, told: Option<&Described>, tags: Option<&Vec<Value>>) -> Value {
     let mut out = json!({"type": "object"});
-    if let Some(description) = told.and_then(|told| told.get("description")) {
-        out["description"] = description.clone();
+    if let Some(described) = told.filter(|told| !told.words.is_empty()) {
+        out["description"] = described.words.clone().into();
     }
     let mut properties = Map::new();
     let mut required = Vec::new();
     for field in &definition.fields {
         let other = LOOSE.iter().find(|(of, name, _)| **of == *definition.name && **name == *field.name).map(|(.., shape)| *shape);
-        let told = told.map(|told| &told["properties"][&*field.name]);
+        let told = told.and_then(|told| told.fields.get(&*field.name));
         properties.insert(field.name.to_string(), property(schema, field, told, other));
         if field.required {
             required.push(Value::from(&*field.name));
@@ -158,7 +159,6 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Value>, tags: Option
 
 /// Fields that the server takes as any JSON and that have types of their own in Go: what stands before and the type's name.
 const LOOSE: &[(&str, &str, (&str, &str))] = &[
-    ("meta.v1.ManagedFieldsEntry", "fieldsV1", ("", "meta.v1.FieldsV1")),
     ("apiextensions.v1.CustomResourceSubresources", "status", ("", "apiextensions.v1.CustomResourceSubresourceStatus")),
     ("apiextensions.v1.JSONSchemaProps", "additionalItems", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
     ("apiextensions.v1.JSONSchemaProps", "additionalProperties", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
@@ -169,20 +169,20 @@ const LOOSE: &[(&str, &str, (&str, &str))] = &[
     ("apiextensions.v1.JSONSchemaProps", "items", ("", "apiextensions.v1.JSONSchemaPropsOrArray")),
 ];
 
-fn property(schema: &Schema, field: &Field, told: Option<&Value>, other: Option<(&str, &str)>) -> Value {
+fn property(schema: &Schema, field: &Field, told: Option<&String>, other: Option<(&str, &str)>) -> Value {
     let mut out = match other {
         Some(("", name)) => reference(&name_of(name)),
         Some((place @ "items", name)) => json!({"type": "array", place: reference(&name_of(name))}),
         Some((place, name)) => json!({"type": "object", place: reference(&name_of(name))}),
         None => shape(schema, &field.shape),
     };
-    let description = told.and_then(|told| told.get("description")).cloned().or_else(|| match &*field.name {
-        "apiVersion" => Some(API_VERSION.into()),
-        "kind" => Some(KIND.into()),
+    let description = told.map(String::as_str).or(match &*field.name {
+        "apiVersion" => Some(API_VERSION),
+        "kind" => Some(KIND),
         _ => None,
     });
     if let Some(description) = description {
-        out["description"] = description;
+        out["description"] = description.into();
     }
     if let Some(default) = &field.default {
         out["default"] = default.clone();
@@ -232,6 +232,7 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
         Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
         Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
         Shape::Json => json!({}),
+        Shape::Fields => reference(&format!("{META}.FieldsV1")),
         Shape::Struct(index) => reference(&name_of(&schema.types[*index as usize].name)),
         Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
         Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),

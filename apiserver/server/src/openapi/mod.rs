@@ -23,9 +23,25 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use skiff_api::kinds;
 
-use crate::{context::Context, discovery};
+use crate::{context::Context, discovery, negotiate};
 
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const JSON: &str = "application/json";
+/// What an answer in protobuf is called. Clients ask for it by an older name, too, whose `@` no media type may have: an answer never bears that.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const PROTOBUF_OLDER: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The media types of version 2: what is asked for, and what the answer is called.
+const VERSION2: &[(&str, &str)] = &[(JSON, JSON), (PROTOBUF_OLDER, PROTOBUF), (PROTOBUF, PROTOBUF)];
+/// The same for version 3.
+const VERSION3: &[(&str, &str)] = &[(JSON, JSON)];
+
+/// The media type of the answer; `None`: nothing that the client accepts can be given.
+fn negotiated(headers: &http::HeaderMap, offered: &[(&str, &'static str)]) -> Option<&'static str> {
+    let accepted = negotiate::first(headers, header::ACCEPT);
+    negotiate::clauses(if accepted.is_empty() { "*/*" } else { accepted }).iter().find_map(|clause| {
+        let fits = |offer: &str| offer.split_once('/').is_some_and(|(kind, subtype)| clause.takes(kind, subtype));
+        offered.iter().find(|(offer, _)| fits(offer)).map(|(_, media)| *media)
+    })
+}
 
 /// A document in one encoding, with its tag.
 #[derive(Clone)]
@@ -102,16 +118,26 @@ fn index() -> Value {
 /// Answers below `/openapi/`.
 pub fn serve(ctx: &Context, which: &str) -> Response<Body> {
     match which.trim_end_matches('/') {
-        "v2" => {
-            let protobuf = ctx.header("accept").contains("proto-openapi.spec.v2");
-            answer(ctx, version2(protobuf), if protobuf { PROTOBUF } else { "application/json" })
-        }
-        "v3" => answer(ctx, &Document::new(index().to_string()), "application/json"),
+        "v2" => match negotiated(&ctx.headers, VERSION2) {
+            Some(media) => answer(ctx, version2(media == PROTOBUF), media),
+            None => not_acceptable(ctx),
+        },
+        "v3" => answer(ctx, &Document::new(index().to_string()), JSON),
         other => match other.strip_prefix("v3/").and_then(version3_of) {
-            Some(document) => answer(ctx, &document, "application/json"),
+            Some(document) => match negotiated(&ctx.headers, VERSION3) {
+                Some(media) => answer(ctx, &document, media),
+                None => not_acceptable(ctx),
+            },
             None => ctx.text(404, "404 page not found\n"),
         },
     }
+}
+
+fn not_acceptable(ctx: &Context) -> Response<Body> {
+    let mut response = ctx.finish(406, JSON, Body::empty());
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 fn answer(ctx: &Context, document: &Document, media: &'static str) -> Response<Body> {

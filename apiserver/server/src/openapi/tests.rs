@@ -77,3 +77,34 @@ fn fields_are_described() {
         pod.as_object().unwrap().iter().filter(|(_, field)| field["description"].as_str().unwrap_or("").is_empty()).map(|(name, _)| name).collect();
     assert!(mute.is_empty(), "{mute:?}");
 }
+
+/// What Go's `mime.ParseMediaType` takes: tokens around a slash, then parameters.
+fn go_reads(media: &str) -> bool {
+    let token = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?=".contains(c));
+    let mut parts = media.split(';').map(str::trim);
+    let kind = parts.next().and_then(|kind| kind.split_once('/')).is_some_and(|(kind, sub)| token(kind) && token(sub));
+    kind && parts.all(|part| part.split_once('=').is_some_and(|(name, value)| token(name) && token(value)))
+}
+
+#[test]
+fn the_media_type_is_one_that_was_asked_for_and_can_be_read() {
+    let old = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    assert!(!go_reads(old), "the check must know what Go refuses");
+    for (accept, offers, want) in [
+        (old, VERSION2, Some(PROTOBUF)),
+        (PROTOBUF, VERSION2, Some(PROTOBUF)),
+        (&format!("{JSON}, {old};q=0.5"), VERSION2, Some(JSON)),
+        (&format!("{JSON};q=0.5, {old}"), VERSION2, Some(PROTOBUF)),
+        ("*/*", VERSION2, Some(JSON)),
+        ("application/*", VERSION3, Some(JSON)),
+        ("text/html", VERSION2, None),
+        ("application/com.github.proto-openapi.spec.v3@v1.0+protobuf", VERSION3, None),
+    ] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        let got = negotiated(&headers, offers);
+        assert_eq!(got, want, "{accept}");
+        assert!(got.is_none_or(go_reads), "{got:?}");
+    }
+    assert_eq!(negotiated(&http::HeaderMap::new(), VERSION2), Some(JSON));
+}

@@ -2,7 +2,7 @@
 
 pub mod binding;
 pub mod component_status;
+pub mod connect;
 pub mod eviction;
-pub mod node_proxy;
 pub mod scale;
 pub mod token;

@@ -70,7 +70,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, scale: &'static Scale, su
         write::update(ctx, kind, &ctx.info.namespace, name, Update::of(Part::Sub(sub)), &mut |live| change.apply(live.unwrap_or(&Value::Null))).await?;
     let value = match written {
         Written::Stored(object) => stored::decoded(kind, &object)?,
-        Written::Dry(value) => value,
+        Written::Unstored(value) => value,
     };
     ctx.value(200, &accept, &scale_of(scale, &value))
 }
@@ -115,7 +115,7 @@ impl Change<'_> {
     fn patched(&self, now: &Value) -> Result<Value, Status> {
         let node = Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))?;
         let mut new = now.clone();
-        let document = |kind| body::parse(self.text, kind).map(|(value, _)| value).map_err(Status::bad_request);
+        let document = |kind| body::parse(self.text, kind).map(|document| document.value).map_err(Status::bad_request);
         match self.ctx.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or("").trim() {
             "application/json-patch+json" => {
                 let patch = patch::json::JsonPatch::decode(&document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
@@ -130,10 +130,9 @@ impl Change<'_> {
             }
             _ => return Err(Status::unsupported_media_type("415: Unsupported Media Type")),
         }
-        body::finish(self.ctx, &mut new, Vec::new(), node).map_err(|fault| match fault {
+        body::finish(self.ctx, body::Document::of(new), node).map_err(|fault| match fault {
             body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
-        })?;
-        Ok(new)
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
     respond::check_options(ctx, "CreateOptions")?;

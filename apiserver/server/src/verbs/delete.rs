@@ -25,7 +25,7 @@ use crate::{
     admission::{Attributes, Operation},
     allocate, body,
     context::{Answer, Context},
-    negotiate::{self, Accept, BodyType, Offers},
+    negotiate::{self, Accept, Offers},
     respond, stored,
 };
 
@@ -68,7 +68,7 @@ impl DeleteOptions {
             errors.invalid(&Path::new("propagationPolicy"), options.propagation.clone(), "orphanDependents and deletionPropagation cannot be both set");
         }
         if let Some(policy) = options.propagation.as_deref().filter(|p| !matches!(*p, "Foreground" | "Background" | "Orphan")) {
-            errors.not_supported(&Path::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
+            errors.not_supported_in_order(&Path::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
         }
         if value["dryRun"].as_array().is_some_and(|list| list.iter().any(|v| v != "All")) {
             errors.not_supported(&Path::new("dryRun"), value["dryRun"].clone(), &["All"]);
@@ -80,8 +80,7 @@ impl DeleteOptions {
 fn from_query(ctx: &Context) -> Result<Value, Status> {
     let mut value = json!({});
     let query = &ctx.query;
-    if let Some(grace) = query.get("gracePeriodSeconds") {
-        let seconds: i64 = grace.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {grace:?}: invalid syntax")))?;
+    if let Some(seconds) = query.integer("gracePeriodSeconds")? {
         value["gracePeriodSeconds"] = seconds.into();
     }
     if let Some(policy) = query.get("propagationPolicy") {
@@ -99,11 +98,14 @@ fn from_query(ctx: &Context) -> Result<Value, Status> {
 
 fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
     let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
-    let media = negotiate::body_type(&ctx.headers).unwrap_or(BodyType::Json);
-    let (mut value, _) = body::parse_object(text, media, node).map_err(Status::bad_request)?;
+    let media = negotiate::body_type(&ctx.headers)?;
+    let mut value = body::parse_object(text, media, node).map_err(Status::bad_request)?.value;
     let kind = value["kind"].as_str().unwrap_or("");
     if !matches!(kind, "" | "DeleteOptions") {
-        return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions, got {kind}")));
+        let version = value["apiVersion"].as_str().filter(|version| !version.is_empty()).unwrap_or("v1");
+        return Err(Status::bad_request(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+        )));
     }
     conform(&mut value, node).map_err(|error| Status::bad_request(format!("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}")))?;
     Ok(value)
@@ -118,7 +120,7 @@ pub enum Deleted {
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
     let name = ctx.info.name_in_path();
@@ -167,15 +169,20 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
 }
 
 fn preconditions(kind: &Kind, name: &str, options: &DeleteOptions, live: &Value) -> Result<(), Status> {
-    let failed = |what: &str, wanted: &str, found: &str| {
-        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-        Err(Status::conflict(kind.group, kind.plural, name, &why))
+    let failed = |what: &str, wanted: &str, found: &str, might: &str| {
+        // what goes in two steps has a check of its own before
+        if kind.strategy.terminate.is_some() {
+            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            return Err(Status::conflict(kind.group, kind.plural, name, &why));
+        }
+        let why = format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}");
+        Err(Status::conflict(kind.group, kind.kind, name, &why))
     };
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != live.uid()) {
-        return failed("UID", uid, live.uid());
+        return failed("UID", uid, live.uid(), "deleted and then recreated");
     }
     if let Some(version) = options.resource_version.as_deref().filter(|version| *version != live.resource_version()) {
-        return failed("ResourceVersion", version, live.resource_version());
+        return failed("ResourceVersion", version, live.resource_version(), "modified");
     }
     Ok(())
 }
@@ -190,22 +197,20 @@ enum Plan {
     Leave,
 }
 
-/// A namespace keeps its own kind of finalizers in the spec.
-fn waits_in_spec(object: &Value) -> bool {
-    object["kind"] == "Namespace" && object["apiVersion"] == "v1" && object["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
-}
-
-/// Whether something has to be done before the object may go.
-pub fn is_held(object: &Value) -> bool {
-    object.finalizers().next().is_some() || waits_in_spec(object)
-}
-
 fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
     let mut value = live.clone();
     let finalizers = finalizers_for(kind, live, options);
+    if let Some(terminate) = kind.strategy.terminate.filter(|_| !live.is_deleting()) {
+        set_finalizers(&mut value, &finalizers);
+        value.set_meta("deletionTimestamp", time::seconds(now));
+        terminate(&mut value);
+        return Plan::Mark(value);
+    }
+    if (kind.strategy.held)(live) {
+        return Plan::Leave;
+    }
     let changed = finalizers.iter().map(String::as_str).ne(live.finalizers());
     let graceful = grace(kind, live, options);
-    let waits_in_spec = waits_in_spec(live);
     match graceful {
         Grace::Pending if !changed => return Plan::Leave,
         Grace::Seconds(seconds) => mark(&mut value, now, seconds),
@@ -215,12 +220,9 @@ fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> P
     if matches!(graceful, Grace::Seconds(_)) {
         return Plan::Mark(value);
     }
-    if !finalizers.is_empty() || waits_in_spec {
+    if !finalizers.is_empty() {
         let was_marked = live.is_deleting();
         mark(&mut value, now, 0);
-        if waits_in_spec {
-            value["status"]["phase"] = "Terminating".into();
-        }
         return if was_marked && value == *live { Plan::Leave } else { Plan::Mark(value) };
     }
     if matches!(graceful, Grace::Pending) {
@@ -262,14 +264,21 @@ fn grace(kind: &Kind, live: &Value, options: &DeleteOptions) -> Grace {
 
 fn mark(value: &mut Value, now: Timestamp, seconds: i64) {
     let first = !value.is_deleting();
-    let at = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
     let generation = value.generation();
-    let had = value.meta_str("deletionTimestamp").to_string();
-    let at = time::seconds(at);
+    let begun = time::parse(value.meta_str("deletionTimestamp")).ok();
+    let had = value["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    let after = |from: Timestamp, seconds: i64| from.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(from);
+    let (at, seconds) = match begun {
+        // a shorter grace counts from the beginning, too; when it is over already, a second is left for whoever is to end the object
+        Some(end) if seconds > 0 => match after(end, seconds - had) {
+            at if at < now => (now, 1),
+            at => (at, seconds),
+        },
+        Some(end) => (end.min(now), seconds),
+        None => (after(now, seconds), seconds),
+    };
     let meta = value.meta_mut();
-    if first || at < had {
-        meta.insert("deletionTimestamp".into(), at.into());
-    }
+    meta.insert("deletionTimestamp".into(), time::seconds(at).into());
     meta.insert("deletionGracePeriodSeconds".into(), seconds.into());
     if first && generation > 0 {
         meta.insert("generation".into(), (generation + 1).into());
@@ -287,7 +296,8 @@ fn finalizers_for(kind: &Kind, live: &Value, options: &DeleteOptions) -> Vec<Str
         _ => kind.strategy.orphan_by_default,
     };
     let foreground = match (options.orphan_dependents, options.propagation.as_deref()) {
-        (Some(_), _) => false,
+        // only namespaces take "no orphans" for "dependents first"
+        (Some(orphan), _) => !orphan && kind.strategy.terminate.is_some() && !live.is_deleting(),
         (_, Some(policy)) => policy == "Foreground",
         _ => has(FOREGROUND) && !has(ORPHAN),
     };
@@ -353,7 +363,7 @@ async fn carry_out(
 
 /// DELETE of a collection.
 pub async fn collection(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
     let selection = Selection::of(ctx, kind)?;

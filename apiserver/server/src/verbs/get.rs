@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::get(ctx, &accept);
     }

@@ -6,13 +6,15 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use base64::Engine;
+use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
+        gojson::syntax_error,
+        schema::{Schema, to_json, to_ordered_json},
         selector::{self, FieldSelector, Selector},
         status::Status,
     },
@@ -21,6 +23,7 @@ use skiff_storage::{Error, Object, Snapshot};
 
 use crate::{
     context::{Answer, Context},
+    limits::heavy,
     negotiate::{self, Accept, Encoding, Form, Offers},
     respond, stored,
 };
@@ -70,7 +73,8 @@ impl Selection {
 /// The parameters of a list.
 pub struct ListOptions {
     pub limit: usize,
-    pub start: Option<(u64, String, String)>,
+    /// Namespace and name of the object after which the list goes on.
+    pub start: Option<(String, String)>,
     pub revision: Revision,
 }
 
@@ -85,10 +89,8 @@ pub enum Revision {
 impl ListOptions {
     pub fn of(ctx: &Context) -> Result<ListOptions, Status> {
         let query = &ctx.query;
-        let limit: i64 = match query.text("limit") {
-            "" => 0,
-            text => text.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
-        };
+        let limit = query.integer("limit")?.unwrap_or(0);
+        query.integer("timeoutSeconds")?;
         let version = query.text("resourceVersion");
         let matching = query.text("resourceVersionMatch");
         let token = query.text("continue");
@@ -98,17 +100,23 @@ impl ListOptions {
             if !matches!(version, "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            return Ok(ListOptions { limit: limit.max(0) as usize, start: Some((revision, namespace, name)), revision: Revision::Exact(revision) });
+            let revision = u64::try_from(revision).map_or(Revision::Newest, Revision::Exact);
+            return Ok(ListOptions { limit: size(limit), start: Some((namespace, name)), revision });
         }
+        let number = || respond::revision(version).map_err(|error| Status::bad_request(format!("invalid resource version: {}", error.message)));
         let revision = match (version, matching) {
             ("" | "0", _) => Revision::Newest,
-            (text, "Exact") => Revision::Exact(respond::revision(text)?),
-            (text, "NotOlderThan") => Revision::NotOlderThan(respond::revision(text)?),
-            (text, _) if limit > 0 => Revision::Exact(respond::revision(text)?),
-            (text, _) => Revision::NotOlderThan(respond::revision(text)?),
+            (_, "Exact") => Revision::Exact(number()?),
+            (_, "NotOlderThan") => Revision::NotOlderThan(number()?),
+            _ if limit > 0 => Revision::Exact(number()?),
+            _ => Revision::NotOlderThan(number()?),
         };
-        Ok(ListOptions { limit: limit.max(0) as usize, start: None, revision })
+        Ok(ListOptions { limit: size(limit), start: None, revision })
     }
+}
+
+fn size(limit: i64) -> usize {
+    usize::try_from(limit.max(0)).unwrap_or(usize::MAX)
 }
 
 /// `ValidateListOptions` of `apimachinery/pkg/apis/meta/internalversion/validation`.
@@ -126,7 +134,7 @@ fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result
             errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
         }
         if !matches!(matching, "Exact" | "NotOlderThan") {
-            errors.not_supported(&path, matching, &["Exact", "NotOlderThan", ""]);
+            errors.not_supported_in_order(&path, matching, &["Exact", "NotOlderThan", ""]);
         }
         if matching == "Exact" && version == "0" {
             errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
@@ -135,23 +143,47 @@ fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
-fn encode_token(revision: u64, namespace: &str, name: &str) -> String {
+/// Where a list goes on: the place after which it does, and the revision; below zero, the newest.
+fn encode_token(revision: i64, namespace: &str, name: &str) -> String {
     let start = if namespace.is_empty() { format!("{name}\0") } else { format!("{namespace}/{name}\0") };
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+    URL_SAFE_NO_PAD.encode(to_ordered_json(&json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}), &["v", "rv", "start"], false))
 }
 
-fn decode_token(token: &str) -> Result<(u64, String, String), Status> {
-    let invalid = |why: String| Status::bad_request(format!("continue key is not valid: {why}"));
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(error.to_string()))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-    if value["v"] != "meta.k8s.io/v1" {
-        return Err(invalid("server does not recognize this encoded version".into()));
+fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
+    let wrong = |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| {
+        let at = match error {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => token.len() / 4 * 4,
+        };
+        wrong(format!(": illegal base64 data at input byte {at}"))
+    })?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!(": {}", syntax_error(&bytes).unwrap_or_else(|| error.to_string()))))?;
+    let version = value["v"].as_str().unwrap_or("");
+    if version != "meta.k8s.io/v1" {
+        return Err(wrong(format!(": server does not recognize this encoded version {version}")));
     }
-    let start = value["start"].as_str().unwrap_or("").trim_end_matches('\0');
+    let revision = value["rv"].as_i64().filter(|rv| *rv != 0);
+    let revision = revision.ok_or_else(|| wrong(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
+    let start = value["start"].as_str().unwrap_or("");
+    if start.is_empty() {
+        return Err(wrong(": encoded start key empty (version meta.k8s.io/v1)".into()));
+    }
+    // no way out of the resource's own keys
+    if start.trim_start_matches('/').split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(wrong(format!(": {start}")));
+    }
+    let start = start.trim_start_matches('/').trim_end_matches('\0');
     let (namespace, name) = start.split_once('/').unwrap_or(("", start));
-    let revision =
-        value["rv"].as_u64().filter(|rv| *rv > 0).ok_or_else(|| invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
     Ok((revision, namespace.into(), name.into()))
+}
+
+/// The revision of a page is gone: the client may start anew, or go on in what there is now.
+fn inconsistent(namespace: &str, name: &str) -> Status {
+    let status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    Status { list_continue: encode_token(-1, namespace, name), ..status }
 }
 
 /// The snapshot that the options ask for.
@@ -165,10 +197,10 @@ pub async fn snapshot(ctx: &Context, kind: &Kind, options: &ListOptions) -> Resu
             Ok(store.snapshot(&resource))
         }
         Revision::Exact(revision) => store.snapshot_at(&resource, revision).map_err(|error| match error {
-            Error::Compacted { .. } if options.start.is_some() => Status::expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-            ),
-            Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+            Error::Compacted { .. } => match &options.start {
+                Some((namespace, name)) => inconsistent(namespace, name),
+                None => Status::expired("The resourceVersion for the provided list is too old."),
+            },
             Error::Future { asked, newest } => respond::too_large_revision(asked, newest),
             other => Status::internal(other),
         }),
@@ -183,7 +215,7 @@ struct Page {
 }
 
 fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, selection: &Selection) -> Page {
-    let after = options.start.as_ref().map(|(_, namespace, name)| (namespace.as_str(), name.as_str()));
+    let after = options.start.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
     let mut objects = Vec::new();
     let mut more = false;
     for object in snapshot.range(namespace, after) {
@@ -198,7 +230,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
     }
     let mut page = Page { objects, token: None, remaining: None };
     if let (true, Some(last)) = (more, page.objects.last()) {
-        page.token = Some(encode_token(snapshot.revision(), &last.key.namespace, &last.key.name));
+        page.token = Some(encode_token(i64::try_from(snapshot.revision()).unwrap_or(i64::MAX), &last.key.namespace, &last.key.name));
         if selection.is_everything() {
             page.remaining = Some(snapshot.remaining(namespace, Some((&last.key.namespace, &last.key.name))));
         }
@@ -207,7 +239,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::List)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::list(ctx, &accept);
     }
@@ -227,24 +259,34 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
 }
 
 fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+    if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
+        return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
+    }
+    let size = objects.iter().map(|object| object.bytes.len()).sum();
+    heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
+}
+
+fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: &[Arc<Object>]) -> Answer {
     let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
             let now = ctx.app.clock.now();
-            let rows = values(&objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
+            let rows = values(objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
             ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
         }
-        Form::MetadataList(version) | Form::Metadata(version) => {
-            let items: Vec<Value> = values(&objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+        Form::Metadata(_) => Err(Status::not_acceptable(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
+            kind.internal_package(),
+            kind.kind
+        ))),
+        Form::MetadataList(version) => {
+            let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }
-        Form::Object if kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) => {
-            Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)))
-        }
         Form::Object => {
-            let mut items = values(&objects)?;
+            let mut items = values(objects)?;
             for item in &mut items {
                 if let Some(item) = item.as_object_mut() {
                     item.remove("apiVersion");
@@ -262,9 +304,9 @@ fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Bod
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(
-        format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", kind.kind, kind.api_version()).as_bytes(),
-    );
+    head.extend_from_slice(format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
+    head.extend_from_slice(&to_json(metadata, Schema::builtin().get("meta.v1.ListMeta")));
+    head.extend_from_slice(b",\"items\":[");
     let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
     let mut rest = objects.into_iter();
     let mut first = true;

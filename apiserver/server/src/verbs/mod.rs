@@ -19,10 +19,10 @@ use skiff_api::{
 
 use crate::{
     context::{Answer, Context},
-    subresources,
+    negotiate, subresources,
 };
 
-pub use delete::{DeleteOptions, delete as delete_object, is_held};
+pub use delete::{DeleteOptions, delete as delete_object};
 pub use update::check_name;
 
 /// Answers a request for a resource.
@@ -42,14 +42,25 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     }
     if !info.subresource.is_empty() {
         let sub = kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
-        if !sub.verbs().contains(&info.verb.as_str()) {
+        // what is proxied may be asked for its options: the one method without a verb
+        let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
+        if !options && !sub.verbs().contains(&info.verb.as_str()) {
             return Err(Status::method_not_allowed());
+        }
+        if !sub.connects() {
+            negotiate::route(ctx)?;
         }
         return subresource(ctx, kind, sub, parts, body).await;
     }
-    if !kind.verbs.has(&info.verb) || info.verb == "create" && !info.name.is_empty() || info.verb == "deletecollection" && !kind.verbs.has("deletecollection") {
+    let unnamed = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
+    if unnamed
+        || !kind.verbs.has(&info.verb)
+        || info.verb == "create" && !info.name.is_empty()
+        || info.verb == "deletecollection" && !kind.verbs.has("deletecollection")
+    {
         return Err(Status::method_not_allowed());
     }
+    negotiate::route(ctx)?;
     if kind.verbs == kinds::Verbs::CreateOnly {
         return crate::reviews::serve(ctx, kind, body).await;
     }
@@ -93,7 +104,7 @@ async fn subresource(ctx: &Context, kind: &'static Kind, sub: &'static Subresour
         Subresource::Eviction => subresources::eviction::serve(ctx, kind, body).await,
         Subresource::Token => subresources::token::serve(ctx, kind, body).await,
         Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_) => {
-            subresources::node_proxy::serve(ctx, kind, sub, parts, body).await
+            subresources::connect::serve(ctx, kind, sub, parts, body).await
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
     respond::check_options(ctx, "UpdateOptions")?;
@@ -32,10 +32,8 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -
     let nothing = Value::Object(Default::default());
     let (written, created) = write::update(ctx, kind, &ctx.info.namespace, &name, how, &mut |live| {
         let mut new = given.clone();
-        if live.is_some() {
-            crate::write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
-            managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
-        }
+        write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
+        managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
         Ok(new)
     })
     .await?;

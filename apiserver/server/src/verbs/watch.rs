@@ -22,12 +22,14 @@ use skiff_storage::{Error, Event, EventKind, Object, Watch};
 use super::list::Selection;
 use crate::{
     app::App,
-    context::{Answer, Context},
-    negotiate::{self, Accept, Encoding, Form, Offers},
+    context::{Answer, Context, json_of},
+    negotiate::{self, Encoding, Form, Offers},
     respond, stored,
 };
 
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// No clock can be asked to wait for longer: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How events are written; part of the key under which a rendering is shared.
 #[derive(Clone)]
@@ -57,7 +59,7 @@ impl Rendering {
                 }
                 Form::Object => value,
             };
-            out.extend_from_slice(shown.to_string().as_bytes());
+            out.extend_from_slice(&json_of(&shown));
         }
         out.extend_from_slice(b"}\n");
         Ok(out.freeze())
@@ -87,8 +89,14 @@ impl Rendering {
                 zero
             }
         };
-        Bytes::from(json!({"type": "BOOKMARK", "object": object}).to_string() + "\n")
+        event("BOOKMARK", &object)
     }
+}
+
+/// An event of an object that is not stored.
+fn event(what: &str, object: &Value) -> Bytes {
+    let object = json_of(object);
+    [b"{\"type\":\"", what.as_bytes(), b"\",\"object\":", &object, b"}\n"].concat().into()
 }
 
 /// The parameters of a watch.
@@ -138,10 +146,11 @@ fn options(ctx: &Context) -> Result<Options, Status> {
         None if revision == 0 => Start::State,
         None => Start::After(revision),
     };
+    query.integer("limit")?;
     // upstream spreads the ends of watches between 30 and 60 minutes
-    let timeout = match query.text("timeoutSeconds").parse::<u64>() {
-        Ok(seconds) if seconds > 0 => Duration::from_secs(seconds),
-        _ => Duration::from_secs(rand::rng().random_range(1800..3600)),
+    let timeout = match query.integer("timeoutSeconds")? {
+        None | Some(0) => Duration::from_secs(rand::rng().random_range(1800..3600)),
+        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LONGEST),
     };
     Ok(Options { from, bookmarks, initial_end: initial == Some(true) && bookmarks, timeout })
 }
@@ -261,7 +270,7 @@ fn event_word(kind: EventKind) -> &'static str {
 fn with_revision(object: &Object, revision: u64) -> Object {
     let mut value: Value = serde_json::from_slice(&object.bytes).unwrap_or_default();
     value["metadata"]["resourceVersion"] = revision.to_string().into();
-    Object::new(object.key.clone(), revision, Bytes::from(value.to_string()), object.attributes().clone())
+    Object::new(object.key.clone(), revision, Bytes::from(json_of(&value)), object.attributes().clone())
 }
 
 fn too_old(asked: u64, oldest: u64) -> Status {
@@ -269,13 +278,11 @@ fn too_old(asked: u64, oldest: u64) -> Status {
 }
 
 fn error_line(status: &Status) -> Bytes {
-    Bytes::from(json!({"type": "ERROR", "object": status.to_value()}).to_string() + "\n")
+    event("ERROR", &status.to_value())
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::One)
-        .or_else(|_| negotiate::accept(&ctx.headers, Offers::List))
-        .map(|accept| Accept { encoding: Encoding::Json, ..accept })?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Stream)?;
     let options = options(ctx)?;
     let mut selection = Selection::of(ctx, kind)?;
     if !ctx.info.name_in_path().is_empty() {

@@ -2,7 +2,10 @@
 //!
 //! Invariant: nothing is listened for beyond loopback, and nothing is left when it is dropped.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use skiff_server::{Config, Data, Running, auth::User};
@@ -24,8 +27,8 @@ pub struct Plane {
     _keys: tempfile::TempDir,
 }
 
-fn user(name: &str) -> User {
-    User::new(name, &["system:masters", "system:authenticated"])
+fn user(name: &str, groups: &[&str]) -> User {
+    User::new(name, &[groups, &["system:authenticated"]].concat())
 }
 
 impl Plane {
@@ -41,14 +44,19 @@ impl Plane {
         let stop = CancellationToken::new();
         let mut options = skiff_controllers::Options { root_ca_pem: Some(server.pki.serving_ca.clone()), ..Default::default() };
         change(&mut options);
-        let api = Api::new(server.client(user("system:kube-controller-manager")), "kube-controller-manager");
+        let api = Api::new(server.client(user("system:kube-controller-manager", &[])), "kube-controller-manager");
+        let app = server.app.clone();
+        let accounts: skiff_controllers::Accounts = Arc::new(move |name| {
+            let account = user(&format!("system:serviceaccount:kube-system:{name}"), &["system:serviceaccounts", "system:serviceaccounts:kube-system"]);
+            Api::new(skiff_server::client(&app, account), "kube-controller-manager")
+        });
         let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
         let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
         let (shared, token) = (informers.clone(), stop.clone());
-        tokio::spawn(async move { skiff_controllers::run(api, shared, options, token).await.unwrap() });
-        let api = Api::new(server.client(user("system:kube-scheduler")), "kube-scheduler");
+        tokio::spawn(async move { skiff_controllers::run(api, accounts, shared, options, token).await.unwrap() });
+        let api = Api::new(server.client(user("system:kube-scheduler", &[])), "kube-scheduler");
         tokio::spawn(skiff_scheduler::run(api, informers, skiff_scheduler::Options::default(), stop.clone()));
-        let api = Api::new(server.client(user("admin")), "test");
+        let api = Api::new(server.client(user("admin", &["system:masters"])), "test");
         let plane = Plane { api, server: Some(server), stop, _keys: keys };
         plane.until("the namespace's service account", async || plane.get("/api/v1/namespaces/default/serviceaccounts/default").await.is_some()).await;
         plane

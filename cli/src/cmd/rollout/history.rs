@@ -8,7 +8,7 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::print::tabwriter::TabWriter;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{FILE_FLAGS, SELECTOR};
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             }
         };
         if !f.str("output").is_empty() {
-            let mut printer = Printer::new(f, "")?;
+            let mut printer = Printer::new(f, "")?.ordered(Order::Typed);
             let shown: Vec<_> = list.iter().filter(|(r, _)| wanted <= 0 || *r == wanted).collect();
             if wanted > 0 && shown.is_empty() {
                 return Err(Error::msg("unable to find the specified revision"));

@@ -12,7 +12,7 @@ use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
 use crate::generate::LAST_APPLIED;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR};
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ fn restart(info: &mut Info) -> Result<(), String> {
 }
 
 async fn change(ctx: Ctx, what: &'static str, change: fn(&mut Info) -> Result<(), String>) -> Result<()> {
-    let mut printer = Printer::new(ctx.flags(), what)?;
+    let mut printer = Printer::new(ctx.flags(), what)?.ordered(Order::Typed);
     let found = find(&ctx).await?;
     let mut errors = found.errors;
     if found.infos.is_empty() && errors.is_empty() {

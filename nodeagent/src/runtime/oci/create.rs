@@ -90,6 +90,7 @@ impl Inner {
             stop_signal,
             working_dir: spec::working_dir(&spec, &image.config),
             uid: identity.uid,
+            user: Some(identity.user()),
             bidirectional: spec.mounts.iter().any(spec::is_bidirectional),
             process: ProcessRights { capabilities: capabilities.into_iter().collect(), seccomp: seccomp::wanted(&spec.security) },
             layers: image.layers,

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use serde_json::{Map, Value};
 
-use super::{Field, Node, Omit, Schema, Shape, Type};
+use super::{Field, Node, Omit, Schema, Shape, Type, converter};
 use crate::machinery::{quantity, time};
 
 /// What `conform` noticed besides.
@@ -26,7 +26,32 @@ pub struct TypeError(pub String);
 
 /// Checks and canonicalises `value` as the type at `root`.
 pub fn conform(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
-    let mut walk = Walk { schema: root.schema(), decoded: Decoded::default(), first: None };
+    conform_as_written(value, root, |_| 0)
+}
+
+/// The same, of a value whose places stand in an order of their own: `place` tells where in the document a path is. It is asked only when there is
+/// more than one thing to tell, as Go tells of mistakes in the order of the document.
+pub fn conform_as_written(value: &mut Value, root: Node, place: impl Fn(&str) -> usize) -> Result<Decoded, TypeError> {
+    let walk = walked(value, root, false);
+    // what a type's own decoder says ends the reading at once; Go goes on after a value of the wrong type, and reports the first
+    match walk.faults.into_iter().min_by_key(|fault| (!fault.ends, if fault.path.is_empty() { 0 } else { place(&fault.path) })) {
+        Some(fault) => Err(TypeError(fault.said)),
+        None => Ok(walk.decoded),
+    }
+}
+
+/// The same of a value that upstream converts without making a text of it (strategic merge patches): other words, and the first mistake in the
+/// order of the types' fields. Follows `staging/src/k8s.io/apimachinery/pkg/runtime/converter.go`.
+pub fn conform_converted(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
+    let walk = walked(value, root, true);
+    match walk.faults.into_iter().min_by(|a, b| a.order.cmp(&b.order)) {
+        Some(fault) => Err(TypeError(fault.said)),
+        None => Ok(walk.decoded),
+    }
+}
+
+fn walked<'s>(value: &mut Value, root: Node<'s>, converts: bool) -> Walk<'s> {
+    let mut walk = Walk { schema: root.schema(), decoded: Decoded::default(), faults: Vec::new(), converts };
     match root.as_type() {
         Some(t) => walk.structure(value, t, None),
         None => {
@@ -35,10 +60,15 @@ pub fn conform(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
             }
         }
     }
-    match walk.first {
-        Some(error) => Err(TypeError(error)),
-        None => Ok(walk.decoded),
-    }
+    walk
+}
+
+struct Fault {
+    said: String,
+    path: String,
+    /// Places in the order of fields and elements, outermost first.
+    order: Vec<usize>,
+    ends: bool,
 }
 
 /// Where the walk is, as a list that lives on the stack: paths cost nothing until one is needed.
@@ -63,6 +93,17 @@ impl Trail<'_> {
             Step::Index(index) => out.push_str(&format!("[{index}]")),
             Step::Key(key) => push_name(out, key),
         }
+    }
+
+    fn order(&self, out: &mut Vec<usize>) {
+        if let Some(parent) = self.parent {
+            parent.order(out);
+        }
+        out.push(match &self.at {
+            Step::Field { owner, field } => owner.position(&field.name).map_or(usize::MAX, usize::from),
+            Step::Index(index) => *index,
+            Step::Key(_) => 0,
+        });
     }
 
     /// Go's account of the place: names of the fields only, embedded structs among them, after the innermost struct's name.
@@ -95,8 +136,8 @@ fn push_name(out: &mut String, name: &str) {
 struct Walk<'s> {
     schema: &'s Schema,
     decoded: Decoded,
-    /// Go goes on after a value of the wrong type and reports the first.
-    first: Option<String>,
+    faults: Vec<Fault>,
+    converts: bool,
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -113,15 +154,28 @@ fn kind_of(value: &Value) -> &'static str {
 impl<'s> Walk<'s> {
     fn wrong(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
         let place = trail.map_or_else(|| "Go value".to_string(), |trail| format!("Go struct field {}", trail.go_path()));
-        self.fail(format!("json: cannot unmarshal {found} into {place} of type {go_type}"));
+        self.fault(format!("json: cannot unmarshal {found} into {place} of type {go_type}"), trail, false);
     }
 
-    fn fail(&mut self, said: String) {
-        self.first.get_or_insert(said);
+    /// What the decoder of a type of its own (quantities, times) says.
+    fn fail(&mut self, said: String, trail: Option<&Trail>) {
+        self.fault(said, trail, true);
+    }
+
+    fn fault(&mut self, said: String, trail: Option<&Trail>, ends: bool) {
+        let (mut path, mut order) = (String::new(), Vec::new());
+        if let Some(trail) = trail {
+            trail.path(&mut path);
+            trail.order(&mut order);
+        }
+        self.faults.push(Fault { said, path, order, ends });
     }
 
     fn structure(&mut self, value: &mut Value, t: &'s Type, trail: Option<&Trail>) {
         let Value::Object(map) = value else {
+            if self.converts {
+                return self.fault(format!("cannot restore struct from: {}", converter::kind_of(value)), trail, true);
+            }
             let found = kind_of(value);
             return self.wrong(found, t.go_name(), trail);
         };
@@ -198,7 +252,7 @@ impl<'s> Walk<'s> {
             }
             Shape::Quantity => "0".into(),
             Shape::IntOrString => 0.into(),
-            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json => Value::Null,
+            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::Fields => Value::Null,
             Shape::Duration => "0s".into(),
             _ if !always => return None,
             Shape::String(_) => "".into(),
@@ -227,7 +281,7 @@ impl<'s> Walk<'s> {
                 }
             }
             // embedded objects are kept as they came
-            Shape::Json | Shape::Raw => {}
+            Shape::Json | Shape::Raw | Shape::Fields => {}
             _ => self.scalar(value, shape, trail),
         }
     }
@@ -242,13 +296,19 @@ impl<'s> Walk<'s> {
                 Shape::Bool => false.into(),
                 Shape::Bytes => "".into(),
                 Shape::Quantity => "0".into(),
-                _ => return,
+                Shape::IntOrString => 0.into(),
+                Shape::Duration => "0s".into(),
+                // zero times and embedded values are null, and so are lists within lists and maps
+                Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::Fields | Shape::List(_) => return,
             };
         }
         self.value(item, of, Some(trail));
     }
 
     fn mistyped(&mut self, value: &Value, shape: &Shape, trail: Option<&Trail>) {
+        if self.converts {
+            return self.fault(converter::refusal(value, shape), trail, true);
+        }
         let name = shape.go_name(self.schema);
         self.wrong(kind_of(value), &name, trail);
     }
@@ -258,6 +318,12 @@ impl<'s> Walk<'s> {
             (Shape::String(_), Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Float64, Value::Number(_)) => {}
             (Shape::Int32(_), Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {}
             (Shape::Int64(_), Value::Number(n)) if n.as_i64().is_some() => {}
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) if self.converts && converter::whole(n).is_some() => {
+                let whole = converter::whole(n).unwrap_or(0);
+                // a number that does not fit is cut, as Go does it
+                *value = if matches!(shape, Shape::Int32(_)) { i64::from(whole as i32) } else { whole }.into();
+            }
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(_)) if self.converts => self.mistyped(&value.clone(), shape, trail),
             (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) => {
                 let found = format!("number {n}");
                 self.wrong(&found, &shape.go_name(self.schema), trail);
@@ -265,40 +331,41 @@ impl<'s> Walk<'s> {
             (Shape::IntOrString, Value::String(_)) => {}
             (Shape::IntOrString, Value::Number(n)) => {
                 if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
-                    self.fail(format!("json: cannot unmarshal number {n} into Go value of type int32"));
+                    self.fail(format!("json: cannot unmarshal number {n} into Go value of type int32"), trail);
                 }
             }
-            (Shape::IntOrString, other) => self.fail(format!("json: cannot unmarshal {} into Go value of type int32", kind_of(other))),
+            (Shape::IntOrString, other) => self.fail(format!("json: cannot unmarshal {} into Go value of type int32", kind_of(other)), trail),
             (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
                 Ok(bytes) => *value = base64::engine::general_purpose::STANDARD.encode(bytes).into(),
-                Err(error) => self.fail(illegal_base64(text, &error)),
+                Err(error) if self.converts => self.fault(format!("error decoding from json: {}", illegal_base64(text, &error)), trail, true),
+                Err(error) => self.fault(illegal_base64(text, &error), trail, false),
             },
             (Shape::Quantity, Value::String(text)) => match quantity::canonical(text) {
                 Ok(Cow::Borrowed(_)) => {}
                 Ok(Cow::Owned(canonical)) => *value = canonical.into(),
-                Err(error) => self.fail(error.to_string()),
+                Err(error) => self.fail(error.to_string(), trail),
             },
             (Shape::Quantity, Value::Number(number)) => match quantity::canonical(&number.to_string()) {
                 Ok(canonical) => *value = canonical.into_owned().into(),
-                Err(error) => self.fail(error.to_string()),
+                Err(error) => self.fail(error.to_string(), trail),
             },
             (Shape::Quantity, other) => {
                 let text = other.to_string();
                 if let Err(error) = quantity::canonical(&text) {
-                    self.fail(error.to_string());
+                    self.fail(error.to_string(), trail);
                 }
             }
             (Shape::Time, Value::String(text)) => match time::parse(text) {
                 Ok(at) => *value = time::seconds(at).into(),
-                Err(error) => self.fail(error),
+                Err(error) => self.fail(error, trail),
             },
             (Shape::MicroTime, Value::String(text)) => match time::parse(text) {
                 Ok(at) => *value = time::micros(at).into(),
-                Err(error) => self.fail(error),
+                Err(error) => self.fail(error, trail),
             },
             (Shape::Duration, Value::String(_)) => {}
             (Shape::Time | Shape::MicroTime | Shape::Duration, other) => {
-                self.fail(format!("json: cannot unmarshal {} into Go value of type string", kind_of(other)));
+                self.fail(format!("json: cannot unmarshal {} into Go value of type string", kind_of(other)), trail);
             }
             (_, other) => self.mistyped(other, shape, trail),
         }

@@ -5,14 +5,17 @@
 //! Invariant: the table is read once, never changes, and every name that it refers to is in it.
 //! The facts are those of upstream's `staging/src/k8s.io/api/*/*/types.go` and its markers.
 
+mod converter;
 mod decode;
+mod encode;
 mod parse;
 mod table;
 
 use std::{collections::HashMap, sync::OnceLock};
 
-pub use decode::{Decoded, TypeError, conform};
-pub use parse::{Parsed, SyntaxError, parse_json};
+pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
+pub use encode::{to_draft, to_json, to_ordered_json, to_pretty_json};
+pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
 use serde_json::Value;
 
 /// A set of types that refer to each other.
@@ -33,8 +36,8 @@ pub struct Type {
     pub preserve_unknown: bool,
     /// In Go's order.
     pub fields: Vec<Field>,
-    /// Indexes into `fields`, sorted by name.
-    by_name: Vec<u16>,
+    /// The first bytes of each name as a number, and its index in `fields`; sorted. A search looks at names only where these are equal.
+    by_name: Vec<(u64, u16)>,
 }
 
 #[derive(Debug)]
@@ -107,6 +110,8 @@ pub enum Shape {
     Raw,
     /// Any JSON.
     Json,
+    /// `FieldsV1`: who owns what.
+    Fields,
     Struct(u32),
     List(Box<Shape>),
     Map(Box<Shape>),
@@ -130,20 +135,46 @@ impl Schema {
         self.by_name.get(name).map(|&index| self.root(index))
     }
 
+    /// The type of objects that say they are of this kind.
+    pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<Node<'_>> {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("core", api_version));
+        let package = group.split('.').next().unwrap_or(group);
+        // what all groups share is of the legacy group, too
+        let shared = || self.get(&format!("meta.{version}.{kind}")).filter(|_| package == "core");
+        let known = self.get(&format!("{package}.{version}.{kind}")).or_else(shared);
+        known.filter(|node| node.as_type().is_some_and(|t| t.position("kind") == Some(0)))
+    }
+
     pub fn root(&self, index: u32) -> Node<'_> {
         Node { schema: self, at: At::Type(&self.types[index as usize]), field: None }
     }
 }
 
+/// The first eight bytes of a name; names in order have these in order.
+fn beginning(name: &str) -> u64 {
+    let mut bytes = [0; 8];
+    let length = name.len().min(8);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    u64::from_be_bytes(bytes)
+}
+
 impl Type {
     pub fn new(name: &str, atomic: bool, preserve_unknown: bool, fields: Vec<Field>) -> Type {
-        let mut by_name: Vec<u16> = (0..fields.len() as u16).collect();
-        by_name.sort_by(|a, b| fields[*a as usize].name.cmp(&fields[*b as usize].name));
+        let mut by_name: Vec<(u64, u16)> = (0..).zip(&fields).map(|(at, field)| (beginning(&field.name), at)).collect();
+        by_name.sort_unstable();
         Type { name: name.into(), atomic, preserve_unknown, fields, by_name }
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.by_name.binary_search_by(|&index| (*self.fields[index as usize].name).cmp(name)).ok().map(|at| &self.fields[self.by_name[at] as usize])
+        self.position(name).map(|at| &self.fields[at as usize])
+    }
+
+    /// The index of a field in `fields`.
+    pub fn position(&self, name: &str) -> Option<u16> {
+        let wanted = beginning(name);
+        let first = self.by_name.partition_point(|entry| entry.0 < wanted);
+        let alike = self.by_name[first..].iter().take_while(|entry| entry.0 == wanted);
+        alike.map(|entry| entry.1).find(|at| &*self.fields[*at as usize].name == name)
     }
 
     /// Go's name of the type: `Pod`.
@@ -174,6 +205,7 @@ impl Shape {
             Shape::IntOrString => "intstr.IntOrString".into(),
             Shape::Raw => "runtime.RawExtension".into(),
             Shape::Json => "interface {}".into(),
+            Shape::Fields => "v1.FieldsV1".into(),
             Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
             Shape::List(of) => format!("[]{}", of.go_name(schema)),
             Shape::Map(of) => format!("map[string]{}", of.go_name(schema)),

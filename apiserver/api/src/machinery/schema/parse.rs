@@ -19,6 +19,14 @@ pub struct Parsed {
 #[error("{0}")]
 pub struct SyntaxError(pub String);
 
+/// The paths of all keys and elements of a document in the order in which they stand in it, and whether a key stood there before.
+pub fn paths_of_json(text: &[u8]) -> Vec<(String, bool)> {
+    let mut tracing = State { tracing: true, ..State::default() };
+    // what cannot be read has no paths beyond that place
+    let _ = read(text, &mut tracing);
+    tracing.found
+}
+
 /// Reads one JSON document.
 pub fn parse_json(text: &[u8]) -> Result<Parsed, SyntaxError> {
     let mut state = State::default();
@@ -28,7 +36,7 @@ pub fn parse_json(text: &[u8]) -> Result<Parsed, SyntaxError> {
         // rare: read again, this time keeping the path
         let mut tracing = State { tracing: true, ..State::default() };
         read(text, &mut tracing)?;
-        duplicates = tracing.found;
+        duplicates = tracing.found.into_iter().filter_map(|(path, again)| again.then_some(path)).collect();
     }
     Ok(Parsed { value, duplicates })
 }
@@ -44,7 +52,7 @@ struct State {
     duplicate: bool,
     tracing: bool,
     path: Vec<String>,
-    found: Vec<String>,
+    found: Vec<(String, bool)>,
 }
 
 struct Seed<'s> {
@@ -91,6 +99,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         loop {
             if self.state.tracing {
                 self.state.path.push(format!("[{}]", list.len()));
+                self.state.found.push((self.state.path.concat(), false));
             }
             let item = items.next_element_seed(Seed { state: self.state })?;
             if self.state.tracing {
@@ -108,9 +117,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         while let Some(key) = entries.next_key::<String>()? {
             if self.state.tracing {
                 self.state.path.push(if self.state.path.is_empty() { key.clone() } else { format!(".{key}") });
-                if map.contains_key(&key) {
-                    self.state.found.push(self.state.path.concat());
-                }
+                self.state.found.push((self.state.path.concat(), map.contains_key(&key)));
             }
             let value = entries.next_value_seed(Seed { state: self.state })?;
             if self.state.tracing {

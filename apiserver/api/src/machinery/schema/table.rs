@@ -102,6 +102,7 @@ fn shape(text: &str, names: &HashMap<&str, u32>) -> Option<Shape> {
         "intorstring" => Shape::IntOrString,
         "raw" => Shape::Raw,
         "json" => Shape::Json,
+        "fields" => Shape::Fields,
         name => Shape::Struct(*names.get(name)?),
     })
 }

@@ -107,12 +107,13 @@ impl Authenticator {
         })
     }
 
-    /// Who sends a request with these headers, over a connection with this certificate. `None`: nobody, and anonymous requests are off.
-    pub async fn authenticate(&self, headers: &HeaderMap, peer: Option<&PeerCertificate>) -> Result<Option<User>, Unauthorized> {
-        Ok(self.identify(headers, peer)?.map(|identity| Arc::unwrap_or_clone(identity.user)))
+    /// Tells `used` of secrets whose tokens are used.
+    pub fn telling(self, used: tokio::sync::mpsc::Sender<service_account::Used>) -> Authenticator {
+        Authenticator { service_accounts: self.service_accounts.map(|verifier| verifier.telling(used)), ..self }
     }
 
-    /// The same with warnings, and without a copy. Nothing here waits.
+    /// Who sends a request with these headers, over a connection with this certificate. `None`: nobody, and anonymous requests are off. Nothing
+    /// here waits.
     pub fn identify(&self, headers: &HeaderMap, peer: Option<&PeerCertificate>) -> Result<Option<Identity>, Unauthorized> {
         let mut errors = Vec::new();
         if let (Some(verifier), Some(peer)) = (&self.certificates, peer) {

@@ -1,12 +1,13 @@
 //! May they? The authorizers by mode, asked one after another.
 //!
 //! Invariant: the first that allows or denies decides; when none does, the request is refused with the reasons of all. The group
-//! `system:masters` is allowed everything, before any mode is asked.
+//! `system:masters` is allowed everything, before any mode is asked; the server's own identity towards nodes is allowed their API in any mode.
 //! Follows `pkg/kubeapiserver/authorizer` and `staging/src/k8s.io/apiserver/pkg/authorization/union`.
 
 pub mod bootstrap;
 pub mod escalation;
 mod forbidden;
+mod kubelet_client;
 pub mod node;
 mod node_pods;
 pub mod rbac;
@@ -73,7 +74,7 @@ impl Authorizers {
             return Err(ModeError::Twice(modes.iter().map(|mode| mode.as_ref().to_owned()).collect()));
         }
         let rbac = Arc::new(rbac::Rbac::new(objects.clone()));
-        let chain = parsed
+        let chain: Vec<Arc<dyn Authorizer>> = parsed
             .into_iter()
             .map(|mode| -> Arc<dyn Authorizer> {
                 match mode {
@@ -84,7 +85,8 @@ impl Authorizers {
                 }
             })
             .collect();
-        Ok(Authorizers { chain, rbac })
+        let own: Arc<dyn Authorizer> = Arc::new(kubelet_client::KubeletClient::default());
+        Ok(Authorizers { chain: [vec![own], chain].concat(), rbac })
     }
 }
 

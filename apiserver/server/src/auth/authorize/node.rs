@@ -41,7 +41,7 @@ pub struct NodeAuthorizer {
 
 impl NodeAuthorizer {
     pub fn new(objects: Arc<dyn Objects>) -> NodeAuthorizer {
-        NodeAuthorizer { pods: NodePods::new(objects), rules: bootstrap::node_rules() }
+        NodeAuthorizer { pods: NodePods::new(objects), rules: bootstrap::rules_of("system:node") }
     }
 
     /// `None`: the rules that all nodes have decide.

@@ -67,12 +67,15 @@ impl Authority {
 
     /// From PEM; the first certificate of `certificate` is the authority's.
     pub fn from_pem(certificate: &str, key: &str, clock: SharedClock) -> Result<Authority, PkiError> {
+        let authority = Authority::signing(certificate, key, clock)?;
+        if authority.facts.authority { Ok(authority) } else { Err(PkiError::NotAuthority) }
+    }
+
+    /// The same, whether or not the certificate says that it is an authority's: as `--cluster-signing-cert-file` is taken.
+    pub fn signing(certificate: &str, key: &str, clock: SharedClock) -> Result<Authority, PkiError> {
         let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| PkiError::NoCertificate)?;
         let facts = Facts::read(&der)?;
         let key = SigningKey::from_pem(key.as_bytes())?;
-        if !facts.authority {
-            return Err(PkiError::NotAuthority);
-        }
         if PublicKey::from_spki(&facts.key)? != *key.public() {
             return Err(PkiError::Mismatch);
         }

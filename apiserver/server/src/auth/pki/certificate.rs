@@ -1,7 +1,8 @@
 //! Certificates as DER: the template, the signature, and what is read back from one.
 //!
-//! Invariant: subjects are copied bit by bit (a request may name an organization, which is a group, several times), and an end-entity
-//! certificate never has the right to sign others. Follows `pkg/controller/certificates/authority`.
+//! Invariant: a signed subject holds what was read of the request's, once: a common name, organizations and so on, and nothing that another reader
+//! could take for the name instead; an end-entity certificate never has the right to sign others.
+//! Follows `pkg/controller/certificates/authority` and Go's `crypto/x509/pkix` (Name).
 
 use std::net::IpAddr;
 
@@ -145,6 +146,49 @@ pub fn name(common_name: &str, organizations: &[&str]) -> Vec<u8> {
             }
         });
     })
+}
+
+/// The attributes of a subject that a certificate keeps, in Go's order, and whether there may be several of one; of the others the last counts.
+const KEPT: [(&[u64], bool); 9] = [
+    (&[2, 5, 4, 6], true),
+    (&[2, 5, 4, 10], true),
+    (&[2, 5, 4, 11], true),
+    (&[2, 5, 4, 7], true),
+    (&[2, 5, 4, 8], true),
+    (&[2, 5, 4, 9], true),
+    (&[2, 5, 4, 17], true),
+    (&[2, 5, 4, 3], false),
+    (&[2, 5, 4, 5], false),
+];
+
+/// A subject as Go writes the one that it has read: a part an attribute, the common name once.
+fn canonical(subject: &x509_parser::x509::X509Name) -> Result<Vec<u8>, PkiError> {
+    let mut parts: Vec<(&[u64], Vec<String>)> = Vec::new();
+    for (kind, several) in KEPT {
+        let id = x509_parser::der_parser::asn1_rs::Oid::from(kind).map_err(|_| PkiError::Request("x509: an attribute's name".to_owned()))?;
+        let texts = subject.iter_attributes().filter(|value| *value.attr_type() == id).map(|value| value.as_str().map(str::to_owned));
+        let mut texts = texts.collect::<Result<Vec<String>, _>>().map_err(|_| PkiError::Request("x509: the subject holds what is no text".to_owned()))?;
+        if !several {
+            texts.drain(..texts.len().saturating_sub(1));
+        }
+        if !texts.is_empty() {
+            parts.push((kind, texts));
+        }
+    }
+    Ok(yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            for (kind, texts) in &parts {
+                writer.next().write_set_of(|writer| {
+                    for text in texts {
+                        writer.next().write_sequence(|writer| {
+                            writer.next().write_oid(&oid(kind));
+                            writer.next().write_utf8_string(text);
+                        });
+                    }
+                });
+            }
+        });
+    }))
 }
 
 /// Who signs: the subject (a Name in DER) and the key identifier of its certificate, and its key.
@@ -332,7 +376,7 @@ impl Request {
             }
         }
         Ok(Request {
-            subject: info.subject.as_raw().to_vec(),
+            subject: canonical(&info.subject)?,
             common_name: info.subject.iter_common_name().last().map(text).unwrap_or_default(),
             organizations: info.subject.iter_organization().map(text).collect(),
             sans,

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -13,7 +13,10 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use skiff_api::machinery::clock::SharedClock;
 
 use super::{Authority, Facts, Issued, PkiError, San};
-use crate::auth::keys::{PublicKey, SigningKey};
+use crate::auth::{
+    SYSTEM_MASTERS,
+    keys::{PublicKey, SigningKey},
+};
 
 /// A certificate that ends within this time (seconds) is made anew at start: a month.
 const RENEW_BEFORE: i64 = 30 * 24 * 3600;
@@ -38,17 +41,24 @@ pub fn make_folder(folder: &Path) -> Result<(), PkiError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error("make the folder", folder))
 }
 
-/// Writes beside the name, flushes, renames.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
-    let beside = path.with_extension("new");
+/// Writes beside the name, flushes, renames. The file has its mode before it has its content, whatever lay there before; it belongs to whom the
+/// one belonged that it replaces.
+pub fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".new-{}", std::process::id()));
     let attempt = || {
         let _ = fs::remove_file(&beside);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        if let Ok(old) = fs::metadata(path)
+            && (old.uid(), old.gid()) != (file.metadata()?.uid(), file.metadata()?.gid())
+        {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, path)
     };
-    attempt().map_err(io_error("write", path))
+    attempt().inspect_err(|_| drop(fs::remove_file(&beside))).map_err(io_error("write", path))
 }
 
 fn in_file<T>(path: &Path, result: Result<T, PkiError>) -> Result<T, PkiError> {
@@ -107,6 +117,10 @@ fn misfit(present: &Issued, authority: &Authority, sans: &[San]) -> Option<Strin
     }
     if let Some(absent) = sans.iter().find(|san| !facts.sans.contains(san)) {
         return Some(format!("it does not name {absent:?}"));
+    }
+    // it goes to whatever address a node names: it must open nothing but nodes' own API
+    if facts.organizations.iter().any(|group| group == SYSTEM_MASTERS) {
+        return Some(format!("it is of {SYSTEM_MASTERS}"));
     }
     // An authority about to end cannot give more time.
     let end = facts.not_after.min(authority.facts().not_after);

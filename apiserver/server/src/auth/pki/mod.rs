@@ -17,6 +17,7 @@ use std::{
 
 pub use authority::{Authority, Issued};
 pub use certificate::{Facts, Request, San, Usages};
+pub use files::write as write_file;
 use skiff_api::machinery::clock::SharedClock;
 pub use tls::PeerCertificate;
 
@@ -132,7 +133,7 @@ impl Pki {
             }
             _ => return Err(PkiError::Tls("--tls-cert-file and --tls-private-key-file are to be given together".to_owned())),
         };
-        let make = |authority: &Authority| authority.client("kube-apiserver-kubelet-client", &[super::SYSTEM_MASTERS]);
+        let make = |authority: &Authority| authority.client(super::KUBELET_CLIENT, &[]);
         let kubelet_client = files::ensure_certificate(folder, "apiserver-kubelet-client", &authority, &[], make)?;
         let client_ca = match &given.client_ca_file {
             Some(path) => files::read(path)?.into_bytes(),

@@ -1,7 +1,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use super::*;
-use crate::auth::testing::StoppedClock;
+use crate::auth::{
+    keys::{oid, pem},
+    testing::StoppedClock,
+};
 
 const NODE_CSR: &str = include_str!("../../../../../testdata/auth/node.csr");
 const MULTI_CSR: &str = include_str!("../../../../../testdata/auth/multi.csr");
@@ -50,7 +53,7 @@ fn a_folder_is_filled_once() {
     assert_eq!(serving.sans, sans);
     assert_eq!(serving.common_name, "kube-apiserver");
     let kubelet = facts(&first.kubelet_client);
-    assert_eq!((kubelet.common_name.as_str(), kubelet.organizations.as_slice()), ("kube-apiserver-kubelet-client", &["system:masters".to_owned()][..]));
+    assert_eq!((kubelet.common_name.as_str(), kubelet.organizations.as_slice()), ("kube-apiserver-kubelet-client", &[][..]));
     let admin = facts(&first.admin().unwrap());
     assert_eq!((admin.common_name.as_str(), admin.organizations.as_slice()), ("kubernetes-admin", &["system:masters".to_owned()][..]));
 
@@ -58,6 +61,18 @@ fn a_folder_is_filled_once() {
     assert_eq!(second.serving.certificate, first.serving.certificate);
     assert_eq!(second.authority.certificate_pem(), first.authority.certificate_pem());
     assert_eq!(second.service_account_key.public(), first.service_account_key.public());
+}
+
+#[test]
+fn a_certificate_for_nodes_that_opens_everything_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = StoppedClock::at("2026-01-01T00:00:00Z");
+    let first = open(folder.path(), &names(), &clock);
+    let strong = first.authority.client("kube-apiserver-kubelet-client", &["system:masters"]).unwrap();
+    std::fs::write(folder.path().join("apiserver-kubelet-client.crt"), &strong.certificate).unwrap();
+    std::fs::write(folder.path().join("apiserver-kubelet-client.key"), &strong.key).unwrap();
+    let second = open(folder.path(), &names(), &clock);
+    assert!(facts(&second.kubelet_client).organizations.is_empty());
 }
 
 #[test]
@@ -124,7 +139,7 @@ fn requests_are_signed_with_all_they_ask() {
         Facts::read(&tls::certificates(pem.as_bytes())?[0])
     };
     let jane = sign(MULTI_CSR, 3600).unwrap();
-    assert_eq!(jane.organizations, ["dev", "ops", "all"], "every group, in its order");
+    assert_eq!(jane.organizations, ["all", "dev", "ops"], "every group, in the order of a set");
     assert_eq!(jane.sans.len(), 5);
     assert_eq!(jane.sans[0], San::of("a.example"));
     assert!(!jane.authority);
@@ -140,6 +155,79 @@ fn requests_are_signed_with_all_they_ask() {
     assert_eq!(error.to_string(), "unrecognized usage values: [\"flying\"]");
     clock.advance(3651 * DAY);
     assert!(sign(NODE_CSR, 3600).unwrap_err().to_string().starts_with("the signer has expired: NotAfter=2035-12-30T00:00:00Z"));
+}
+
+#[test]
+fn a_file_has_its_mode_before_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.key");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    // what a crash left behind, and what somebody put there
+    let beside = folder.path().join(format!("a.key.new-{}", std::process::id()));
+    let elsewhere = folder.path().join("elsewhere");
+    fs::write(&elsewhere, "untouched").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &beside).unwrap();
+    write_file(&path, "key", 0o600).unwrap();
+    assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode()), ("key", 0o600));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+    assert!(!beside.exists());
+}
+
+/// A request in PEM whose subject has these attributes, each a part of its own; an attribute is the last number of its `2.5.4.` identifier.
+fn request_for(subject: &[(u64, &str)]) -> String {
+    let (key, _) = SigningKey::generate().unwrap();
+    let info = yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_u8(0);
+            writer.next().write_sequence(|writer| {
+                for (kind, text) in subject {
+                    writer.next().write_set(|writer| {
+                        writer.next().write_sequence(|writer| {
+                            writer.next().write_oid(&oid(&[2, 5, 4, *kind]));
+                            writer.next().write_utf8_string(text);
+                        });
+                    });
+                }
+            });
+            writer.next().write_der(key.public().spki());
+            writer.next().write_tagged_implicit(yasna::Tag::context(0), |writer| writer.write_set(|_| ()));
+        });
+    });
+    let signature = key.sign_asn1(&info).unwrap();
+    let der = yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_der(&info);
+            writer.next().write_sequence(|writer| writer.next().write_oid(&oid(key.public().algorithm().signature_oid())));
+            writer.next().write_bitvec_bytes(&signature, signature.len() * 8);
+        });
+    });
+    pem("CERTIFICATE REQUEST", &der)
+}
+
+#[test]
+fn who_is_named_twice_is_named_once_in_the_certificate() {
+    use x509_parser::prelude::FromDer;
+    let authority = Authority::generate(StoppedClock::at("2026-01-01T00:00:00Z")).unwrap().0;
+    let request = request_for(&[(3, "kube-apiserver-kubelet-client"), (10, "system:nodes"), (42, "unheard of"), (3, "system:node:n1"), (10, "more")]);
+    let read = Request::from_pem(request.as_bytes()).unwrap();
+    assert_eq!((read.common_name.as_str(), read.organizations.as_slice()), ("system:node:n1", &["system:nodes".to_owned(), "more".to_owned()][..]));
+    let signed = authority.sign_request(request.as_bytes(), &["client auth"], 3600).unwrap();
+    let der = tls::certificates(signed.as_bytes()).unwrap().remove(0);
+    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&der).unwrap();
+    let subject: Vec<String> = certificate.subject().iter_attributes().map(|value| format!("{}={}", value.attr_type(), value.as_str().unwrap())).collect();
+    assert_eq!(subject, ["2.5.4.10=more", "2.5.4.10=system:nodes", "2.5.4.3=system:node:n1"]);
+}
+
+#[test]
+fn a_certificate_that_is_no_authoritys_signs_where_it_is_told_to() {
+    let clock = StoppedClock::at("2026-01-01T00:00:00Z");
+    let authority = Authority::generate(clock.clone()).unwrap().0;
+    let leaf = authority.client("signer", &[]).unwrap();
+    assert!(matches!(Authority::from_pem(&leaf.certificate, &leaf.key, clock.clone()), Err(PkiError::NotAuthority)));
+    let signer = Authority::signing(&leaf.certificate, &leaf.key, clock).unwrap();
+    assert!(signer.sign_request(NODE_CSR.as_bytes(), &["client auth"], 3600).is_ok());
 }
 
 #[test]

@@ -3,13 +3,7 @@
 //! Invariant: `status.json` says what is true before anybody is told of it; a container ends exactly once.
 //! The order of things follows containerd's `internal/cri/server/container_start.go` and `container_stop.go`.
 
-use std::{
-    cell::{Cell, RefCell},
-    io,
-    os::fd::OwnedFd,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -52,7 +46,8 @@ pub struct Container {
     status: RefCell<StatusRecord>,
     /// Our end of the pipe that says why the process did not start. Locked while it is being started.
     errors: Mutex<Option<OwnedFd>>,
-    start_failed: Cell<bool>,
+    /// Why it could not be started.
+    start_failure: RefCell<Option<String>>,
     ended: watch::Sender<Option<i32>>,
 }
 
@@ -99,7 +94,7 @@ impl Container {
             master,
             status: RefCell::new(StatusRecord::created(pid)),
             errors: Mutex::new(Some(errors)),
-            start_failed: Cell::new(false),
+            start_failure: RefCell::default(),
             ended: watch::channel(None).0,
             record,
         });
@@ -138,8 +133,8 @@ impl Container {
         begin().map_err(|err| failed("start the container", err))?;
         let reason = read_to_end(pipe).await.map_err(|err| failed("start the container", err))?;
         if !reason.is_empty() {
-            self.start_failed.set(true);
             let text = format!("OCI runtime create failed: unable to start container process: error during container init: {reason}: unknown");
+            self.start_failure.replace(Some(text.clone()));
             return Err(Failure::Start(text));
         }
         let running = StatusRecord { phase: ContainerPhase::Running, started_at: Some(now()), ..self.status.borrow().clone() };
@@ -203,13 +198,15 @@ impl Container {
         }
         self.stdin.borrow_mut().take();
         let _ = tokio::time::timeout(DRAIN, self.output.drained()).await;
-        let (code, signal) = if self.start_failed.get() { (START_ERROR, None) } else { (exit.code, exit.signal) };
+        let failure = self.start_failure.take();
+        let (code, signal) = if failure.is_some() { (START_ERROR, None) } else { (exit.code, exit.signal) };
         let ended = StatusRecord {
             phase: ContainerPhase::Exited,
             pid: None,
             finished_at: Some(now()),
             exit_code: Some(code),
             signal,
+            message: failure.unwrap_or_default(),
             oom_killed: shim.cgroups.oom_kills(&self.record.cgroup) > 0,
             ..self.status.borrow().clone()
         };

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::list::merge_list;
+use super::list::{merge_list, merge_list_seen};
 use super::order::{normalize, partition};
 use super::{
     DELETE_FROM, DIRECTIVE, LIST_TYPE, Object, RETAIN_KEYS, SET_ORDER, StrategicError, Strategy, arg_type, as_list, element_kind, go_type, lookup, lookup_list,
@@ -162,16 +162,15 @@ fn set_order(original: &mut Object, patch: &mut Object, key: &str, order: &[Valu
     let wanted = patch.get(key).map(as_list).transpose()?.cloned();
     let meta = lookup_list(schema, key)?;
     check_order(wanted.as_deref().unwrap_or_default(), order, meta.merge_key)?;
-    let merged = match (current.clone(), wanted.clone()) {
-        (Some(current), None) => current,
-        (None, Some(wanted)) => wanted.into_iter().filter_map(without_directives).collect(),
-        (Some(current), Some(wanted)) => merge_list(current, wanted, meta, false, options)?,
+    let kind = element_kind(&[current.as_deref().unwrap_or_default(), wanted.as_deref().unwrap_or_default()]);
+    let (merged, current) = match (current, wanted) {
+        (Some(current), None) => (current.clone(), current),
+        (None, Some(wanted)) => (wanted.into_iter().filter_map(without_directives).collect(), Vec::new()),
+        (Some(current), Some(wanted)) => merge_list_seen(current, wanted, meta, false, options)?,
         (None, None) => return Ok(()),
     };
     let (in_patch, server_only) = partition(merged, order, meta.merge_key)?;
-    let current = current.unwrap_or_default();
-    let kind = element_kind(&[&current, wanted.as_deref().unwrap_or_default()])?;
-    let sorted = normalize(in_patch, server_only, order, &current, meta.merge_key, kind)?;
+    let sorted = normalize(in_patch, server_only, order, &current, meta.merge_key, kind?)?;
     original.insert(key.into(), Value::Array(sorted));
     patch.remove(key);
     Ok(())

@@ -11,16 +11,30 @@ use super::{DIRECTIVE, ElementKind, Meta, StrategicError, Strategy, element_kind
 
 /// Merges `patch` into `original` as the field's strategy has it. `deleting`: the patch lists scalars to take out.
 pub(super) fn merge_list(original: Vec<Value>, patch: Vec<Value>, meta: Meta<'_>, deleting: bool, options: Options) -> Result<Vec<Value>, StrategicError> {
+    merge_list_seen(original, patch, meta, deleting, options).map(|(merged, _)| merged)
+}
+
+/// The same, and what became of the original list in the hands of whoever gave it: upstream changes it where it lies, so that elements which
+/// take the place of deleted ones are in it, too. An order by the original list is one by this.
+pub(super) fn merge_list_seen(
+    original: Vec<Value>,
+    patch: Vec<Value>,
+    meta: Meta<'_>,
+    deleting: bool,
+    options: Options,
+) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
     if meta.strategy != Strategy::Merge && !deleting {
-        return Ok(patch);
+        return Ok((patch, original));
     }
     if original.is_empty() && patch.is_empty() {
-        return Ok(original);
+        return Ok((original, Vec::new()));
     }
     let kind = element_kind(&[&original, &patch])?;
+    let length = original.len();
     let (merged, patch, original) = if kind == ElementKind::Scalar {
         if options.merge_parallel_list && deleting {
-            return Ok(original.into_iter().filter(|v| !patch.contains(v)).collect());
+            let left = original.iter().filter(|v| !patch.contains(v)).cloned().collect();
+            return Ok((left, original));
         }
         let both = original.iter().chain(&patch).cloned().collect();
         (deduplicate(both), patch, original)
@@ -31,8 +45,9 @@ pub(super) fn merge_list(original: Vec<Value>, patch: Vec<Value>, meta: Meta<'_>
         let (original, patch) = obey_directives(original, patch, meta.merge_key)?;
         merge_maps(original, patch, meta, options)?
     };
+    let seen = if kind == ElementKind::Scalar { original.clone() } else { merged.iter().take(length).cloned().collect() };
     let (in_patch, server_only) = partition(merged, &patch, meta.merge_key)?;
-    normalize(in_patch, server_only, &patch, &original, meta.merge_key, kind)
+    normalize(in_patch, server_only, &patch, &original, meta.merge_key, kind).map(|merged| (merged, seen))
 }
 
 /// Carries out `$patch` in the elements of a patch; returns the list to merge into and the elements without directives.

@@ -31,6 +31,17 @@ const WARN_ONLY_SECONDS: i64 = 60 * 60 + 7;
 const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 const HOUR: i64 = 3600;
 
+/// The label of a secret that says on which day its token was last used.
+pub const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+
+/// A secret whose token was used, on a day that its label does not tell yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Used {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
 /// What a server signs tokens with.
 pub struct Issuer {
     key: SigningKey,

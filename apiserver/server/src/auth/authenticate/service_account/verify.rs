@@ -21,7 +21,12 @@ use skiff_api::machinery::{clock::SharedClock, field::go_quoted, meta::Meta, sta
 use skiff_storage::Object;
 use subtle::ConstantTimeEq;
 
-use super::claims::{Claims, Kubernetes, LEGACY_ISSUER};
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    LAST_USED, Used,
+    claims::{Claims, Kubernetes, LEGACY_ISSUER},
+};
 use crate::auth::{
     ALL_SERVICE_ACCOUNTS, Objects, SERVICE_ACCOUNT_GROUP_PREFIX, SERVICE_ACCOUNT_PREFIX, User,
     authenticate::{Holder, audience_error},
@@ -46,13 +51,20 @@ pub struct Verifier {
     lookup: bool,
     objects: Arc<dyn Objects>,
     clock: SharedClock,
+    /// Who labels secrets that are used.
+    used: Option<Sender<Used>>,
     /// By the hash of the token.
     verified: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
 
 impl Verifier {
     pub fn new(keys: Vec<PublicKey>, issuers: Vec<String>, audiences: Vec<String>, lookup: bool, objects: Arc<dyn Objects>, clock: SharedClock) -> Verifier {
-        Verifier { keys, issuers, audiences, lookup, objects, clock, verified: Mutex::default() }
+        Verifier { keys, issuers, audiences, lookup, objects, clock, used: None, verified: Mutex::default() }
+    }
+
+    /// Tells `used` of secrets whose tokens are used.
+    pub fn telling(self, used: Sender<Used>) -> Verifier {
+        Verifier { used: Some(used), ..self }
     }
 
     /// Whose token this is, for those of `wanted` that it is for. `Ok(None)`: it is not a token of ours.
@@ -225,6 +237,7 @@ impl Verifier {
         if account.uid() != claims.legacy_uid {
             return Err(format!("ServiceAccount UID ({}) does not match claim ({})", account.uid(), claims.legacy_uid));
         }
+        self.tell(&secret);
         if secret.label(INVALID_SINCE).is_some_and(|since| !since.is_empty()) {
             return Err(format!(
                 "the token in secret {namespace}/{} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest \
@@ -236,6 +249,16 @@ impl Verifier {
             warnings.push(AUTO_GENERATED.to_owned());
         }
         Ok(())
+    }
+
+    /// That the secret's token is used, unless its label says so already. When there is much to tell, another use will tell it.
+    fn tell(&self, secret: &Value) {
+        let Some(used) = &self.used else { return };
+        let day = self.clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let near = [Ok(day), day.tomorrow()].into_iter().flatten().any(|day| secret.label(LAST_USED) == Some(&day.to_string()));
+        if !near {
+            let _ = used.try_send(Used { namespace: secret.namespace().into(), name: secret.name().into(), uid: secret.uid().into() });
+        }
     }
 
     fn account(&self, namespace: &str, name: &str) -> Result<Arc<Object>, String> {

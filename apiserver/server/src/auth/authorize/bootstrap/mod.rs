@@ -52,9 +52,9 @@ pub fn bootstrap_objects() -> Vec<(&'static str, &'static str, Value)> {
     objects
 }
 
-/// The rules that a node has whatever is bound to it.
-pub fn node_rules() -> Vec<PolicyRule> {
-    let row = policy::CLUSTER_ROLES.iter().find(|(name, _)| *name == "system:node");
+/// The rules that a default cluster role begins with: for those who have them whatever is bound to them.
+pub fn rules_of(role: &str) -> Vec<PolicyRule> {
+    let row = policy::CLUSTER_ROLES.iter().find(|(name, _)| *name == role);
     row.map(|(_, rules)| rules.iter().map(|text| rule::parse(text)).collect()).unwrap_or_default()
 }
 

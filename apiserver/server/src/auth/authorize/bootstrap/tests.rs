@@ -152,3 +152,11 @@ fn reconciling_only_adds() {
     let nodes = find("system:node", "ClusterRoleBinding");
     assert_eq!(reconcile(&nodes, Some(&nodes)), Reconcile::Nothing);
 }
+
+#[test]
+fn every_controller_has_an_account_with_a_role() {
+    for controller in skiff_controllers::list::CONTROLLERS {
+        let account = skiff_controllers::accounts::account_of(controller.name);
+        assert!(account.is_empty() || policy::CONTROLLERS.iter().any(|(name, _)| *name == account), "{} writes as {account}", controller.name);
+    }
+}

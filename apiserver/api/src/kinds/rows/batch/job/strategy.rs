@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{spec, status};
 use crate::{
     kinds::{
-        Selectable, Strategy, Warnings,
+        Generation, Selectable, Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
-            checks::{IMMUTABLE, finalizers, invalid_or_null, invalid_shown, label_selector},
+            checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector},
             internal,
             pod::{Options, warnings::warnings as pod_warnings},
             read::Read,
@@ -22,6 +22,7 @@ use crate::{
         field::{Errors, Path},
         meta::Meta,
         names,
+        object_meta::standard_finalizers,
         selector::Selector,
     },
 };
@@ -49,7 +50,7 @@ pub const STRATEGY: Strategy = Strategy {
         out
     },
     has_status: true,
-    has_generation: true,
+    generation: Generation::Counted,
     orphan_by_default: true,
     ..Strategy::DEFAULT
 };
@@ -129,7 +130,6 @@ impl How {
 
 fn validate(job: &Value, how: &How, errors: &mut Errors) {
     let (given, path) = (job.at("spec"), Path::new("spec"));
-    finalizers(job, errors);
     generated_selector(job, how, errors);
     job_spec(given, how, &path, errors);
     let completions = given.int("completions");
@@ -186,7 +186,7 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
     let how = How::of(Some(old));
     // upstream checks an update as a new job first, then as an update
     validate(new, &how, &mut errors);
-    finalizers(new, &mut errors);
+    errors.extend(standard_finalizers(new));
     let (now, before, path) = (new.at("spec"), old.at("spec"), Path::new("spec"));
     job_spec(now, &how, &path, &mut errors);
     completions(now, before, &path.child("completions"), &mut errors);

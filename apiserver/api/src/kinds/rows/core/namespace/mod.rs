@@ -1,8 +1,9 @@
 //! Namespace: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,30 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Namespace",
     selectable: &[crate::kinds::Selectable { path: "status.phase", value: |n| n["status"]["phase"].as_str().unwrap_or("").into() }],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        validate_name: crate::kinds::strategy::label,
-        defaults: |object| {
-            let name = object["metadata"]["name"].as_str().unwrap_or("").to_string();
-            if !name.is_empty() {
-                object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
-            }
-            if object["status"]["phase"].is_null() {
-                object["status"]["phase"] = "Active".into();
-            }
-        },
-        prepare_for_create: |object| {
-            object["spec"]["finalizers"] = serde_json::json!(["kubernetes"]);
-            object["status"] = serde_json::json!({"phase": "Active"});
-        },
-        prepare_for_update: |new, old| {
-            new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
-            new["status"] = old["status"].clone();
-        },
-        keeps_status_on_create: true,
-        has_status: true,
-        returns_deleted: true,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{app_armor, disabled, label_keys};
 use crate::{
     kinds::{
-        PartStrategy, Selectable, Strategy, Warnings,
+        Generation, PartStrategy, Selectable, Strategy, Warnings,
         strategy::keep_metadata,
         validation::{
             pod::{self as validation, resources},
@@ -35,7 +35,7 @@ pub const STRATEGY: Strategy = Strategy {
     status_reset: &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
     has_status: true,
     keeps_status_on_create: true,
-    has_generation: true,
+    generation: Generation::Counted,
     default_grace: Some(|pod| pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30)),
     skips_grace: |pod| pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty() || matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")),
     returns_deleted: true,

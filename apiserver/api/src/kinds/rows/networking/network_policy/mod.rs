@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Generation, Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "networking.k8s.io",
@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "networking.v1.NetworkPolicy",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_generation: true, ..Strategy::DEFAULT },
+    strategy: Strategy { generation: Generation::Counted, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -1,0 +1,46 @@
+//! What libyaml says of text that is no YAML, in the words that Go gives it. Runs on the error path only.
+
+use serde::Deserialize;
+
+/// Longer text is not asked about: libyaml takes a time that grows with the square.
+const LONGEST: usize = 64 * 1024;
+
+/// How the parser's own mistakes begin: Go counts their lines from 0, those of the scanner from 1, and names the first line neither way.
+const PARSER: [&str; 11] = [
+    "did not find expected <document start>",
+    "did not find expected <stream-start>",
+    "did not find expected node content",
+    "did not find expected '-' indicator",
+    "did not find expected key",
+    "did not find expected ',' or ']'",
+    "did not find expected ',' or '}'",
+    "found duplicate %YAML directive",
+    "found duplicate %TAG directive",
+    "found incompatible YAML document",
+    "found undefined tag handle",
+];
+
+/// `None` when it finds no mistake, or is not asked.
+pub fn libyaml(text: &str) -> Option<String> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    for document in serde_yaml_ng::Deserializer::from_str(text) {
+        // a value that is thrown away: aliases cannot fill memory
+        if let Err(error) = serde::de::IgnoredAny::deserialize(document) {
+            let line = error.location().map(|at| at.line());
+            let full = error.to_string();
+            let what = full.split(" at line ").next().unwrap_or(&full);
+            let what = what.split(", while ").next().unwrap_or(what);
+            if what.contains("duplicate entry") || what.contains("limit exceeded") {
+                return None;
+            }
+            return Some(match line {
+                Some(number) if number > 1 && PARSER.iter().any(|begin| what.starts_with(begin)) => format!("yaml: line {}: {what}", number - 1),
+                Some(number) if number > 1 => format!("yaml: line {number}: {what}"),
+                _ => format!("yaml: {what}"),
+            });
+        }
+    }
+    None
+}

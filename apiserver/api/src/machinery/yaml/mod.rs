@@ -1,0 +1,11 @@
+//! YAML in and out: reading into JSON values with the line of every field, and writing as kubectl writes.
+//! Invariant: what `write` gives, `read` takes back to the same value.
+//! Behaviour follows `sigs.k8s.io/yaml`: YAML 1.1 plain scalars, mappings sorted by key.
+
+mod fault;
+mod read;
+mod scalar;
+mod write;
+
+pub use read::{Document, nearest_line, read, read_first};
+pub use write::write;

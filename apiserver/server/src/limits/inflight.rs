@@ -1,0 +1,146 @@
+//! How many requests are answered at once: so many that read and so many that write; watches and streams do not count.
+//!
+//! Invariant: a place is given back when its request's answer has been sent or was given up. Two counters, no lock and no queue.
+//! Follows `staging/src/k8s.io/apiserver/pkg/server/filters/maxinflight.go`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::body::Body;
+use futures::StreamExt;
+use http::{HeaderValue, Response, header};
+use http_body::Body as _;
+
+use crate::{auth, context::Context, request::RequestInfo};
+
+/// `--max-requests-inflight` and `--max-mutating-requests-inflight`; 0 is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub reading: usize,
+    pub mutating: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { reading: 400, mutating: 200 }
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    reading: AtomicUsize,
+    mutating: AtomicUsize,
+}
+
+pub struct InFlight {
+    limits: Limits,
+    counts: Arc<Counts>,
+}
+
+/// A request's place; dropped, it is free again.
+#[derive(Default)]
+pub struct Place(Option<(Arc<Counts>, bool)>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((counts, mutating)) = self.0.take() {
+            counts.of(mutating).fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+impl Place {
+    /// Keeps the place until the answer has been sent: at once for what is handed over in one piece, with the stream for what is not.
+    pub fn until_sent(self, response: Response<Body>) -> Response<Body> {
+        const PIECE: u64 = 64 * 1024;
+        if self.0.is_none() || response.body().size_hint().exact().is_some_and(|size| size <= PIECE) {
+            return response;
+        }
+        response.map(|body| {
+            let frames = body.into_data_stream().map(move |frame| {
+                let _held = &self;
+                frame
+            });
+            Body::from_stream(frames)
+        })
+    }
+}
+
+impl Counts {
+    fn of(&self, mutating: bool) -> &AtomicUsize {
+        if mutating { &self.mutating } else { &self.reading }
+    }
+}
+
+impl InFlight {
+    pub fn new(limits: Limits) -> InFlight {
+        InFlight { limits, counts: Arc::default() }
+    }
+
+    /// A place for a request of `user`; `None` when all are taken. Administrators always get one.
+    pub fn enter(&self, info: &RequestInfo, user: &auth::User) -> Option<Place> {
+        let mutating = is_mutating(info);
+        let limit = if mutating { self.limits.mutating } else { self.limits.reading };
+        if limit == 0 {
+            return Some(Place::default());
+        }
+        let count = self.counts.of(mutating);
+        if count.fetch_add(1, Ordering::Acquire) >= limit && !user.in_group(auth::SYSTEM_MASTERS) {
+            count.fetch_sub(1, Ordering::Release);
+            return None;
+        }
+        Some(Place(Some((self.counts.clone(), mutating))))
+    }
+
+    /// How many are being answered: reading and mutating.
+    pub fn current(&self) -> [(&'static str, usize); 2] {
+        [("mutating", true), ("readOnly", false)].map(|(name, mutating)| (name, self.counts.of(mutating).load(Ordering::Relaxed)))
+    }
+}
+
+pub fn is_mutating(info: &RequestInfo) -> bool {
+    !matches!(info.verb.as_str(), "get" | "list" | "watch")
+}
+
+/// The answer to a request that found no place.
+pub fn too_many(ctx: &Context) -> Response<Body> {
+    let mut response = ctx.text(429, "Too many requests, please try again later.\n");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Query;
+
+    fn info(method: &str, path: &str) -> RequestInfo {
+        RequestInfo::read(&method.parse().unwrap(), path, &Query::read(None))
+    }
+
+    #[test]
+    fn places_are_given_back() {
+        let places = InFlight::new(Limits { reading: 1, mutating: 2 });
+        let (anybody, admin) = (auth::User::new("a", &[]), auth::User::new("b", &[auth::SYSTEM_MASTERS]));
+        let (read, write) = (info("GET", "/api/v1/pods"), info("POST", "/api/v1/pods"));
+        let held = places.enter(&read, &anybody).unwrap();
+        assert!(places.enter(&read, &anybody).is_none());
+        assert!(places.enter(&info("GET", "/version"), &anybody).is_none(), "what is no resource counts, too");
+        let (_one, _two) = (places.enter(&write, &anybody).unwrap(), places.enter(&write, &anybody).unwrap());
+        assert!(places.enter(&write, &anybody).is_none());
+        let over = places.enter(&read, &admin).unwrap();
+        assert_eq!(places.current(), [("mutating", 2), ("readOnly", 2)]);
+        drop((held, over));
+        assert!(places.enter(&read, &anybody).is_some());
+        assert_eq!(places.current(), [("mutating", 2), ("readOnly", 0)]);
+    }
+
+    #[test]
+    fn no_limit() {
+        let places = InFlight::new(Limits { reading: 0, mutating: 0 });
+        let held: Vec<_> = (0..1000).map(|_| places.enter(&info("GET", "/api/v1/pods"), &auth::User::default())).collect();
+        assert!(held.iter().all(Option::is_some));
+    }
+}

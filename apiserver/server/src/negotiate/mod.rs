@@ -1,0 +1,224 @@
+//! Which encoding and form a client accepts, and in which its body is.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go`.
+
+mod accept;
+mod mime;
+
+pub use accept::clauses;
+use http::{HeaderMap, header};
+use skiff_api::machinery::status::{Details, Status};
+
+use crate::context::Context;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Json,
+    Yaml,
+}
+
+impl Encoding {
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Encoding::Json => "application/json",
+            Encoding::Yaml => "application/yaml",
+        }
+    }
+}
+
+/// What an answer is turned into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Object,
+    /// `as=Table`, in meta.k8s.io `v1` or `v1beta1`.
+    Table(&'static str),
+    /// `as=PartialObjectMetadata`.
+    Metadata(&'static str),
+    /// `as=PartialObjectMetadataList`.
+    MetadataList(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accept {
+    pub encoding: Encoding,
+    pub form: Form,
+    pub pretty: bool,
+}
+
+impl Accept {
+    pub const JSON: Accept = Accept { encoding: Encoding::Json, form: Form::Object, pretty: false };
+}
+
+/// What an endpoint can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offers {
+    /// Only the object itself: discovery, reviews, scales.
+    Plain,
+    /// Objects, their metadata, tables of them.
+    Forms,
+    /// A stream of the same.
+    Stream,
+}
+
+const ACCEPTED: &str = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// What routes say that they produce. (Protobuf is not written; a client that takes nothing else is refused by [`accept`].)
+const PRODUCED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const STREAMED: &[&str] = &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const PATCHES: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
+
+/// A header's first line, which is the only one that counts.
+pub fn first<'h>(headers: &'h HeaderMap, name: header::HeaderName) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+fn refused(code: u16, reason: &'static str, message: String) -> Status {
+    Status { details: Some(Details::default()), ..Status::new(code, reason, message) }
+}
+
+/// What is asked before a verb begins, by the path and method alone: can the route produce what is accepted?
+/// Follows `github.com/emicklei/go-restful` (`detectRoute`).
+pub fn route(ctx: &Context) -> Result<(), Status> {
+    if ctx.info.verb == "patch" {
+        consumed(first(&ctx.headers, header::CONTENT_TYPE))?;
+    }
+    let accept = first(&ctx.headers, header::ACCEPT);
+    let bare = |part: &str| part.split(';').next().unwrap_or("").trim_matches(' ').to_string();
+    if accept.is_empty() || accept.split(',').map(bare).any(|media| media == "*/*" || PRODUCED.contains(&media.as_str())) {
+        return Ok(());
+    }
+    let lists = matches!(ctx.info.verb.as_str(), "list" | "watch" | "watchlist") && ctx.info.is_resource;
+    let streamed = if lists { STREAMED } else { &[] };
+    let available = [PRODUCED, streamed].concat().join(", ");
+    let empty = matches!(first(&ctx.headers, header::CONTENT_LENGTH), "" | "0");
+    if matches!(ctx.info.verb.as_str(), "create" | "update" | "patch") && empty {
+        let message = format!("415: Unsupported Media Type\n\nAvailable representations: {available}");
+        return Err(refused(415, "UnsupportedMediaType", message));
+    }
+    Err(refused(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {available}")))
+}
+
+/// A route for patches takes but these types, one of several with commas between.
+fn consumed(content_type: &str) -> Result<(), Status> {
+    let bare = |part: &str| part.split(';').next().unwrap_or("").trim_matches(' ').to_string();
+    if content_type.split(',').map(bare).any(|media| PATCHES.contains(&media.as_str())) {
+        return Ok(());
+    }
+    Err(refused(415, "UnsupportedMediaType", "415: Unsupported Media Type".into()))
+}
+
+/// The type of a patch, of those that there are.
+pub fn patch_type(headers: &HeaderMap) -> Result<&'static str, Status> {
+    let given = first(headers, header::CONTENT_TYPE);
+    // nothing is trimmed here, as in upstream
+    let bare = given.find(';').filter(|at| *at > 0).map_or(given, |at| &given[..at]);
+    PATCHES.iter().copied().find(|media| *media == bare).ok_or_else(|| unknown_format(PATCHES))
+}
+
+fn unknown_format(known: &[&str]) -> Status {
+    let message = format!("the body of the request was in an unknown format - accepted media types include: {}", known.join(", "));
+    Status::unsupported_media_type(message)
+}
+
+/// Reads the Accept header; the first clause that can be served wins.
+pub fn accept(headers: &HeaderMap, offers: Offers) -> Result<Accept, Status> {
+    let header = first(headers, header::ACCEPT);
+    if header.is_empty() {
+        return Ok(Accept::JSON);
+    }
+    let found = accept::clauses(header).iter().find_map(|clause| offered(clause, offers));
+    // YAML has no streams
+    found.filter(|accept| offers != Offers::Stream || accept.encoding == Encoding::Json).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+}
+
+fn offered(clause: &accept::Clause, offers: Offers) -> Option<Accept> {
+    let encoding = [Encoding::Json, Encoding::Yaml].into_iter().find(|encoding| {
+        let (kind, subtype) = encoding.media_type().split_once('/').unwrap_or_default();
+        clause.takes(kind, subtype)
+    })?;
+    let given = |name: &str| clause.parameter(name).filter(|value| !value.is_empty());
+    // YAML has no form for streams, and there is but the one server version
+    if given("stream").is_some_and(|schema| schema != "watch" || encoding == Encoding::Yaml)
+        || given("sv").is_some_and(|version| version != "v1" || offers == Offers::Plain)
+    {
+        return None;
+    }
+    let converted = ["as", "g", "v"].iter().any(|name| clause.parameter(name).is_some());
+    let form = if converted { converted_form(clause, offers)? } else { Form::Object };
+    Some(Accept { encoding, form, pretty: clause.parameter("pretty") == Some("1") })
+}
+
+fn converted_form(clause: &accept::Clause, offers: Offers) -> Option<Form> {
+    let version = match (clause.parameter("g"), clause.parameter("v")) {
+        (Some("meta.k8s.io"), Some("v1")) => "v1",
+        (Some("meta.k8s.io"), Some("v1beta1")) => "v1beta1",
+        _ => return None,
+    };
+    match clause.parameter("as") {
+        _ if offers == Offers::Plain => None,
+        Some("Table") => Some(Form::Table(version)),
+        Some("PartialObjectMetadata") => Some(Form::Metadata(version)),
+        Some("PartialObjectMetadataList") => Some(Form::MetadataList(version)),
+        _ => None,
+    }
+}
+
+/// What a body may be encoded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyType {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// Reads the Content-Type of a body that is an object.
+pub fn body_type(headers: &HeaderMap) -> Result<BodyType, Status> {
+    let given = first(headers, header::CONTENT_TYPE);
+    if given.is_empty() {
+        return Ok(BodyType::Json);
+    }
+    match mime::media_type(given).as_deref() {
+        Some("application/json") => Ok(BodyType::Json),
+        Some("application/yaml") => Ok(BodyType::Yaml),
+        Some("application/vnd.kubernetes.protobuf") => Ok(BodyType::Protobuf),
+        _ => Err(unknown_format(PRODUCED)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clauses() {
+        let read = |text: &str, offers| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, text.parse().unwrap());
+            accept(&headers, offers).map(|accept| (accept.encoding, accept.form))
+        };
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+        assert_eq!(read(table, Offers::Forms), Ok((Encoding::Json, Form::Table("v1"))));
+        assert_eq!(read(table, Offers::Plain), Ok((Encoding::Json, Form::Object)));
+        assert_eq!(read("application/vnd.kubernetes.protobuf,application/json", Offers::Forms), Ok((Encoding::Json, Form::Object)));
+        assert_eq!(read("application/yaml", Offers::Forms), Ok((Encoding::Yaml, Form::Object)));
+        assert_eq!(read("application/*;q=0.5,text/html", Offers::Forms), Ok((Encoding::Json, Form::Object)));
+        assert!(read("application/json;as=Table", Offers::Forms).is_err());
+        assert!(read("application/json;g=meta.k8s.io;v=v1", Offers::Forms).is_err());
+        assert!(read("application/yaml", Offers::Stream).is_err());
+        assert!(read("application/json;stream=watch", Offers::Stream).is_ok());
+        assert!(read("application/json;stream=other", Offers::Stream).is_err());
+        assert!(read("text/html", Offers::Forms).is_err());
+    }
+
+    #[test]
+    fn types_of_bodies() {
+        let headers = |text: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())]);
+        assert_eq!(body_type(&HeaderMap::new()), Ok(BodyType::Json));
+        assert_eq!(body_type(&headers("application/JSON;charset=utf-8")), Ok(BodyType::Json));
+        assert!(body_type(&headers("application/x-yaml")).is_err());
+        assert!(body_type(&headers("application/json; charset")).is_err());
+        assert_eq!(patch_type(&headers("application/merge-patch+json;charset=utf-8")), Ok("application/merge-patch+json"));
+        assert!(patch_type(&headers("application/merge-patch+json ;charset=utf-8")).is_err() && consumed("application/merge-patch+json ;x").is_ok());
+        assert!(consumed("application/json").is_err() && consumed("a/b, application/merge-patch+json").is_ok());
+    }
+}

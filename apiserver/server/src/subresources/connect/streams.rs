@@ -1,0 +1,109 @@
+//! `exec`, `attach` and `portforward`: which node, which container, with which parameters.
+//!
+//! Invariant: they change what runs, so they need the right to `create`, whatever the method of the request: a WebSocket begins with a GET.
+//! Follows `pkg/registry/core/pod/rest/{subresources,authorize}.go` and `pkg/registry/core/pod/strategy.go` (streamLocation, streamParams).
+
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, Subresource},
+    machinery::{gonum, meta::Meta, status::Status},
+};
+
+use super::{
+    live,
+    location::{Location, query_escaped},
+    node,
+};
+use crate::{
+    app,
+    auth::{self, Authorizer, Decision},
+    context::Context,
+};
+
+pub fn location(ctx: &Context, kind: &'static Kind, sub: &Subresource) -> Result<Location, Status> {
+    let query = parameters(ctx, sub)?;
+    ensure_create(ctx)?;
+    let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name_in_path());
+    let pod = live(ctx, kind, namespace, name)?;
+    let path = match sub {
+        Subresource::PortForward => format!("/portForward/{namespace}/{name}"),
+        Subresource::Exec => format!("/exec/{namespace}/{name}/{}", container(&pod, ctx.query.text("container"))?),
+        _ => format!("/attach/{namespace}/{name}/{}", container(&pod, ctx.query.text("container"))?),
+    };
+    match pod["spec"]["nodeName"].as_str().unwrap_or("") {
+        "" => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
+        host => node::location(ctx, host, path, query),
+    }
+}
+
+fn ensure_create(ctx: &Context) -> Result<(), Status> {
+    if ctx.info.verb == "create" {
+        return Ok(());
+    }
+    let asked = auth::Attributes { verb: "create".into(), ..app::attributes(ctx) };
+    match ctx.app.authorizers.authorize(&asked) {
+        Decision::Allow(_) => Ok(()),
+        decision => Err(Status::forbidden(&ctx.info.group, &ctx.info.resource, &ctx.info.name, decision.reason())),
+    }
+}
+
+/// All containers' names in upstream's order.
+fn names(pod: &Value) -> Vec<&str> {
+    let of = |field: &str| pod["spec"][field].as_array().into_iter().flatten().filter_map(|container| container["name"].as_str());
+    of("initContainers").chain(of("containers")).chain(of("ephemeralContainers")).collect()
+}
+
+/// The container that a request means: the one that it names, else the only one.
+pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
+    let refused = |why: String| Err(Status::bad_request(why));
+    let name = pod.name();
+    if !asked.is_empty() {
+        return match names(pod).contains(&asked) {
+            true => Ok(asked.to_owned()),
+            false => refused(format!("container {asked} is not valid for pod {name}")),
+        };
+    }
+    match pod["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        [] => refused(format!("a container name must be specified for pod {name}")),
+        [one] => Ok(one["name"].as_str().unwrap_or("").to_owned()),
+        _ => refused(format!("a container name must be specified for pod {name}, choose one of: [{}]", names(pod).join(" "))),
+    }
+}
+
+/// The parameters as a node's API names them.
+fn parameters(ctx: &Context, sub: &Subresource) -> Result<String, Status> {
+    let query = &ctx.query;
+    let mut out: Vec<String> = Vec::new();
+    if let Subresource::PortForward = sub {
+        let ports: Vec<i64> = query.all("ports").flat_map(|text| text.split(',')).map(gonum::int64).collect::<Result<_, _>>().map_err(Status::bad_request)?;
+        out.extend(ports.iter().map(|port| format!("port={port}")));
+        return Ok(out.join("&"));
+    }
+    for (key, name) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+        if query.flag(key) {
+            out.push(format!("{name}=1"));
+        }
+    }
+    if let Subresource::Exec = sub {
+        out.extend(query.all("command").map(|word| format!("command={}", query_escaped(word))));
+    }
+    Ok(out.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn containers() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}],
+            "ephemeralContainers": [{"name": "e"}]}});
+        assert_eq!(container(&pod, "e").unwrap(), "e");
+        assert_eq!(container(&pod, "").unwrap_err().message, "a container name must be specified for pod p, choose one of: [i a b e]");
+        assert_eq!(container(&pod, "x").unwrap_err().message, "container x is not valid for pod p");
+        let one = json!({"metadata": {"name": "p"}, "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}});
+        assert_eq!(container(&one, "").unwrap(), "a");
+    }
+}

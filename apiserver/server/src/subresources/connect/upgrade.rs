@@ -1,0 +1,78 @@
+//! Connections that are switched to another protocol (SPDY, WebSocket): bytes go through as they are, both ways.
+//!
+//! Invariant: the client is switched only when the other side has switched; when either side ends, the other one is ended.
+//! Follows `staging/src/k8s.io/apimachinery/pkg/util/proxy/upgradeaware.go` (tryUpgrade).
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use skiff_api::machinery::status::Status;
+use tokio::io::AsyncWriteExt;
+
+use super::{
+    forward::{onward, request},
+    location::Location,
+};
+use crate::context::{Answer, Context};
+
+/// Whether a request asks for its connection to be switched.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("upgrade")))
+}
+
+/// `None` when the request asks for no such thing.
+pub async fn serve(ctx: &Context, location: &Location, parts: &mut Parts) -> Result<Option<Response<Body>>, Status> {
+    if !is_upgrade(&parts.headers) {
+        return Ok(None);
+    }
+    let client = parts.extensions.remove::<OnUpgrade>();
+    let mut headers = onward(parts);
+    headers.insert(header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    if let Some(protocol) = parts.headers.get(header::UPGRADE) {
+        headers.insert(header::UPGRADE, protocol.clone());
+    }
+    // a WebSocket begins with a GET, SPDY with a POST; neither has a body
+    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+    let sent = ctx.app.transports.send(location, request(method, location, headers, Body::empty())?).await;
+    let answer = sent.map_err(|why| Status::internal_plain(format!("error dialing backend: {why}")))?;
+    match answer.status() {
+        StatusCode::SWITCHING_PROTOCOLS => switch(ctx, answer, client).map(Some),
+        status if status.as_u16() < 400 => Err(Status::internal_plain(format!("invalid upgrade response: status code {}", status.as_u16()))),
+        _ => {
+            let (mut head, body) = answer.into_parts();
+            head.headers.remove(header::TRANSFER_ENCODING);
+            head.headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+            Ok(Some(Response::from_parts(head, Body::new(body))))
+        }
+    }
+}
+
+/// Both sides have switched.
+fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) -> Answer {
+    let client = client.ok_or_else(|| Status::bad_request("the connection cannot be upgraded"))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = answer.headers().clone();
+    let stopping = ctx.app.stopping.clone();
+    let copy = async move {
+        let (backend, client) = futures::future::try_join(hyper::upgrade::on(answer), client).await?;
+        let (mut from_backend, mut to_backend) = tokio::io::split(TokioIo::new(backend));
+        let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
+        let done = tokio::select! {
+            done = tokio::io::copy(&mut from_backend, &mut to_client) => done,
+            done = tokio::io::copy(&mut from_client, &mut to_backend) => done,
+        };
+        // whichever side is still there reads to its end
+        let _ = futures::future::join(to_client.shutdown(), to_backend.shutdown()).await;
+        done.map(drop)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            done = copy => if let Err(error) = done { tracing::debug!(%error, "a stream ended") },
+            () = stopping.cancelled() => {}
+        }
+    });
+    Ok(response)
+}

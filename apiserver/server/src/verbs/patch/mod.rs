@@ -1,0 +1,246 @@
+//! PATCH in its four kinds: JSON, merge, strategic merge, apply.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go`.
+
+mod shown;
+
+use axum::body::Body;
+use bytes::Bytes;
+use serde_json::Value;
+use skiff_api::{
+    kinds::Kind,
+    machinery::{
+        field::{Errors, Path},
+        meta::Meta,
+        patch::{self, go::GoValue},
+        schema::{conform, conform_converted},
+        status::Status,
+    },
+};
+
+use crate::{
+    body,
+    context::{Answer, Context},
+    limits::heavy,
+    managed,
+    negotiate::{self, BodyType, Offers},
+    respond,
+    write::{self, Part, Update},
+};
+
+/// What the Content-Type says of a patch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PatchType {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+fn patch_type(ctx: &Context) -> Result<PatchType, Status> {
+    Ok(match negotiate::patch_type(&ctx.headers)? {
+        "application/json-patch+json" => PatchType::Json,
+        "application/merge-patch+json" => PatchType::Merge,
+        "application/strategic-merge-patch+json" => PatchType::Strategic,
+        _ => PatchType::Apply,
+    })
+}
+
+pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -> Answer {
+    let patch_type = patch_type(ctx)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let text = body::read(body).await?;
+    check_options(ctx, patch_type)?;
+    let patch = Patch { ctx, kind, part, patch_type, text };
+    let how = Update { create: patch_type == PatchType::Apply && matches!(part, Part::Whole), ..Update::of(part) };
+    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, ctx.info.name_in_path(), how, &mut |live| {
+        // what a patch makes is dear by its own size as by that of what it is applied to: the live object was written once, and was bounded then
+        heavy(patch.text.len(), || patch.apply(live))
+    })
+    .await?;
+    respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
+}
+
+fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
+    respond::check_options(ctx, "PatchOptions")?;
+    let mut errors = Errors::default();
+    if patch_type == PatchType::Apply {
+        if ctx.query.text("fieldManager").is_empty() {
+            errors.required(&Path::new("fieldManager"), "is required for apply patch");
+        }
+    } else if ctx.query.get("force").is_some() {
+        errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors)) }
+}
+
+struct Patch<'a> {
+    ctx: &'a Context,
+    kind: &'static Kind,
+    part: Part,
+    patch_type: PatchType,
+    text: Bytes,
+}
+
+impl Patch<'_> {
+    fn apply(&self, live: Option<&Value>) -> Result<Value, Status> {
+        let nothing = Value::Object(Default::default());
+        if self.patch_type == PatchType::Apply {
+            return self.server_side(live);
+        }
+        let live = live.unwrap_or(&nothing);
+        let (document, mut remarks) = self.document()?;
+        let patched = self.patched(live, document.clone(), &mut remarks)?;
+        let mut new = self.decoded(live, patched, &document, remarks)?;
+        (self.kind.strategy.defaults)(&mut new);
+        self.check_identity(&new, live)?;
+        managed::track_update(self.ctx, self.kind, self.part, live, &mut new)?;
+        Ok(new)
+    }
+
+    /// The patch as a value, and what strict reading has against it.
+    fn document(&self) -> Result<(Value, Vec<String>), Status> {
+        let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
+            let said = error.trim_start_matches("couldn't get version/kind; json parse error: ");
+            // a strategic patch is read elsewhere
+            let strategic = self.patch_type == PatchType::Strategic;
+            Status::bad_request(if strategic { said.to_string() } else { format!("error decoding patch: {said}") })
+        })?;
+        let mut remarks = document.remarks();
+        if self.patch_type == PatchType::Json {
+            remarks.iter_mut().for_each(|text| *text = format!("json patch {text}"));
+        }
+        Ok((document.value, remarks))
+    }
+
+    fn patched(&self, live: &Value, document: Value, remarks: &mut Vec<String>) -> Result<Value, Status> {
+        let validate = body::FieldValidation::of(self.ctx) != body::FieldValidation::Ignore;
+        let mut new = live.clone();
+        match self.patch_type {
+            PatchType::Json => {
+                let patch = patch::json::JsonPatch::decode(&document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
+                remarks.extend(patch.unknown.iter().map(|path| format!("json patch unknown field {path:?}")));
+                // upstream keeps to itself which operation failed
+                patch.apply(&mut new).map_err(|_| {
+                    let mut status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
+                    status.details = Some(Default::default());
+                    status
+                })?;
+            }
+            PatchType::Merge => {
+                patch::merge::apply(&mut new, document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
+            }
+            PatchType::Strategic => {
+                new = patch::strategic::apply(live, &document, self.kind.node()).map_err(|error| error.status())?;
+            }
+            PatchType::Apply => unreachable!("apply has a way of its own"),
+        }
+        Ok(new)
+    }
+
+    /// The patched object as its type has it. What is wrong is told of the object as patched, or of the patch where no text was made of the object.
+    fn decoded(&self, live: &Value, mut new: Value, document: &Value, mut remarks: Vec<String>) -> Result<Value, Status> {
+        let strategic = self.patch_type == PatchType::Strategic;
+        let node = self.kind.node();
+        let read = if strategic { conform_converted(&mut new, node) } else { conform(&mut new, node) };
+        let refused = |said: String| {
+            let opened = match self.patch_type {
+                PatchType::Json => shown::Opened::by_operations(document),
+                _ => shown::Opened::by_merge(document, live),
+            };
+            let shown = match self.patch_type {
+                PatchType::Strategic => GoValue(document).to_string(),
+                // again, as reading it has changed what came out before
+                _ => match self.patched(live, document.clone(), &mut Vec::new()) {
+                    Ok(patched) => shown::patched(&patched, Some(node), &opened),
+                    Err(status) => return status,
+                },
+            };
+            let mut errors = Errors::default();
+            errors.invalid(&Path::new("patch"), shown, said);
+            Status::invalid("", "", "", &errors)
+        };
+        let decoded = read.map_err(|error| refused(error.to_string()))?;
+        remarks.extend(decoded.unknown.iter().map(|path| format!("unknown field {path:?}")));
+        match body::FieldValidation::of(self.ctx) {
+            body::FieldValidation::Strict if !remarks.is_empty() => return Err(refused(format!("strict decoding error: {}", remarks.join(", ")))),
+            body::FieldValidation::Warn => remarks.into_iter().for_each(|text| self.ctx.warn(text)),
+            _ => {}
+        }
+        Ok(new)
+    }
+
+    /// A patch may not turn the object into another one.
+    fn check_identity(&self, new: &Value, live: &Value) -> Result<(), Status> {
+        let kind_of = |value: &Value| (value["apiVersion"].as_str().unwrap_or("").to_string(), value["kind"].as_str().unwrap_or("").to_string());
+        if kind_of(new) != kind_of(live) {
+            let (version, kind) = kind_of(new);
+            return Err(Status::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                self.kind.kind
+            )));
+        }
+        if new.name() != live.name() {
+            return Err(Status::bad_request(format!("the name of the object ({}) does not match the name on the URL ({})", new.name(), live.name())));
+        }
+        Ok(())
+    }
+
+    fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
+        let undecoded = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
+        let document = body::parse(&self.text, BodyType::Yaml).map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
+        let remarks = document.remarks();
+        let config = match document.value {
+            Value::Null => Value::Object(Default::default()),
+            Value::Object(map) => Value::Object(map),
+            other => {
+                let found = match other {
+                    Value::Bool(_) => "bool",
+                    Value::Number(_) => "number",
+                    Value::String(_) => "string",
+                    _ => "array",
+                };
+                let of = "map[string]interface {}";
+                return Err(undecoded(format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type {of}")));
+            }
+        };
+        if live.is_none() && !config.uid().is_empty() {
+            let why = format!("uid mismatch: the provided object specified uid {}, and no existing object was found", config.uid());
+            return Err(Status::conflict(self.kind.group, self.kind.plural, self.ctx.info.name_in_path(), &why));
+        }
+        let expected = self.kind.api_version();
+        let given = config["apiVersion"].as_str().unwrap_or("");
+        if given.is_empty() || config["kind"].as_str().unwrap_or("").is_empty() {
+            // a group, a slash and a version, be the group empty
+            let shown = if given.contains('/') { given.to_string() } else { format!("/{given}") };
+            return Err(Status::bad_request(format!("invalid object type: {shown}, Kind={}", config["kind"].as_str().unwrap_or(""))));
+        }
+        if given != expected {
+            return Err(Status::bad_request(format!("Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}")));
+        }
+        let mut new = managed::apply(self.ctx, self.kind, self.part, live, &config)?;
+        for text in remarks {
+            let said = format!("error converting YAML to JSON: {text}");
+            match body::FieldValidation::of(self.ctx) {
+                body::FieldValidation::Strict => return Err(Status::bad_request(format!("error strict decoding YAML: {said}"))),
+                body::FieldValidation::Warn => self.ctx.warn(said),
+                body::FieldValidation::Ignore => {}
+            }
+        }
+        new["apiVersion"] = self.kind.api_version().into();
+        new["kind"] = self.kind.kind.into();
+        if new.name().is_empty() {
+            new.set_meta("name", self.ctx.info.name_in_path());
+        }
+        let _ = skiff_api::machinery::schema::conform(&mut new, self.kind.node()).map_err(|error| Status::bad_request(error.to_string()))?;
+        (self.kind.strategy.defaults)(&mut new);
+        if new.name() != self.ctx.info.name_in_path() {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                new.name(),
+                self.ctx.info.name_in_path()
+            )));
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,105 @@
+//! A server of its own for one test, and requests to it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use skiff_server::{App, Config, Data, InProcess, Running, auth::User};
+
+pub struct Server {
+    pub app: Arc<App>,
+    _running: Running,
+    _folder: tempfile::TempDir,
+}
+
+pub struct Answer {
+    pub code: u16,
+    pub headers: HeaderMap,
+    pub bytes: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    pub fn message(&self) -> String {
+        self.json()["message"].as_str().unwrap_or("").into()
+    }
+
+    /// The texts of its Warning headers.
+    pub fn warnings(&self) -> Vec<String> {
+        let texts = self.headers.get_all("warning").iter().map(|value| value.to_str().unwrap_or(""));
+        texts.map(|text| text.trim_start_matches("299 - \"").trim_end_matches('"').to_string()).collect()
+    }
+
+    /// It is this code, else the answer is shown.
+    #[track_caller]
+    pub fn is(self, code: u16) -> Answer {
+        assert_eq!(self.code, code, "{}", self.text());
+        self
+    }
+}
+
+impl Server {
+    pub async fn start() -> Server {
+        Server::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(Data::Memory, folder.path().join("pki"));
+        change(&mut config);
+        let running = skiff_server::start(config).await.unwrap();
+        Server { app: running.app.clone(), _running: running, _folder: folder }
+    }
+
+    /// A request of an administrator's with these headers.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::from(body.into())).unwrap();
+        request.extensions_mut().insert(InProcess(Arc::new(User::new("admin", &["system:masters", "system:authenticated"]))));
+        let response = self.app.clone().handle(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        Answer { code: parts.status.as_u16(), headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send("PUT", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    /// A patch; `kind` is `merge`, `strategic-merge` or `json`.
+    pub async fn patch(&self, path: &str, kind: &str, body: &Value) -> Answer {
+        let media = match kind {
+            "json" => "application/json-patch+json".to_string(),
+            kind => format!("application/{kind}-patch+json"),
+        };
+        self.send("PATCH", path, &[("content-type", &media)], body.to_string()).await
+    }
+
+    pub async fn apply(&self, path: &str, body: &Value) -> Answer {
+        self.send("PATCH", &format!("{path}?fieldManager=test&force=true"), &[("content-type", "application/apply-patch+yaml")], body.to_string()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], "").await
+    }
+}

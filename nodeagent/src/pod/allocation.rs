@@ -1,0 +1,142 @@
+//! What the pods that this node has taken hold of it: the resources that they were granted, and ports of the node.
+//!
+//! Invariant: a pod is here from its admission until nothing of it runs any more, and only then others get what it held.
+//! Follows `pkg/kubelet/allocation/allocation_manager.go` and `HostPortInfo` of `staging/src/k8s.io/kube-scheduler/framework`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceRequirements};
+use parking_lot::Mutex;
+use skiff_api::machinery::quantity::Quantity;
+
+use super::{
+    admission::{self, Rejection},
+    names::{is_restartable_init, spec, uid},
+    resources::pod_requests,
+};
+
+/// Resources by name: thousandths of a CPU, and whole numbers of anything else.
+pub type Amounts = BTreeMap<String, i64>;
+
+/// `value` of the resource `name` as it is counted.
+pub fn amount(name: &str, value: &Quantity) -> i64 {
+    if name == "cpu" { value.milli_value() } else { value.value() }
+}
+
+/// A port of the node that a pod has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// `0.0.0.0` for all addresses.
+    ip: String,
+    protocol: String,
+    port: i32,
+}
+
+impl HostPort {
+    /// Whether the two cannot be had at the same time.
+    pub fn conflicts(&self, other: &Self) -> bool {
+        const ANY: &str = "0.0.0.0";
+        (self.port, &self.protocol) == (other.port, &other.protocol) && (self.ip == other.ip || self.ip == ANY || other.ip == ANY)
+    }
+}
+
+/// The resources that a pod was granted: those that it runs with, whatever it asks for by now.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Granted {
+    pod: Option<ResourceRequirements>,
+    containers: BTreeMap<String, Option<ResourceRequirements>>,
+}
+
+impl Granted {
+    pub fn of(pod: &Pod) -> Self {
+        let containers = spec(pod).init_containers.iter().flatten().chain(&spec(pod).containers);
+        Self { pod: spec(pod).resources.clone(), containers: containers.map(|container| (container.name.clone(), container.resources.clone())).collect() }
+    }
+
+    /// The pod as it was granted; the very same when that is what it asks for.
+    pub fn apply(&self, pod: &Arc<Pod>) -> Arc<Pod> {
+        if *self == Self::of(pod) {
+            return pod.clone();
+        }
+        let mut granted = (**pod).clone();
+        let spec = granted.spec.get_or_insert_default();
+        spec.resources.clone_from(&self.pod);
+        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            if let Some(resources) = self.containers.get(&container.name) {
+                container.resources.clone_from(resources);
+            }
+        }
+        Arc::new(granted)
+    }
+}
+
+/// What one pod holds.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pub amounts: Amounts,
+    pub ports: Vec<HostPort>,
+}
+
+impl Held {
+    pub fn of(pod: &Pod) -> Self {
+        Self { amounts: pod_requests(pod).into_iter().map(|(name, value)| (name.clone(), amount(&name, &value))).collect(), ports: host_ports(pod) }
+    }
+}
+
+/// The ports of the node that the pod's containers ask for.
+fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let sidecars = spec(pod).init_containers.iter().flatten().filter(|container| is_restartable_init(container));
+    let ports = sidecars.chain(&spec(pod).containers).flat_map(|container| container.ports.iter().flatten());
+    let text = |text: &Option<String>, default: &str| text.as_deref().filter(|text| !text.is_empty()).unwrap_or(default).to_owned();
+    let wanted = ports.filter_map(|port| Some((port, port.host_port.filter(|number| *number > 0)?)));
+    wanted.map(|(port, number)| HostPort { ip: text(&port.host_ip, "0.0.0.0"), protocol: text(&port.protocol, "TCP"), port: number }).collect()
+}
+
+/// All of the node's pods that hold something, by uid.
+#[derive(Default)]
+pub struct Allocations(Mutex<HashMap<String, Held>>);
+
+impl Allocations {
+    /// Grants the pod what it asks for, if the node can take it.
+    pub fn add(&self, pod: &Pod, node: &Node) -> Result<(), Rejection> {
+        let mut all = self.0.lock();
+        let others: Vec<&Held> = all.iter().filter(|(other, _)| *other != uid(pod)).map(|(_, held)| held).collect();
+        admission::admit(pod, node, &others)?;
+        all.insert(uid(pod).to_owned(), Held::of(pod));
+        Ok(())
+    }
+
+    /// Notes what a pod holds that is ending, and is not asked about any more.
+    pub fn note(&self, pod: &Pod) {
+        self.0.lock().insert(uid(pod).to_owned(), Held::of(pod));
+    }
+
+    /// Nothing of the pod runs any more.
+    pub fn remove(&self, uid: &str) {
+        self.0.lock().remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_one_pod_holds_another_cannot_have_until_it_is_given_back() {
+        let node: Node = from_value(json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "1", "pods": "9"}}})).unwrap();
+        let pod = |uid: &str| -> Pod {
+            from_value(json!({"metadata": {"uid": uid}, "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "600m"}}}]}})).unwrap()
+        };
+        let all = Allocations::default();
+        assert_eq!(all.add(&pod("a"), &node), Ok(()));
+        assert_eq!(all.add(&pod("a"), &node), Ok(()), "a pod is not in its own way");
+        assert_eq!(all.add(&pod("b"), &node).unwrap_err().reason, "OutOfcpu");
+        all.remove("a");
+        assert_eq!(all.add(&pod("b"), &node), Ok(()));
+    }
+}
