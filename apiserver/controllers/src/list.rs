@@ -9,7 +9,7 @@ use crate::{
     certificates::{approver, cleaner, signer},
     clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring,
     error::Error,
-    gc, job, legacy_token_cleaner, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca,
+    gc, horizontalpodautoscaler, job, legacy_token_cleaner, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca,
     runner::Context,
     serviceaccount, serviceaccount_tokens, statefulset, taint_eviction, ttl_after_finished, volume,
 };
@@ -53,6 +53,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("job-controller", "job", job::start),
     on("cronjob-controller", "cronjob", cronjob::start),
     on("ttl-after-finished-controller", "ttl-after-finished", ttl_after_finished::start),
+    on("horizontal-pod-autoscaler-controller", "horizontalpodautoscaling", horizontalpodautoscaler::start),
     on("disruption-controller", "disruption", disruption::start),
     on("resourcequota-controller", "resourcequota", quota::start),
     on("clusterrole-aggregation-controller", "clusterrole-aggregation", clusterrole_aggregation::start),

@@ -8,7 +8,7 @@ mod revisions;
 mod update;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,7 +23,7 @@ use k8s_openapi::api::{
 use self::placement::Placement;
 use crate::{
     api::Api,
-    clock::{Clock, until},
+    clock::{Clock, since},
     error::Error,
     events::Recorder,
     expectations::{Expectations, Wrote},
@@ -55,8 +55,15 @@ struct Controller {
     expectations: Arc<Expectations>,
     wrote: Wrote,
     wrote_revisions: Wrote,
-    /// Until when failed pods of a set on a node are left alone, and for how long the next time.
-    backoff: Mutex<HashMap<(Key, String), (Timestamp, Duration)>>,
+    backoff: Mutex<HashMap<(Key, String), Backoff>>,
+}
+
+/// How failed pods of a set on a node are left alone.
+struct Backoff {
+    /// Of the set: a new one begins anew.
+    generation: i64,
+    last: Timestamp,
+    pause: Duration,
 }
 
 /// `daemonset-controller`.
@@ -176,16 +183,10 @@ impl Controller {
     }
 
     /// Whether a failed pod on this node may be deleted now; if not, when.
-    fn may_retry(&self, key: &Key, node: &str) -> Option<Duration> {
+    fn may_retry(&self, key: &Key, generation: i64, node: &str) -> Option<Duration> {
         let now = self.clock.now();
         let mut backoff = self.backoff.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = backoff.entry((key.clone(), node.to_string())).or_insert((now, FIRST_BACKOFF));
-        if entry.0 > now {
-            return Some(until(now, entry.0));
-        }
-        let pause = entry.1;
-        *entry = (crate::clock::after(now, pause), (pause * 2).min(LAST_BACKOFF));
-        None
+        next_try(backoff.entry((key.clone(), node.to_string())), generation, now)
     }
 
     async fn manage(&self, key: &Key, set: &DaemonSet, placement: &Placement<'_>, hash: &str) -> Result<Option<Duration>, Error> {
@@ -197,7 +198,7 @@ impl Controller {
             for pod in verdict.failed {
                 let node = placement::target(&pod).unwrap_or("").to_string();
                 let what = format!("{}/{}", key.namespace(), name(&pod.metadata));
-                if let Some(wait) = self.may_retry(key, &node) {
+                if let Some(wait) = self.may_retry(key, set.metadata.generation.unwrap_or(0), &node) {
                     again = Some(again.map_or(wait, |a| a.min(wait)));
                     continue;
                 }
@@ -227,6 +228,21 @@ impl Controller {
         self.wrote.note(key, written.metadata.resource_version.as_deref());
         Ok(())
     }
+}
+
+/// When the next try is, if not now: a second after the first, then twice as long each time; anew after twice the longest time.
+fn next_try(entry: Entry<'_, (Key, String), Backoff>, generation: i64, now: Timestamp) -> Option<Duration> {
+    let backoff = entry.or_insert(Backoff { generation, last: Timestamp::UNIX_EPOCH, pause: Duration::ZERO });
+    let passed = since(now, backoff.last);
+    if backoff.generation != generation || passed > LAST_BACKOFF * 2 {
+        *backoff = Backoff { generation, last: now, pause: FIRST_BACKOFF };
+        return None;
+    }
+    if passed < backoff.pause {
+        return Some(backoff.pause - passed);
+    }
+    (backoff.last, backoff.pause) = (now, (backoff.pause * 2).clamp(FIRST_BACKOFF, LAST_BACKOFF));
+    None
 }
 
 fn selector_of(set: &DaemonSet) -> Result<Selector, Error> {
@@ -276,5 +292,23 @@ impl Reconcile<Key> for Controller {
         let again = outcome?;
         let min_ready = set.spec.as_ref().and_then(|s| s.min_ready_seconds).filter(|s| *s > 0 && unripe).map(pods::seconds);
         Ok(Next::maybe_after([again, min_ready].into_iter().flatten().min()).resting(nodes.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_pods_are_left_alone_longer_and_longer() {
+        let mut backoff = HashMap::new();
+        let mut at = |seconds: i64, generation: i64| {
+            let now = Timestamp::from_second(1_000_000 + seconds).unwrap();
+            next_try(backoff.entry((Key::new("ns", "set"), "node".to_string())), generation, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!([at(0, 1), at(0, 1), at(1, 1), at(2, 1), at(3, 1)], [None, Some(1), None, Some(1), None]);
+        assert_eq!([at(6, 1), at(7, 1)], [Some(1), None], "four seconds by now");
+        assert_eq!([at(7, 2), at(7, 2)], [None, Some(1)], "another template begins anew");
+        assert_eq!([at(7 + 1801, 2), at(7 + 1801, 2)], [None, Some(1)], "and so does one that held");
     }
 }
