@@ -40,13 +40,13 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     });
     let (q, classes) = (queue.clone(), controller.classes.clone());
     controller.claims.subscribe(move |change| {
-        for name in before(&change).map(named_by_claim).unwrap_or_default() {
+        for name in before(change).map(named_by_claim).unwrap_or_default() {
             classes.get(&Key::cluster(name)).is_some_and(|class| class.metadata.deletion_timestamp.is_some()).then(|| q.add(Key::cluster(name)));
         }
     });
     let (q, classes) = (queue.clone(), controller.classes.clone());
     controller.volumes.subscribe(move |change| {
-        if let Some(name) = before(&change).and_then(named_by_volume)
+        if let Some(name) = before(change).and_then(named_by_volume)
             && classes.get(&Key::cluster(name)).is_some_and(|class| class.metadata.deletion_timestamp.is_some())
         {
             q.add(Key::cluster(name));
@@ -56,7 +56,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 }
 
 /// What an object was before a change that may have let go of a class.
-fn before<'c, T>(change: &'c Change<T>) -> Option<&'c T> {
+fn before<T>(change: &Change<T>) -> Option<&T> {
     match change {
         Change::Added(_) => None,
         Change::Updated { old, .. } => Some(old),
