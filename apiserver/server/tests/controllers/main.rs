@@ -1,8 +1,11 @@
 //! What controllers and scheduler bring about, in a control plane in memory.
 
+mod apps;
 mod autoscaling;
 mod endpoints;
 mod eviction;
+mod jobs;
+mod kubelet;
 mod namespaces;
 mod plane;
 mod scheduling;
