@@ -4,6 +4,7 @@ mod apps;
 mod autoscaling;
 mod endpoints;
 mod eviction;
+mod garbage;
 mod jobs;
 mod kubelet;
 mod namespaces;
