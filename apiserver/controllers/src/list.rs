@@ -46,6 +46,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("persistentvolume-binder-controller", "persistentvolume-binder", volume::binder::start),
     on("persistentvolumeclaim-protection-controller", "pvc-protection", volume::protection::start_claims),
     on("persistentvolume-protection-controller", "pv-protection", volume::protection::start_volumes),
+    on("volumeattributesclass-protection-controller", "", volume::class_protection::start),
     on("ephemeral-volume-controller", "ephemeral-volume", volume::ephemeral::start),
     on("garbage-collector-controller", "garbagecollector", gc::start),
     on("statefulset-controller", "statefulset", statefulset::start),

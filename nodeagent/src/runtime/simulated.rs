@@ -190,7 +190,7 @@ impl Runtime for SimulatedRuntime {
         let full = || Error::Failed { what: "give the pod an address".into(), reason: "no addresses are free in the node's range".into() };
         // Pods in the host's network have the node's own address, which the agent knows.
         let ips = if spec.netns.is_some() { vec![state.pool.take().ok_or_else(full)?] } else { vec![] };
-        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips };
+        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips, trouble: None };
         state.sandboxes.insert(id.clone(), sandbox);
         Ok(id)
     }
