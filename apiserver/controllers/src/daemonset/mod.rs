@@ -15,9 +15,12 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
-    core::v1::{Node, Pod},
+use k8s_openapi::{
+    api::{
+        apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
+        core::v1::{Node, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use self::placement::Placement;
@@ -94,14 +97,43 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             watcher.sets.list().iter().for_each(|set| q.add(Key::of(&set.metadata)));
         }
     });
+    let (q, watcher) = (queue.clone(), controller.clone());
+    controller.revisions.subscribe(move |change| watcher.revision_changed(change, &q));
     Ok(Some(context.workers(controller, queue)))
 }
 
 impl Controller {
-    fn owner(&self, pod: &Pod) -> Option<Key> {
-        let owner = controller_of(&pod.metadata).filter(|r| r.kind == "DaemonSet")?;
-        let key = Key::new(pod.metadata.namespace.as_deref().unwrap_or(""), &owner.name);
+    /// The set that controls this object.
+    fn owner(&self, object: &ObjectMeta) -> Option<Key> {
+        let owner = controller_of(object).filter(|r| r.kind == "DaemonSet")?;
+        let key = Key::new(object.namespace.as_deref().unwrap_or(""), &owner.name);
         (self.sets.get(&key)?.metadata.uid.as_ref() == Some(&owner.uid)).then_some(key)
+    }
+
+    /// Wakes the sets that may take up an object that nobody controls.
+    fn wake_takers(&self, orphan: &ObjectMeta, queue: &Queue<Key>) {
+        for set in self.sets.in_namespace(orphan.namespace.as_deref().unwrap_or("")) {
+            if selector_of(&set).is_ok_and(|s| !s.is_everything() && s.matches(orphan.labels.as_ref())) {
+                queue.add(Key::of(&set.metadata));
+            }
+        }
+    }
+
+    /// Somebody else changed, let go or deleted a revision; of a new one with an owner nothing is to be done.
+    fn revision_changed(&self, change: &Change<ControllerRevision>, queue: &Queue<Key>) {
+        let meta = &change.object().metadata;
+        if let Change::Updated { old, new } = change
+            && controller_of(&old.metadata) != controller_of(&new.metadata)
+            && let Some(key) = self.owner(&old.metadata)
+        {
+            queue.add(key);
+        }
+        if controller_of(meta).is_some() {
+            let key = self.owner(meta).filter(|_| !matches!(change, Change::Added(_)));
+            key.into_iter().for_each(|key| queue.add(key));
+        } else if !matches!(change, Change::Deleted(_)) {
+            self.wake_takers(meta, queue);
+        }
     }
 
     fn pod_changed(&self, change: &Change<Pod>, queue: &Queue<Key>) {
@@ -109,11 +141,11 @@ impl Controller {
         let going = pods::is_deleting(pod) || matches!(change, Change::Deleted(_));
         if let Change::Updated { old, new } = change
             && controller_of(&old.metadata) != controller_of(&new.metadata)
-            && let Some(key) = self.owner(old)
+            && let Some(key) = self.owner(&old.metadata)
         {
             queue.add(key);
         }
-        if let Some(key) = self.owner(pod) {
+        if let Some(key) = self.owner(&pod.metadata) {
             if going {
                 self.expectations.deletion_observed(&key, &Key::of(&pod.metadata));
             } else if matches!(change, Change::Added(_)) {
@@ -121,11 +153,7 @@ impl Controller {
             }
             queue.add(key);
         } else if controller_of(&pod.metadata).is_none() && !going {
-            for set in self.sets.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
-                if selector_of(&set).is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref())) {
-                    queue.add(Key::of(&set.metadata));
-                }
-            }
+            self.wake_takers(&pod.metadata, queue);
         }
     }
 

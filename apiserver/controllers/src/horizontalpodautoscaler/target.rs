@@ -86,7 +86,7 @@ mod tests {
             resource: "deployments".into(),
             kind: "Deployment".into(),
             namespaced: true,
-            verbs: Vec::new(),
+            ..ApiResource::default()
         };
         let found = Found { resources: vec![deployments], failed: Vec::new() };
         let path = |version: &str, kind: &str| {
