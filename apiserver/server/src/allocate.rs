@@ -12,7 +12,7 @@ use std::{
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use rand::Rng;
+use rand::RngExt;
 use serde_json::{Map, Value, json};
 use skiff_api::{
     kinds::Kind,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rand::Rng;
+use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind, Subresource, UpdateChecks, strategy::path_segment},
