@@ -6,7 +6,7 @@ use crate::context::{Ctx, DryRun};
 use crate::discovery::Resource;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
-use crate::print::{Printer, TYPED};
+use crate::print::{Printer, order::Order};
 use crate::resource::{Validation, helper};
 use serde_json::{Value, json};
 
@@ -62,13 +62,26 @@ pub fn after_dash(ctx: &Ctx) -> Vec<String> {
 
 /// The object as Go's encoder writes it into the annotation.
 pub fn encoded(object: &Value) -> String {
-    crate::print::json::write(object, crate::print::json::Style { indent: 0, order: TYPED }) + "\n"
+    crate::print::json::write(object, crate::print::json::Style { indent: 0, order: Order::Typed }) + "\n"
 }
 
-/// Puts the object itself into its annotation.
+/// Puts an object that was made here into its annotation.
 pub fn save_config(object: &mut Value) {
     let text = encoded(object);
     object["metadata"]["annotations"][LAST_APPLIED] = json!(text);
+}
+
+/// The same for an object that was read: without the annotation that it has, and with annotations, if only empty ones.
+pub fn save_read_config(object: &mut Value) {
+    *object = crate::cmd::apply::annotated(object);
+}
+
+/// Says what was done of objects that Go's clients read into their types.
+///
+/// # Errors
+/// As `Printer::new`.
+pub fn printer(ctx: &Ctx, operation: &str) -> Result<Printer> {
+    Ok(Printer::new(ctx.flags(), format!("{operation}{}", ctx.dry_run()?.suffix()))?.ordered(Order::Typed))
 }
 
 /// Sends the object (or not, in a dry run) and says what was done.
@@ -76,8 +89,7 @@ pub fn save_config(object: &mut Value) {
 /// # Errors
 /// What the server refuses.
 pub async fn create(ctx: &Ctx, r: &Resource, object: Value) -> Result<()> {
-    let dry_run = ctx.dry_run()?;
-    let mut printer = Printer::new(ctx.flags(), format!("created{}", dry_run.suffix()))?;
+    let mut printer = printer(ctx, "created")?;
     create_with(ctx, r, object, &mut printer).await.map(drop)
 }
 
@@ -95,13 +107,9 @@ pub async fn create_with(ctx: &Ctx, r: &Resource, mut object: Value, printer: &m
             write = write.validation(Validation::parse(f.str("validate"))?);
         }
         object = write.create(ctx.client()?, r, &namespace, &object).await?;
-        printer.print(&object)?;
-        return Ok(object);
     }
-    let mut ordered = std::mem::replace(printer, Printer::of(crate::print::Format::Name, "", false)).ordered(TYPED);
-    let result = ordered.print(&object);
-    *printer = ordered;
-    result.map(|()| object)
+    printer.print(&object)?;
+    Ok(object)
 }
 
 /// Letters at random, as generated names end with.

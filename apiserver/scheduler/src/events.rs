@@ -1,86 +1,197 @@
-//! What the scheduler tells of pods: events in events.k8s.io/v1, and the condition `PodScheduled`.
+//! What the scheduler tells of pods: events in events.k8s.io/v1, like ones as a series, and conditions of their status.
 //!
-//! Follows `pkg/scheduler/schedule_one.go` (handleSchedulingFailure) for texts.
+//! Invariant: an event that is like an earlier one (same pod in the same version, same reason and note) is counted on it. Follows
+//! `k8s.io/client-go/tools/events/event_broadcaster.go` and `pkg/api/v1/pod/util.go` (UpdatePodCondition).
 
-use std::collections::BTreeMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use http::Method;
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_api::machinery::time;
+use skiff_api::machinery::{clock::SharedClock, time};
+use skiff_watching::api::{Api, PatchType};
 
-use crate::{framework::Rejection, pod::PodInfo};
+use crate::pod::PodInfo;
 
-/// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s). no new claims to deallocate, preemption: …`.
-pub fn fit_error(nodes: usize, rejections: &[Rejection]) -> String {
-    if nodes == 0 {
-        return "no nodes available to schedule pods".into();
-    }
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in rejections.iter().flat_map(|r| &r.reasons) {
-        *counts.entry(reason).or_default() += 1;
-    }
-    let joined = |counts: BTreeMap<&str, usize>| {
-        let mut list: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        list.sort();
-        list.join(", ")
-    };
-    let mut preemption: BTreeMap<&str, usize> = BTreeMap::new();
-    for rejection in rejections {
-        let why = if rejection.unresolvable { "Preemption is not helpful for scheduling" } else { "No preemption victims found for incoming pod" };
-        *preemption.entry(why).or_default() += 1;
-    }
-    format!(
-        "0/{nodes} nodes are available: {}. no new claims to deallocate, preemption: 0/{nodes} nodes are available: {}.",
-        joined(counts),
-        joined(preemption)
-    )
+/// A series is over when nothing like it was told for so long.
+const FINISHED: Duration = Duration::from_secs(360);
+/// Counts past the second are written this seldom.
+const REFRESH: Duration = Duration::from_secs(360);
+/// Past so many, those that are over are forgotten.
+const MOST: usize = 4096;
+const LONGEST_NOTE: usize = 1024;
+
+/// One thing to tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    pub kind: &'a str,
+    pub reason: &'a str,
+    pub action: &'a str,
+    pub note: &'a str,
+    /// Another pod that it has to do with.
+    pub related: Option<&'a PodInfo>,
 }
 
-/// Of a pod that no node could take, whatever the nodes are like. (The last two words come from upstream's search for victims, which finds no
-/// state of its own then.)
-pub fn pod_error(nodes: usize, why: &str) -> String {
-    if nodes == 0 {
-        return fit_error(0, &[]);
+struct Series {
+    name: String,
+    count: i64,
+    last: Timestamp,
+    written: Timestamp,
+}
+
+/// Tells; clones share what was told.
+#[derive(Clone)]
+pub struct Recorder {
+    api: Api,
+    clock: SharedClock,
+    scheduler: String,
+    series: Arc<Mutex<HashMap<String, Series>>>,
+}
+
+/// What is to be done about an event.
+#[derive(Debug, PartialEq, Eq)]
+enum Write {
+    Create { name: String },
+    Count { name: String, count: i64 },
+    Nothing,
+}
+
+fn since(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(then)).unwrap_or_default()
+}
+
+fn decide(series: &mut HashMap<String, Series>, key: String, pod: &str, now: Timestamp) -> Write {
+    if series.len() >= MOST {
+        series.retain(|_, entry| since(entry.last, now) < FINISHED);
     }
-    format!("0/{nodes} nodes are available: {why}. not found")
+    if let Some(entry) = series.get_mut(&key).filter(|entry| since(entry.last, now) < FINISHED) {
+        (entry.count, entry.last) = (entry.count + 1, now);
+        if entry.count > 2 && since(entry.written, now) < REFRESH {
+            return Write::Nothing;
+        }
+        entry.written = now;
+        return Write::Count { name: entry.name.clone(), count: entry.count };
+    }
+    let name = format!("{pod}.{:x}", now.as_nanosecond());
+    series.insert(key, Series { name: name.clone(), count: 1, last: now, written: now });
+    Write::Create { name }
 }
 
-/// One event about a pod.
-pub fn event(pod: &PodInfo, scheduler: &str, kind: &str, reason: &str, action: &str, note: &str, now: jiff::Timestamp) -> Value {
-    let suffix = format!("{:x}", now.as_nanosecond());
-    json!({
-        "apiVersion": "events.k8s.io/v1", "kind": "Event",
-        "metadata": {"name": format!("{}.{suffix}", pod.name), "namespace": pod.namespace},
-        "eventTime": time::micros(now), "reportingController": scheduler, "reportingInstance": scheduler,
-        "action": action, "reason": reason, "type": kind, "note": note.chars().take(1024).collect::<String>(),
-        "regarding": {"kind": "Pod", "apiVersion": "v1", "namespace": pod.namespace, "name": pod.name, "uid": &*pod.uid,
-            "resourceVersion": pod.pod.metadata.resource_version},
-    })
+/// At most 1024 bytes, with dots where something was cut off.
+fn shortened(note: &str) -> String {
+    if note.len() <= LONGEST_NOTE {
+        return note.to_string();
+    }
+    let end = (0..=LONGEST_NOTE - 4).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+    format!("{} ...", &note[..end])
 }
 
-/// The status patch of a pod that fits nowhere; `None` when it says so already.
-pub fn unschedulable(pod: &PodInfo, message: &str, now: jiff::Timestamp) -> Option<Value> {
-    let had = pod.pod.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|c| c.type_ == "PodScheduled");
-    if had.is_some_and(|c| c.status == "False" && c.message.as_deref() == Some(message)) {
+fn reference(pod: &PodInfo) -> Value {
+    json!({"kind": "Pod", "apiVersion": "v1", "namespace": pod.namespace, "name": pod.name, "uid": &*pod.uid,
+        "resourceVersion": pod.pod.metadata.resource_version})
+}
+
+impl Recorder {
+    pub fn new(api: Api, clock: SharedClock, scheduler: &str) -> Recorder {
+        Recorder { api, clock, scheduler: scheduler.to_string(), series: Arc::default() }
+    }
+
+    /// Tells of a pod; a failure is logged, since nothing hangs on it.
+    pub async fn tell(&self, pod: &PodInfo, told: Told<'_>) {
+        let now = self.clock.now();
+        let regarding = reference(pod);
+        let related = told.related.map(reference);
+        // upstream leaves the note out, but its pods have another version by the time of the next note
+        let key = format!("{} {} {} {} {regarding} {related:?}", told.kind, told.action, told.reason, told.note);
+        let write = decide(&mut self.series.lock().unwrap_or_else(PoisonError::into_inner), key, &pod.name, now);
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", pod.namespace);
+        let done = match write {
+            Write::Nothing => return,
+            Write::Count { name, count } => {
+                let patch = json!({"series": {"count": count, "lastObservedTime": time::micros(now)}});
+                self.api.patch(&format!("{path}/{name}"), PatchType::Strategic, &patch).await.map(drop)
+            }
+            Write::Create { name } => {
+                let mut event = json!({
+                    "apiVersion": "events.k8s.io/v1", "kind": "Event",
+                    "metadata": {"name": name, "namespace": pod.namespace},
+                    "eventTime": time::micros(now), "reportingController": self.scheduler, "reportingInstance": self.scheduler,
+                    "action": told.action, "reason": told.reason, "type": told.kind, "note": shortened(told.note), "regarding": regarding,
+                });
+                if let Some(related) = related {
+                    event["related"] = related;
+                }
+                self.api.send(Method::POST, &path, Some("application/json"), None, event.to_string().into_bytes()).await.map(drop)
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(%error, pod = pod.name, "an event was not written");
+        }
+    }
+}
+
+/// A condition that a pod is to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Condition<'a> {
+    pub kind: &'a str,
+    pub status: &'a str,
+    pub reason: &'a str,
+    pub message: &'a str,
+}
+
+/// The strategic patch that gives a pod a condition; `None` when it has it already.
+pub fn condition(pod: &PodInfo, wanted: Condition, now: Timestamp) -> Option<Value> {
+    let had = pod.pod.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|c| c.type_ == wanted.kind);
+    let text = |text: &Option<String>| text.as_deref().unwrap_or("").to_string();
+    if had.is_some_and(|c| c.status == wanted.status && text(&c.reason) == wanted.reason && text(&c.message) == wanted.message) {
         return None;
     }
-    let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-        "lastProbeTime": null, "lastTransitionTime": time::seconds(now), "observedGeneration": pod.pod.metadata.generation});
+    let since = had.filter(|c| c.status == wanted.status).and_then(|c| c.last_transition_time.as_ref());
+    let since = since.map_or_else(|| time::seconds(now), |time| time::seconds(time.0));
+    let condition = json!({"type": wanted.kind, "status": wanted.status, "reason": wanted.reason, "message": wanted.message,
+        "lastProbeTime": null, "lastTransitionTime": since, "observedGeneration": pod.pod.metadata.generation});
     Some(json!({"status": {"conditions": [condition]}}))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pod::tests::pod;
 
     #[test]
-    fn the_words_of_upstream() {
-        let rejections = [Rejection::unresolvable("node(s) had untolerated taint(s)"), Rejection::new("Insufficient cpu"), Rejection::new("Insufficient cpu")];
-        assert_eq!(
-            fit_error(3, &rejections),
-            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod."
-        );
-        assert_eq!(fit_error(0, &[]), "no nodes available to schedule pods");
-        assert_eq!(pod_error(2, "x"), "0/2 nodes are available: x. not found");
-        assert_eq!(pod_error(0, "x"), "no nodes available to schedule pods");
+    fn like_events_are_a_series() {
+        let (mut series, begun) = (HashMap::new(), Timestamp::from_second(1_000).unwrap());
+        let mut at = |key: &str, seconds: i64| decide(&mut series, key.into(), "p", Timestamp::from_second(1_000 + seconds).unwrap());
+        let name = format!("p.{:x}", begun.as_nanosecond());
+        assert_eq!(at("a", 0), Write::Create { name: name.clone() });
+        assert_eq!(at("a", 1), Write::Count { name: name.clone(), count: 2 });
+        assert_eq!(at("a", 2), Write::Nothing);
+        assert!(matches!(at("b", 2), Write::Create { .. }));
+        assert_eq!(at("a", 361), Write::Count { name, count: 4 });
+        assert!(matches!(at("a", 800), Write::Create { .. }), "after a while it begins anew");
+    }
+
+    #[test]
+    fn long_notes_are_cut() {
+        assert_eq!(shortened("short"), "short");
+        let cut = shortened(&"ä".repeat(600));
+        assert!(cut.len() <= 1024 && cut.ends_with("ä ..."));
+    }
+
+    #[test]
+    fn conditions_keep_their_time_while_their_status_stays() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let has = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "old",
+            "lastTransitionTime": "1970-01-01T00:00:01Z"}]}});
+        let wanted = |message| Condition { kind: "PodScheduled", status: "False", reason: "Unschedulable", message };
+        let time =
+            |pod: Arc<PodInfo>, message| condition(&pod, wanted(message), now).map(|patch| patch["status"]["conditions"][0]["lastTransitionTime"].clone());
+        assert_eq!(time(pod("p", has.clone()), "old"), None);
+        assert_eq!(time(pod("p", has), "new"), Some(json!("1970-01-01T00:00:01Z")));
+        assert_eq!(time(pod("p", json!({})), "new"), Some(json!("1970-01-01T00:16:40Z")));
     }
 }

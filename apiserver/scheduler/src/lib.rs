@@ -4,19 +4,32 @@
 //! back when the binding fails. Follows `pkg/scheduler/{scheduler,schedule_one}.go`.
 
 mod cache;
+mod choose;
 mod cycle;
+mod diagnosis;
 mod events;
 mod framework;
+mod hearing;
+mod node;
+mod nominator;
+mod owners;
 mod plugins;
 mod pod;
+mod preemption;
 mod queue;
+mod resources;
+mod sending;
+mod tally;
+mod terms;
 mod volumes;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use k8s_openapi::api::{
-    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod},
+    apps::v1::{ReplicaSet, StatefulSet},
+    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service},
+    policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
 use skiff_api::machinery::clock::SharedClock;
@@ -59,10 +72,24 @@ pub(crate) enum Heard {
     Volume(Event<PersistentVolume>),
     Class(Event<StorageClass>),
     Namespace(Event<Namespace>),
+    Service(Event<Service>),
+    Controller(Event<ReplicationController>),
+    Set(Event<ReplicaSet>),
+    Stateful(Event<StatefulSet>),
+    Budget(Event<PodDisruptionBudget>),
     /// A binding came back.
     Bound {
         uid: Arc<str>,
         done: Result<(), String>,
+    },
+    /// A pod is not there any more.
+    Gone {
+        uid: Arc<str>,
+    },
+    /// Those were told to leave that a pod needs the room of, or could not be.
+    RoomMade {
+        uid: Arc<str>,
+        failed: bool,
     },
 }
 
@@ -93,6 +120,11 @@ pub async fn run(api: Api, informers: Informers, options: Options, stop: Cancell
         follow(&informers, &tell, Heard::Volume).boxed(),
         follow(&informers, &tell, Heard::Class).boxed(),
         follow(&informers, &tell, Heard::Namespace).boxed(),
+        follow(&informers, &tell, Heard::Service).boxed(),
+        follow(&informers, &tell, Heard::Controller).boxed(),
+        follow(&informers, &tell, Heard::Set).boxed(),
+        follow(&informers, &tell, Heard::Stateful).boxed(),
+        follow(&informers, &tell, Heard::Budget).boxed(),
     ]);
     informers.start();
     tokio::select! {
@@ -100,9 +132,14 @@ pub async fn run(api: Api, informers: Informers, options: Options, stop: Cancell
         _ = listed => {}
     }
     let mut state = cycle::Scheduler::new(api, options, tell);
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let due = state.next_due();
+        let timer = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             Some(event) = hear.recv() => {
@@ -111,7 +148,7 @@ pub async fn run(api: Api, informers: Informers, options: Options, stop: Cancell
                     state.hear(event);
                 }
             }
-            _ = tick.tick(), if state.has_waiting() => state.wake(),
+            () = timer => state.wake(),
         }
         state.schedule_some();
         while state.has_active() {

@@ -1,27 +1,60 @@
-//! The pods that wait: those to be tried now by priority and age, those that back off, those that fit nowhere until something changes.
+//! The pods that wait: those to be tried now by priority and age, and those that were tried and wait for something to change.
 //!
-//! Invariant: a pod is in one of the three. Follows `pkg/scheduler/backend/queue/scheduling_queue.go`: back-off from 1 s doubling to 10 s, and
-//! a new attempt after 5 minutes in any case.
+//! Invariant: a pod is in one of the two. What was tried in vain is tried again when something happened that its plugins hope for: at once
+//! when nothing else is to be tried, else when its back-off is over (1 s doubling to 10 s); after an error when its back-off is over; and
+//! after 5 minutes in any case. Follows `pkg/scheduler/backend/queue/{scheduling_queue,backoff_queue}.go`.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::pod::PodInfo;
+use crate::{
+    framework::{ClusterEvent, Plugins, hopes},
+    pod::PodInfo,
+};
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 const FLUSH: Duration = Duration::from_secs(300);
 
+/// Why a pod waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// These plugins kept it off every node.
+    Rejected(Plugins),
+    /// Something went wrong.
+    Error,
+}
+
 struct Waiting {
     pod: Arc<PodInfo>,
-    attempts: u32,
+    why: Why,
     since: Instant,
-    /// Something changed while it waits: it goes on when its back-off is over.
+    back_off: Duration,
+    /// Something happened that it hopes for.
     moved: bool,
+    /// Room is being made for it: until that is done it is not tried again.
+    held: bool,
+}
+
+impl Waiting {
+    fn is_ready(&self) -> bool {
+        self.moved && !self.held
+    }
+
+    fn due(&self) -> Instant {
+        self.since + if self.is_ready() { self.back_off } else { FLUSH }
+    }
+}
+
+/// How often a pod was tried in vain.
+#[derive(Clone, Copy, Default)]
+struct Tries {
+    rejections: u32,
+    errors: u32,
 }
 
 #[derive(Default)]
@@ -30,12 +63,16 @@ pub struct Queue {
     active: BTreeMap<(Reverse<i32>, u64), Arc<PodInfo>>,
     places: HashMap<Arc<str>, (Reverse<i32>, u64)>,
     waiting: HashMap<Arc<str>, Waiting>,
-    attempts: HashMap<Arc<str>, u32>,
+    /// When those that wait are due.
+    due: BTreeSet<(Instant, Reverse<i32>, Arc<str>)>,
+    /// Those that may be tried at once when there is nothing else.
+    ready: BTreeSet<(Instant, Reverse<i32>, Arc<str>)>,
+    tries: HashMap<Arc<str>, Tries>,
     next: u64,
 }
 
-fn back_off(attempts: u32) -> Duration {
-    FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST)
+fn back_off(tries: u32) -> Duration {
+    FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LONGEST)
 }
 
 impl Queue {
@@ -47,10 +84,11 @@ impl Queue {
         }
         if let Some(waiting) = self.waiting.get_mut(&pod.uid) {
             // its own status is what the scheduler writes; only a new spec lets it hope
-            if waiting.pod.pod.spec != pod.pod.spec || waiting.pod.pod.metadata.labels != pod.pod.metadata.labels {
-                waiting.moved = true;
+            let hopes = waiting.pod.pod.spec != pod.pod.spec || waiting.pod.labels() != pod.labels();
+            waiting.pod = pod.clone();
+            if hopes {
+                self.change(&pod.uid, |waiting| waiting.moved = true);
             }
-            waiting.pod = pod;
             return;
         }
         let place = (Reverse(pod.priority), self.next);
@@ -59,58 +97,101 @@ impl Queue {
         self.active.insert(place, pod);
     }
 
+    fn key(waiting: &Waiting, at: Instant) -> (Instant, Reverse<i32>, Arc<str>) {
+        (at, Reverse(waiting.pod.priority), waiting.pod.uid.clone())
+    }
+
+    fn unlist(&mut self, uid: &str) {
+        let Some(waiting) = self.waiting.get(uid) else { return };
+        let key = Self::key(waiting, waiting.due());
+        self.due.remove(&key);
+        self.ready.remove(&key);
+    }
+
+    fn list(&mut self, uid: &str) {
+        let Some(waiting) = self.waiting.get(uid) else { return };
+        let key = Self::key(waiting, waiting.due());
+        if waiting.is_ready() && waiting.why != Why::Error {
+            self.ready.insert(key.clone());
+        }
+        self.due.insert(key);
+    }
+
+    fn change(&mut self, uid: &str, change: impl FnOnce(&mut Waiting)) {
+        self.unlist(uid);
+        if let Some(waiting) = self.waiting.get_mut(uid) {
+            change(waiting);
+        }
+        self.list(uid);
+    }
+
+    fn take(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        self.unlist(uid);
+        self.waiting.remove(uid).map(|waiting| waiting.pod)
+    }
+
     pub fn remove(&mut self, uid: &str) {
         if let Some(place) = self.places.remove(uid) {
             self.active.remove(&place);
         }
-        self.waiting.remove(uid);
-        self.attempts.remove(uid);
+        self.take(uid);
+        self.tries.remove(uid);
     }
 
+    /// The pod to be tried next.
     pub fn pop(&mut self) -> Option<Arc<PodInfo>> {
-        let (_, pod) = self.active.pop_first()?;
-        self.places.remove(&pod.uid);
-        *self.attempts.entry(pod.uid.clone()).or_default() += 1;
-        Some(pod)
+        if let Some((_, pod)) = self.active.pop_first() {
+            self.places.remove(&pod.uid);
+            return Some(pod);
+        }
+        let (_, _, uid) = self.ready.first().cloned()?;
+        self.take(&uid)
     }
 
-    /// The pod fits nowhere, or could not be bound (`retry`: soon again).
-    pub fn wait(&mut self, pod: Arc<PodInfo>, retry: bool, now: Instant) {
-        let attempts = self.attempts.get(&pod.uid).copied().unwrap_or(1);
-        self.waiting.insert(pod.uid.clone(), Waiting { pod, attempts, since: now, moved: retry });
+    /// The pod was tried in vain. With `held`, room is being made for it.
+    pub fn wait(&mut self, pod: Arc<PodInfo>, why: Why, held: bool, now: Instant) {
+        let tries = self.tries.entry(pod.uid.clone()).or_default();
+        match why {
+            Why::Error => tries.errors += 1,
+            Why::Rejected(_) => (tries.rejections, tries.errors) = (tries.rejections + 1, 0),
+        }
+        let back_off = back_off(if tries.errors > 0 { tries.errors } else { tries.rejections });
+        let uid = pod.uid.clone();
+        self.unlist(&uid);
+        self.waiting.insert(uid.clone(), Waiting { pod, why, since: now, back_off, moved: why == Why::Error, held });
+        self.list(&uid);
     }
 
-    /// Something changed that may let waiting pods fit.
-    pub fn changed(&mut self, now: Instant) {
-        self.changed_for(now, |_| true);
+    /// Room was made for the pod, or could not be (`failed`: then it is to be tried again).
+    pub fn release(&mut self, uid: &str, failed: bool) {
+        self.change(uid, |waiting| (waiting.held, waiting.moved) = (false, waiting.moved || failed));
     }
 
-    /// Something changed that may let those waiting pods fit that it concerns.
-    pub fn changed_for(&mut self, now: Instant, concerns: impl Fn(&PodInfo) -> bool) {
-        self.waiting.values_mut().filter(|waiting| concerns(&waiting.pod)).for_each(|waiting| waiting.moved = true);
-        self.wake(now);
+    /// Something happened that may let waiting pods fit.
+    pub fn changed(&mut self, event: &ClusterEvent) {
+        let hopeful = self.waiting.values().filter(|waiting| !waiting.moved && matches!(waiting.why, Why::Rejected(by) if hopes(by, &waiting.pod, event)));
+        let uids: Vec<Arc<str>> = hopeful.map(|waiting| waiting.pod.uid.clone()).collect();
+        for uid in uids {
+            self.change(&uid, |waiting| waiting.moved = true);
+        }
     }
 
     /// Takes up those whose time has come.
     pub fn wake(&mut self, now: Instant) {
-        let due: Vec<Arc<str>> = self
-            .waiting
-            .iter()
-            .filter(|(_, w)| {
-                let waited = now.saturating_duration_since(w.since);
-                w.moved && waited >= back_off(w.attempts) || waited >= FLUSH
-            })
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        for uid in due {
-            if let Some(waiting) = self.waiting.remove(&uid) {
-                self.put(waiting.pod);
+        while let Some((_, _, uid)) = self.due.first().filter(|(at, _, _)| *at <= now).cloned() {
+            if let Some(pod) = self.take(&uid) {
+                self.put(pod);
             }
         }
     }
 
+    /// When [`Queue::wake`] has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _, _)| *at)
+    }
+
     pub fn has_active(&self) -> bool {
-        !self.active.is_empty()
+        !self.active.is_empty() || !self.ready.is_empty()
     }
 
     pub fn has_waiting(&self) -> bool {
@@ -120,14 +201,17 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::pod::tests;
 
     fn pod(name: &str, priority: i32) -> Arc<PodInfo> {
-        let mut pod = k8s_openapi::api::core::v1::Pod::default();
-        pod.metadata.uid = Some(name.into());
-        pod.metadata.name = Some(name.into());
-        pod.spec = Some(k8s_openapi::api::core::v1::PodSpec { priority: Some(priority), ..Default::default() });
-        Arc::new(PodInfo::new(Arc::new(pod)))
+        tests::pod(name, json!({"spec": {"priority": priority}}))
+    }
+
+    fn any() -> ClusterEvent {
+        ClusterEvent::PodDeleted(pod("other", 0))
     }
 
     #[test]
@@ -141,23 +225,46 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_a_change_and_its_back_off() {
-        let mut queue = Queue::default();
-        let begun = Instant::now();
-        queue.put(pod("a", 0));
-        let first = queue.pop().unwrap();
-        queue.wait(first, false, begun);
+    fn waits_for_a_change_and_goes_after_all_others() {
+        let (mut queue, begun) = (Queue::default(), Instant::now());
+        queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), false, begun);
         queue.wake(begun + Duration::from_secs(20));
         assert!(!queue.has_active(), "nothing changed");
-        queue.changed(begun + Duration::from_millis(500));
-        assert!(!queue.has_active(), "its back-off runs");
-        queue.wake(begun + Duration::from_secs(1));
-        assert!(queue.has_active());
-        let again = queue.pop().unwrap();
-        queue.wait(again, false, begun);
-        queue.changed(begun + Duration::from_millis(1500));
-        assert!(!queue.has_active(), "the second back-off is longer");
+        queue.changed(&any());
+        assert!(queue.has_active(), "nothing else is to be tried, so its back-off does not count");
+        queue.put(pod("b", 0));
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop()).map(|p| p.name.clone()).collect();
+        assert_eq!(order, ["b", "a"]);
+        queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), false, begun);
         queue.wake(begun + FLUSH);
-        assert!(queue.has_active());
+        assert!(queue.has_active(), "in any case after a while");
+    }
+
+    #[test]
+    fn errors_back_off() {
+        let (mut queue, begun) = (Queue::default(), Instant::now());
+        for seconds in [1, 2, 4, 8, 10, 10] {
+            queue.wait(pod("a", 0), Why::Error, false, begun);
+            queue.changed(&any());
+            queue.wake(begun + Duration::from_millis(seconds * 1000 - 1));
+            assert!(!queue.has_active(), "{seconds}");
+            assert_eq!(queue.next_due(), Some(begun + Duration::from_secs(seconds)));
+            queue.wake(begun + Duration::from_secs(seconds));
+            assert!(queue.pop().is_some(), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_room_is_made_for_waits_until_it_is_made() {
+        let (mut queue, begun) = (Queue::default(), Instant::now());
+        queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), true, begun);
+        queue.changed(&any());
+        assert!(!queue.has_active());
+        queue.release("a", false);
+        assert!(queue.has_active(), "what happened meanwhile counts");
+        queue.pop();
+        queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), true, begun);
+        queue.release("a", true);
+        assert!(queue.has_active(), "it is tried again when no room could be made");
     }
 }

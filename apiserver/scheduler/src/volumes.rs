@@ -56,6 +56,12 @@ impl<K: Kind> Store<K> {
         self.objects.get(&(namespace.to_string(), name.to_string()))
     }
 
+    /// All objects of a namespace.
+    pub fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<K>> {
+        let namespace = namespace.to_string();
+        self.objects.range((namespace.clone(), String::new())..).take_while(move |((of, _), _)| *of == namespace).map(|(_, object)| object)
+    }
+
     /// All objects by name.
     pub fn all(&self) -> impl Iterator<Item = &Arc<K>> {
         self.objects.values()

@@ -285,11 +285,22 @@ fn check_type_meta(value: &Value, text: &[u8], (group, version, kind): (&str, &s
         Some(found) if own.is_some_and(|own| found.same_objects(own)) => {
             Err(Status::bad_request(format!("the API version in the data ({given_version}) does not match the expected API version ({want})")))
         }
-        None if Schema::builtin().of_kind(&given_version, &given_kind).is_none() => {
+        None if !is_registered(&given_version, &given_kind) => {
             handled(format!("no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""))
         }
-        _ => handled(format!("converting ({bare}.{given_kind}) to ({}.{kind}): unknown conversion", own.map_or("core", |own| own.internal_package()))),
+        _ => handled(format!(
+            "converting ({bare}.{given_kind}) to ({}.{kind}): unknown conversion",
+            own.map_or_else(|| kinds::internal_package(group), |own| own.internal_package())
+        )),
     }
+}
+
+/// The kind is known, be it no resource: lists, options, what discovery answers.
+fn is_registered(api_version: &str, kind: &str) -> bool {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let served = kinds::all().iter().any(|row| row.group == group && row.version == version);
+    let of_all = ["WatchEvent", "ListOptions", "GetOptions", "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions"];
+    api_version == "v1" && kind == "List" || served && of_all.contains(&kind) || Schema::builtin().of_kind(api_version, kind).is_some()
 }
 
 /// Decodes an object of `kind` and gives it its defaults.

@@ -58,7 +58,10 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     if ctx.info.verb != "get" {
         return Err(Status::method_not_allowed());
     }
-    negotiate::route(ctx)?;
+    // the list of groups and a group alone are answered before there are routes
+    if !matches!(document["kind"].as_str(), Some("APIGroup" | "APIGroupList" | "APIGroupDiscoveryList")) {
+        negotiate::route(ctx)?;
+    }
     let is_aggregated = document["apiVersion"].as_str().is_some_and(|v| v.starts_with("apidiscovery"));
     let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
     let etag = format!("\"{:X}\"", Sha256::digest(document.to_string()));
@@ -110,7 +113,6 @@ fn group_list() -> Value {
 fn storage_version_hash(kind: &Kind) -> String {
     let name = match kind.storage_version {
         Some(name) => name.to_string(),
-        None if kind.group.is_empty() => format!("{}/{}", kind.version, kind.kind),
         None => format!("{}/{}/{}", kind.group, kind.version, kind.kind),
     };
     base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(name)[..8])

@@ -50,9 +50,9 @@ pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
     object_meta::field_manager(manager, &Path::new("fieldManager"), &mut errors);
     let given = ctx.query.text("fieldValidation");
     if !matches!(given, "" | "Ignore" | "Warn" | "Strict") {
-        errors.not_supported(&Path::new("fieldValidation"), given, &["Ignore", "Strict", "Warn"]);
+        errors.not_supported(&Path::new("fieldValidation"), given, &["", "Ignore", "Strict", "Warn"]);
     }
-    let dry: Vec<&str> = ctx.query.all("dryRun").filter(|v| !v.is_empty()).collect();
+    let dry: Vec<&str> = ctx.query.all("dryRun").collect();
     if dry.iter().any(|v| *v != "All") {
         errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
     }

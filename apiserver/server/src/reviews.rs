@@ -39,9 +39,10 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
         "Binding" => return crate::subresources::binding::legacy(ctx, &accept, review).await,
         other => return Err(Status::internal(format!("nothing answers for {other}"))),
     };
-    review["status"] = status;
+    // what the server answers is nobody's
     if !matches!(kind.kind, "SelfSubjectReview") {
         crate::managed::track_update(ctx, kind, crate::write::Part::Whole, &json!({}), &mut review)?;
     }
+    review["status"] = status;
     ctx.value(201, &accept, &review)
 }

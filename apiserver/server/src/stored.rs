@@ -24,6 +24,25 @@ pub fn key_of(kind: &Kind, namespace: &str, name: &str) -> Key {
     Key { resource: resource_of(kind), namespace: if kind.namespaced { namespace.into() } else { "".into() }, name: name.into() }
 }
 
+/// Where upstream keeps some resources in etcd, if not under their names; its messages tell of these places.
+const ETCD_PLACES: &[(&str, &str)] = &[
+    ("replicationcontrollers", "controllers"),
+    ("endpoints", "services/endpoints"),
+    ("nodes", "minions"),
+    ("services", "services/specs"),
+    ("ingresses.networking.k8s.io", "ingress"),
+    ("customresourcedefinitions.apiextensions.k8s.io", "apiextensions.k8s.io/customresourcedefinitions"),
+    ("apiservices.apiregistration.k8s.io", "apiregistration.k8s.io/apiservices"),
+];
+
+/// The key under which upstream would keep an object; a dry run leaves out where the keys of all objects begin.
+pub fn etcd_place(key: &Key, dry: bool) -> String {
+    let known = ETCD_PLACES.iter().find(|(resource, _)| *resource == &*key.resource);
+    let resource = known.map_or_else(|| key.resource.split('.').next().unwrap_or(""), |(_, place)| place);
+    let begin = if dry { "" } else { "/registry" };
+    if key.namespace.is_empty() { format!("{begin}/{resource}/{}", key.name) } else { format!("{begin}/{resource}/{}/{}", key.namespace, key.name) }
+}
+
 /// The object as `kind` shows it.
 pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     let mut value: Value =

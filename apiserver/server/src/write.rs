@@ -8,13 +8,14 @@ use std::sync::Arc;
 use rand::Rng;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Subresource},
+    kinds::{Generation, Kind, Subresource, UpdateChecks, strategy::path_segment},
     machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
 };
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
+    allocate,
     auth::{
         self, Authorizer, Decision,
         authorize::{escalation, forbidden},
@@ -50,15 +51,13 @@ impl Part {
 pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
     let mut dry = false;
     for value in ctx.query.all("dryRun") {
-        match value {
-            "All" => dry = true,
-            "" => {}
-            other => {
-                let mut errors = Errors::default();
-                errors.not_supported(&skiff_api::machinery::field::Path::new("dryRun"), vec![other.to_string()], &["All"]);
-                return Err(Status::invalid("meta.k8s.io", options_kind(&ctx.info.verb), "", &errors));
-            }
+        if value != "All" {
+            let mut errors = Errors::default();
+            let all: Vec<&str> = ctx.query.all("dryRun").collect();
+            errors.not_supported(&skiff_api::machinery::field::Path::new("dryRun"), all, &["All"]);
+            return Err(Status::invalid("meta.k8s.io", options_kind(&ctx.info.verb), "", &errors));
         }
+        dry = true;
     }
     Ok(dry)
 }
@@ -110,6 +109,9 @@ fn dedup_owners(ctx: &Context, value: &mut Value) {
 
 /// Creates `value`, decoded and with its defaults, in `namespace`; the request's manager owns all of it.
 pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut value: Value) -> Result<Written, Status> {
+    for name in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        value.meta_mut().remove(name);
+    }
     check_namespace(kind, namespace, &mut value)?;
     dedup_owners(ctx, &mut value);
     crate::managed::track_update(ctx, kind, Part::Whole, &Value::Object(Default::default()), &mut value)?;
@@ -157,8 +159,8 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
             value.set_meta("name", name);
         }
         (kind.strategy.after_system_fields)(&mut value);
-        let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
-        validate_create(ctx, kind, &value)?;
+        let allocation = allocate::on_create(ctx, kind, &mut value, dry)?;
+        validate_create(kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
         if !authorized {
@@ -175,16 +177,20 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
         if dry {
             return match ctx.app.store.get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
-                None => {
-                    value.meta_mut().remove("resourceVersion");
-                    Ok(Written::Unstored(value))
-                }
+                None => Ok(Written::Unstored(value)),
             };
+        }
+        // a question of the store, which a dry run does not come to
+        if !value.resource_version().is_empty() {
+            return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
         }
         let draft = stored::draft(kind, &value)?;
         match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
             Ok(object) => {
                 allocation.keep();
+                if allocate::is_service(kind) {
+                    crate::addresses::follow(&ctx.app, &value, &Value::Null).await;
+                }
                 return Ok(Written::Stored(object));
             }
             Err(Error::Exists(_)) if attempts > 0 => {}
@@ -244,25 +250,17 @@ fn stamp(ctx: &Context, kind: &Kind, new: &mut Value, old: Option<&Value>) {
 fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
     let now = time::seconds(ctx.app.clock.now());
     let meta = value.meta_mut();
-    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
-        meta.remove(name);
-    }
     meta.insert("creationTimestamp".into(), now.into());
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    if kind.strategy.has_generation {
+    if matches!(kind.strategy.generation, Generation::Once | Generation::Counted) {
         meta.insert("generation".into(), 1.into());
-    } else {
-        meta.remove("generation");
     }
 }
 
-fn validate_create(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
-    if !value.resource_version().is_empty() {
-        return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
-    }
+fn validate_create(kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
+    errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
-    let _ = ctx;
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
 }
 
@@ -300,7 +298,7 @@ pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
             return create_tracked(ctx, kind, namespace, value, false).await.map(|written| (written, true));
         };
         let live = stored::decoded(kind, &object)?;
-        check_preconditions(kind, name, &how, &live)?;
+        check_preconditions(kind, &key, &how, &live, dry)?;
         let new = compute(Some(&live))?;
         match attempt(ctx, kind, &key, &object, &live, new, how.part, dry).await? {
             Some(written) => return Ok((written, false)),
@@ -310,9 +308,13 @@ pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
     Err(Status::modified(kind.group, kind.plural, name))
 }
 
-fn check_preconditions(kind: &Kind, name: &str, how: &Update, live: &Value) -> Result<(), Status> {
+fn check_preconditions(kind: &Kind, key: &Key, how: &Update, live: &Value, dry: bool) -> Result<(), Status> {
     let failed = |what: &str, wanted: &str, found: &str| {
-        Err(Status::conflict(kind.group, kind.plural, name, &format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")))
+        let place = stored::etcd_place(key, dry);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+        );
+        Err(Status::conflict(kind.group, kind.plural, &key.name, &why))
     };
     if let Some(uid) = how.uid.as_deref().filter(|uid| *uid != live.uid()) {
         return failed("UID", uid, live.uid());
@@ -338,7 +340,10 @@ async fn attempt(
     check_namespace(kind, &key.namespace, &mut new)?;
     dedup_owners(ctx, &mut new);
     let given_version = new.resource_version().to_string();
-    let unconditional = given_version.is_empty();
+    let unconditional = match given_version.as_str() {
+        "" => true,
+        text => text.parse::<u64>().map_err(|_| Status::internal_plain(format!("strconv.ParseUint: parsing {text:?}: invalid syntax")))? == 0,
+    };
     let namespace = key.namespace.clone();
     let mut attributes = Attributes {
         app: &ctx.app,
@@ -361,7 +366,7 @@ async fn attempt(
     if unconditional && !kind.strategy.allow_unconditional_update {
         let mut errors = Errors::default();
         errors.invalid(&skiff_api::machinery::field::Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
-        return Err(Status::invalid(kind.group, kind.kind, &key.name, &errors));
+        return Err(Status::invalid(kind.group, kind.plural, &key.name, &errors));
     }
     if !unconditional && given_version != live.resource_version() {
         return Err(Status::modified(kind.group, kind.plural, &key.name));
@@ -369,7 +374,7 @@ async fn attempt(
     new.set_meta("resourceVersion", live.resource_version());
     prepare_update(kind, part, &mut new, live);
     stamp(ctx, kind, &mut new, Some(live));
-    let allocation = crate::allocate::on_update(ctx, kind, &mut new, live, dry)?;
+    let allocation = allocate::on_update(ctx, kind, &mut new, live, dry)?;
     validate_update(kind, part, &new, live)?;
     escalation(ctx, kind, &new, Some(live))?;
     attributes.object = Some(new);
@@ -388,15 +393,18 @@ async fn attempt(
     if !removal && same_but_for_times(&new, live) {
         return Ok(Some(Written::Stored(object.clone())));
     }
-    let draft = stored::draft(kind, &new)?;
-    let (draft, last) = if removal { (None, Some(draft)) } else { (Some(draft), None) };
+    // watchers of what goes are shown what was stored before
+    let (draft, last) = if removal { (None, Some(stored::draft(kind, live)?)) } else { (Some(stored::draft(kind, &new)?), None) };
     match ctx.app.store.commit(Write { key: key.clone(), expect: Expect::Revision(object.revision), draft, last }).await {
         Ok(object) => {
             allocation.keep();
             if removal {
-                crate::allocate::release(ctx, kind, &new);
+                allocate::release(ctx, kind, &new).await;
                 // the answer is the object as it was sent, not the removal's revision
                 return Ok(Some(Written::Unstored(new)));
+            }
+            if allocate::is_service(kind) {
+                crate::addresses::follow(&ctx.app, &new, live).await;
             }
             Ok(Some(Written::Stored(object)))
         }
@@ -491,7 +499,10 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
         }
     }
     let _ = conform(new, kind.node());
-    if kind.strategy.has_generation && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding)) && desired_differs(kind, new, live) {
+    if matches!(kind.strategy.generation, Generation::Counted | Generation::CountedFromZero)
+        && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
+        && desired_differs(kind, new, live)
+    {
         new.set_meta("generation", live.generation() + 1);
     }
 }
@@ -514,8 +525,22 @@ fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
     desired(new) != desired(live)
 }
 
+fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {
+    if kind.strategy.any_finalizers { Errors::default() } else { object_meta::standard_finalizers(value) }
+}
+
 fn validate_update(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
-    let mut errors = object_meta::validate_update(new, live);
+    let mut errors = object_meta::validate(new, kind.namespaced, path_segment);
+    errors.extend(object_meta::validate_update(new, live));
+    let checks = if matches!(part, Part::Whole) { kind.strategy.update_checks } else { UpdateChecks::Update };
+    if checks != UpdateChecks::New {
+        errors.extend(object_meta::validate_update(new, live));
+        errors.extend(standard_finalizers(kind, new));
+    }
+    if checks != UpdateChecks::Update {
+        errors.extend(object_meta::validate(new, kind.namespaced, kind.strategy.validate_name));
+        errors.extend(standard_finalizers(kind, new));
+    }
     errors.extend(match part {
         Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
         Part::Sub(sub) if kind.strategy.part(sub.name()).is_some() => {

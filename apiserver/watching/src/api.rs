@@ -1,4 +1,4 @@
-//! Reads and writes against the API, thinner than `kube::Api`: one place that knows paths, and one copy of the code per request rather
+//! Reads and writes against the API, without a type of its own for each kind: one place that knows paths, and one copy of the code per request rather
 //! than one per kind.
 //!
 //! Invariant: every request names its sender as the component of upstream does, so that `managedFields` read as upstream's.
@@ -282,7 +282,7 @@ impl Api {
     }
 
     /// PUTs a typed object at a path, such as a sub-resource's.
-    pub async fn put<K: Kind>(&self, path: &str, object: &K) -> Result<K, Error> {
+    pub async fn put<K: Wire>(&self, path: &str, object: &K) -> Result<K, Error> {
         let text = self.send(Method::PUT, path, Some("application/json"), None, write(path, object)?).await?;
         read(path, &text)
     }

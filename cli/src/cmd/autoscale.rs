@@ -7,7 +7,7 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::generate::{self, SAVE_CONFIG};
-use crate::print::{self, Printer};
+use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS};
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if max < min {
         return Err(Error::msg(format!("--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}")));
     }
-    if f.int("cpu-percent") >= 0 && !f.str("cpu").is_empty() {
+    if f.int("cpu-percent") > 0 && !f.str("cpu").is_empty() {
         return Err(Error::msg("--cpu-percent and --cpu are mutually exclusive"));
     }
     if f.changed("cpu-percent") {
@@ -78,12 +78,16 @@ async fn run(ctx: Ctx) -> Result<()> {
         );
     }
     let found = Builder::new(&ctx)?.find().await?;
-    let mut printer = Printer::new(f, format!("autoscaled{}", ctx.dry_run()?.suffix()))?;
+    let mut printer = generate::printer(&ctx, "autoscaled")?;
     let mut errors = found.errors;
     let count = found.infos.len();
     for info in found.infos {
         if info.resource.subresources.iter().all(|s| s != "scale") {
-            errors.push(Error::msg(format!("cannot autoscale a {}: no kind of it has the sub-resource scale", info.resource.kind)));
+            errors.push(Error::msg(format!(
+                "cannot autoscale a {}: could not find scale subresource for {} in discovery information",
+                info.resource.kind,
+                info.resource.long_name()
+            )));
             continue;
         }
         match autoscaler(&ctx, &info) {

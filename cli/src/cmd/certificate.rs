@@ -7,7 +7,7 @@ use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS};
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
     }
     builder.latest = true;
     let found = builder.find().await?;
-    let mut printer = Printer::new(f, if kind == "Approved" { "approved" } else { "denied" })?;
+    let mut printer = Printer::new(f, if kind == "Approved" { "approved" } else { "denied" })?.ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
         match one(&ctx, info.object, kind, f.bool("force")).await {

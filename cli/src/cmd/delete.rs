@@ -9,11 +9,10 @@ use crate::flags::Flag;
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FIELD_SELECTOR, FILE_FLAGS, Info, SELECTOR, helper};
 use serde_json::{Value, json};
-use std::io::Write;
 
 pub static COMMAND: Command = Command {
     name: "delete",
-    suggest_for: &["rm"],
+    suggest_for: &["rm", "remove"],
     usage: "([-f FILENAME] | [-k DIRECTORY] | TYPE [(NAME | -l label | --all)])",
     short: "Delete resources by file names, stdin, resources and names, or by resources and label selector",
     long: "Delete objects that files, names, labels or --all name.\n\n Most objects end gracefully: --grace-period and --now say how long that may take, --force removes them from the API at once, whatever still runs.\n\n The command waits until the objects are gone unless --wait=false is given. It does not look whether somebody changed an object since.",
@@ -30,28 +29,27 @@ pub static COMMAND: Command = Command {
       kubectl delete pod foo --force
       # All pods of the namespace
       kubectl delete pods --all",
-    flags: &[FILE_FLAGS, SELECTOR, FIELD_SELECTOR, DRY_RUN, FLAGS],
+    flags: &[FILE_FLAGS, SELECTOR, FIELD_SELECTOR, DRY_RUN, &deletion_flags(true), FLAGS],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
 
-/// The flags of deletion that `replace` and `apply` have too.
-pub const DELETION_FLAGS: [Flag; 5] = [
-    Flag::bool("force", '\0', false, "Remove the objects from the API at once; what runs may go on"),
-    Flag::str("cascade", '\0', "background", "What becomes of objects that the deleted ones own: background, foreground or orphan").no_opt("background"),
-    Flag::int("grace-period", '\0', "-1", "How many seconds an object has to end; negative for its own, 0 only with --force"),
-    Flag::duration("timeout", '\0', "0s", "How long to wait until the objects are gone; 0 means as long as it takes"),
-    Flag::bool("wait", '\0', true, "Wait until the objects are gone"),
-];
+/// The flags of deletion that `replace` and `apply` have too; they wait anyway before they go on.
+pub const DELETION_FLAGS: [Flag; 5] = deletion_flags(false);
+
+const fn deletion_flags(wait: bool) -> [Flag; 5] {
+    [
+        Flag::bool("force", '\0', false, "Remove the objects from the API at once; what runs may go on"),
+        Flag::str("cascade", '\0', "background", "What becomes of objects that the deleted ones own: background, foreground or orphan").no_opt("background"),
+        Flag::int("grace-period", '\0', "-1", "How many seconds an object has to end; negative for its own, 0 only with --force"),
+        Flag::duration("timeout", '\0', "0s", "How long to wait until the objects are gone; 0 means as long as it takes"),
+        Flag::bool("wait", '\0', wait, "Wait until the objects are gone"),
+    ]
+}
 
 const FLAGS: &[Flag] = &[
     Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
     Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
-    DELETION_FLAGS[0],
-    DELETION_FLAGS[1],
-    DELETION_FLAGS[2],
-    DELETION_FLAGS[3],
-    DELETION_FLAGS[4],
     Flag::bool("now", '\0', false, "The same as --grace-period=1"),
     Flag::bool("ignore-not-found", '\0', false, "An object that is not there is as good as deleted; the default with --all and selectors"),
     Flag::str("output", 'o', "", "With name, print only names"),
@@ -69,19 +67,36 @@ pub struct Options {
 /// Reads `--cascade`.
 ///
 /// # Errors
-/// A word that is none of the three.
+/// A word that is none of the three, nor a boolean as it once was.
 pub fn policy(text: &str) -> Result<&'static str> {
     match text {
-        "background" | "true" => Ok("Background"),
+        "background" => Ok("Background"),
         "foreground" => Ok("Foreground"),
-        "orphan" | "false" => Ok("Orphan"),
-        other => Err(Error::msg(format!("invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""))),
+        "orphan" => Ok("Orphan"),
+        other => match crate::flags::parse_bool(other) {
+            Ok(true) => Ok("Background"),
+            Ok(false) => Ok("Orphan"),
+            Err(_) => Err(Error::msg(format!("invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""))),
+        },
     }
+}
+
+/// The same where the verb begins: says what stands for a boolean now.
+///
+/// # Errors
+/// As `policy`.
+pub fn first_policy(text: &str) -> Result<&'static str> {
+    let policy = policy(text)?;
+    if crate::flags::parse_bool(text).is_ok() {
+        let word = policy.to_lowercase();
+        eprintln!("warning: --cascade={text} is deprecated (boolean value) and can be replaced with --cascade={word}.");
+    }
+    Ok(policy)
 }
 
 fn options(ctx: &Ctx) -> Result<Options> {
     let f = ctx.flags();
-    let policy = policy(f.str("cascade"))?;
+    let policy = first_policy(f.str("cascade"))?;
     let mut grace = f.int("grace-period");
     if f.bool("now") {
         if grace != -1 {
@@ -123,7 +138,7 @@ fn check(ctx: &Ctx, o: &Options) -> Result<()> {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let o = options(&ctx)?;
-    if f.changed("raw") {
+    if !f.str("raw").is_empty() {
         check(&ctx, &o)?;
         return raw(&ctx).await;
     }
@@ -134,28 +149,33 @@ async fn run(ctx: Ctx) -> Result<()> {
     let ignore = f.bool("ignore-not-found")
         || (!f.changed("ignore-not-found") && (f.bool("all") || !f.str("selector").is_empty() || !f.str("field-selector").is_empty()));
     let mut errors: Vec<Error> = found.errors.into_iter().filter(|e| !(ignore && e.is_not_found())).collect();
-    if f.bool("interactive") && o.dry_run == DryRun::None && !confirm(&found.infos)? {
-        return print::put("deletion is cancelled\n");
+    if f.bool("interactive") {
+        Error::collect(std::mem::take(&mut errors))?;
+        if found.infos.is_empty() {
+            return print::put("No resources found\n");
+        }
+        if !confirm(&found.infos)? {
+            return print::put("deletion is cancelled\n");
+        }
     }
     if builder.require_namespace && !builder.all_namespaces && found.infos.iter().any(|i| !i.resource.namespaced) {
         eprintln!("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
     }
     let mut deleted: Vec<(Info, String)> = Vec::new();
-    let mut count = 0;
+    let nothing = found.infos.is_empty();
     for info in found.infos {
-        count += 1;
         match one(&ctx, &info, &o).await {
             Ok(uid) => deleted.push((info, uid)),
-            Err(e) if ignore && e.is_not_found() => count -= 1,
+            Err(e) if ignore && e.is_not_found() => {}
             Err(e) => errors.push(e),
         }
     }
     Error::collect(errors)?;
-    if count == 0 {
+    if nothing {
         return print::put("No resources found\n");
     }
     if f.bool("wait") && o.dry_run == DryRun::None {
-        return wait_gone(&ctx, &deleted, f.duration("timeout")).await;
+        return wait_told(&ctx, &deleted, f.duration("timeout")).await;
     }
     Ok(())
 }
@@ -165,28 +185,22 @@ async fn raw(ctx: &Ctx) -> Result<()> {
     if f.bool("interactive") {
         return Err(Error::msg("--interactive can not be used with --raw"));
     }
-    for (on, why) in [(f.bool("recursive"), "--recursive"), (!f.str("output").is_empty(), "--output")] {
-        if on {
-            return Err(Error::msg(format!("--raw and {why} are mutually exclusive")));
-        }
-    }
     let files = f.list("filename");
-    match files.as_slice() {
-        [] => super::send_raw(ctx, http::Method::DELETE, f.str("raw"), "").await,
-        [file] => super::send_raw(ctx, http::Method::DELETE, f.str("raw"), file).await,
-        _ => Err(Error::msg("--raw can only use a single local file or stdin")),
+    if files.len() > 1 {
+        return Err(Error::msg("--raw can only use a single local file or stdin"));
     }
+    let file = files.first().map_or("", String::as_str);
+    super::check_raw(ctx, file, &[(f.bool("recursive"), "--recursive"), (!f.str("output").is_empty(), "--output")])?;
+    super::send_raw(ctx, http::Method::DELETE, f.str("raw"), file).await
 }
 
 fn confirm(infos: &[Info]) -> Result<bool> {
-    let mut text = String::from("You are about to delete the following ");
-    text += &format!("{} resource(s):\n", infos.len());
+    let mut text = format!("You are about to delete the following {} resource(s):\n", infos.len());
     infos.iter().for_each(|i| text += &(i.name_line() + "\n"));
-    print::put(&(text + "Do you want to continue? [y/N]: "))?;
-    std::io::stdout().flush()?;
+    print::put(&(text + "Do you want to continue? (y/N): "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
 /// Deletes one object and says so; gives its uid, if the server told it.
@@ -216,21 +230,31 @@ pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
     Ok(uid)
 }
 
-/// Waits until the objects are gone; `timeout` in seconds, 0 for a week.
+/// Waits until the objects are gone; `timeout` in seconds, 0 for a week. Gives one that is still there in the end.
 ///
 /// # Errors
-/// One that is still there in the end.
-pub async fn wait_gone(ctx: &Ctx, deleted: &[(Info, String)], timeout: f64) -> Result<()> {
+/// What the server refuses.
+pub async fn wait_gone<'d>(ctx: &Ctx, deleted: &'d [(Info, String)], timeout: f64) -> Result<Option<&'d Info>> {
     let limit = if timeout == 0.0 { 168.0 * 3600.0 } else { timeout };
     let end = tokio::time::Instant::now() + crate::flags::seconds(limit);
     for (info, uid) in deleted {
         let gone = |object: &Value| !uid.is_empty() && object["metadata"]["uid"].as_str().is_some_and(|u| u != uid);
-        match super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(&gone))).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Error::msg(format!("timed out waiting for the condition on {}", info.object_name()))),
-            Err(e) if matches!(e.reason(), "Forbidden" | "MethodNotAllowed") => return Ok(()),
-            Err(e) => return Err(e),
+        if !super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(&gone))).await? {
+            return Ok(Some(info));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// The same for a user who may not be allowed to look: then it is not waited for.
+///
+/// # Errors
+/// One that is still there in the end.
+pub async fn wait_told(ctx: &Ctx, deleted: &[(Info, String)], timeout: f64) -> Result<()> {
+    match wait_gone(ctx, deleted, timeout).await {
+        Ok(None) => Ok(()),
+        Ok(Some(info)) => Err(Error::msg(format!("timed out waiting for the condition on {}", info.object_name()))),
+        Err(e) if matches!(e.reason(), "Forbidden" | "MethodNotAllowed") => Ok(()),
+        Err(e) => Err(e),
+    }
 }

@@ -100,7 +100,7 @@ async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
     let merged = match &live {
         None => write.create(client, &info.resource, &info.namespace, &info.object).await?,
         Some(l) => {
-            let (patch, kind) = apply::three_way(&apply::bare(&info.object), l, true).map_err(Error::msg)?;
+            let (patch, kind) = apply::three_way(&apply::bare(&info.object), l, true)?;
             write.patch(client, &info.resource, &info.namespace, &info.name, kind, &patch).await?
         }
     };

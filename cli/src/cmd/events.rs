@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::print::age::{since, time};
 use crate::print::tabwriter::TabWriter;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::CHUNKS;
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Ok(());
     }
     if !f.str("output").is_empty() {
-        return Printer::new(f, "")?.print(&json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": events}));
+        return Printer::new(f, "")?.ordered(Order::Typed).print(&json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": events}));
     }
     let mut w = TabWriter::table();
     headers(&ctx, &mut w, all);
@@ -138,7 +138,7 @@ async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)
 
 async fn watch(ctx: &Ctx, path: &str, field: &str, revision: &str, events: Vec<Value>, all: bool, fits: impl Fn(&Value) -> bool) -> Result<()> {
     let mut w = TabWriter::table();
-    let mut printer = if ctx.flags().str("output").is_empty() { None } else { Some(Printer::new(ctx.flags(), "")?) };
+    let mut printer = if ctx.flags().str("output").is_empty() { None } else { Some(Printer::new(ctx.flags(), "")?.ordered(Order::Typed)) };
     if printer.is_none() {
         headers(ctx, &mut w, all);
     }

@@ -127,6 +127,36 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
     crate::remote::write_bytes(&ctx.client()?.bytes(&call).await?)
 }
 
+/// The one file that `--raw` sends, once it is known that nothing else was asked for; `others` are flags that do not go with it.
+///
+/// # Errors
+/// No or several files, a URL, another flag, a path that is none.
+pub fn raw_file(ctx: &Ctx, others: &[(bool, &str)]) -> Result<String> {
+    let f = ctx.flags();
+    let files = f.list("filename");
+    let [file] = files.as_slice() else { return Err(Error::msg("--raw can only use a single local file or stdin")) };
+    check_raw(ctx, file, others)?;
+    Ok(file.clone())
+}
+
+/// The same where there need not be a file.
+///
+/// # Errors
+/// As `raw_file`.
+pub fn check_raw(ctx: &Ctx, file: &str, others: &[(bool, &str)]) -> Result<()> {
+    if file.starts_with("http://") || file.starts_with("https://") {
+        return Err(Error::msg("--raw cannot read from a url"));
+    }
+    if let Some((_, name)) = others.iter().find(|(on, _)| *on) {
+        return Err(Error::msg(format!("--raw and {name} are mutually exclusive")));
+    }
+    let path = ctx.flags().str("raw");
+    if !path.starts_with('/') && !path.contains("://") {
+        return Err(Error::msg(format!("--raw must be a valid URL path: parse {}: invalid URI for request", crate::error::quote(path))));
+    }
+    Ok(())
+}
+
 /// How the help of the whole program groups the verbs.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("Cluster Commands (Skiff):", &["up", "down", "status", "server", "agent", "image"]),

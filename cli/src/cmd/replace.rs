@@ -1,14 +1,16 @@
 //! `replace`: puts what files describe in the place of objects that are there.
-//! Invariant: with --force the old object is gone before the new one is made.
+//! Invariant: with --force nothing is deleted before all that is to come in its place was read and found good by the server, and the old object is
+//! gone before the new one is made.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/replace/replace.go`.
 
 use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
 use crate::flags::Flag;
-use crate::generate::{SAVE_CONFIG, save_config};
+use crate::generate::{SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Validation, helper};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Found, Info, Validation, helper};
+use serde_json::Value;
 
 pub static COMMAND: Command = Command {
     name: "replace",
@@ -39,79 +41,118 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
+fn check(ctx: &Ctx) -> Result<()> {
+    let f = ctx.flags();
+    super::delete::first_policy(f.str("cascade"))?;
+    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+        return Err(Error::msg("must specify one of -f and -k"));
+    }
+    // 0 becomes 1 before anybody looks.
+    let (grace, force) = (if f.int("grace-period") == 0 { 1 } else { f.int("grace-period") }, f.bool("force"));
+    for (wrong, message) in [
+        (grace >= 0 && !force, "--grace-period must have --force specified"),
+        (f.duration("timeout") != 0.0 && !force, "--timeout must have --force specified"),
+        (force && ctx.dry_run()? != DryRun::None, "--dry-run can not be used when --force is set"),
+    ] {
+        if wrong {
+            return Err(Error::msg(message));
+        }
+    }
+    Ok(())
+}
+
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    if f.changed("raw") {
-        let files = f.list("filename");
-        let [file] = files.as_slice() else { return Err(Error::msg("--raw can only use a single local file or stdin")) };
-        return super::send_raw(&ctx, http::Method::PUT, f.str("raw"), file).await;
-    }
-    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
-        return Err(Error::msg("must specify --filename to replace"));
-    }
-    if f.int("grace-period") >= 0 && !f.bool("force") {
-        return Err(Error::msg("--grace-period must have --force specified"));
-    }
-    if f.duration("timeout") != 0.0 && !f.bool("force") {
-        return Err(Error::msg("--timeout must have --force specified"));
+    check(&ctx)?;
+    if !f.str("raw").is_empty() {
+        let file = super::raw_file(&ctx, &[(f.bool("recursive"), "--recursive"), (!f.str("output").is_empty(), "--output")])?;
+        return super::send_raw(&ctx, http::Method::PUT, f.str("raw"), &file).await;
     }
     let mut builder = Builder::new(&ctx)?;
     builder.validation = Validation::parse(f.str("validate"))?;
-    let mut printer = Printer::new(f, format!("replaced{}", ctx.dry_run()?.suffix()))?;
+    let printer = Printer::new(f, format!("replaced{}", ctx.dry_run()?.suffix()))?;
     let found = builder.find().await?;
+    let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(builder.validation).subresource(f.str("subresource"));
+    if f.bool("force") { anew(&ctx, found, &write, printer).await } else { in_place(&ctx, found, &write, printer).await }
+}
+
+async fn in_place(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Printer) -> Result<()> {
     let mut errors = found.errors;
-    if f.bool("force") {
-        delete_all(&ctx, &found.infos).await?;
-    }
-    let count = found.infos.len();
     for mut info in found.infos {
-        if f.bool("save-config") {
-            save_config(&mut info.object);
+        if ctx.flags().bool("save-config") {
+            save_read_config(&mut info.object);
         }
         if ctx.dry_run()? != DryRun::Client {
-            let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(builder.validation).subresource(f.str("subresource"));
-            let client = ctx.client()?;
-            let sent = if f.bool("force") {
-                write.create(client, &info.resource, &info.namespace, &info.object).await
-            } else {
-                // Without a version the object is replaced whatever it is now.
-                if info.object["metadata"]["resourceVersion"].as_str().unwrap_or("").is_empty()
-                    && let Ok(live) = helper::get(client, &info.resource, &info.namespace, &info.name).await
-                {
-                    info.object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
-                }
-                write.replace(client, &info.resource, &info.namespace, &info.name, &info.object).await
-            };
-            match sent {
+            match overwritten(ctx, &info, write).await {
                 Ok(o) => info.object = o,
                 Err(e) => {
-                    let told = if f.bool("force") { e } else { e.with_source("replacing", &info.source) };
-                    errors.push(crate::resource::typo::explain(told, &info));
+                    errors.push(crate::resource::typo::explain(e.with_source("replacing", &info.source), &info));
                     continue;
                 }
             }
         }
         printer.print(&info.object)?;
     }
-    if count == 0 && errors.is_empty() {
-        return Err(Error::msg("no objects passed to replace"));
-    }
     Error::collect(errors)
 }
 
-async fn delete_all(ctx: &Ctx, infos: &[crate::resource::Info]) -> Result<()> {
-    let f = ctx.flags();
-    let options = super::delete::Options { grace: f.int("grace-period").max(0), policy: super::delete::policy(f.str("cascade"))?, dry_run: ctx.dry_run()? };
-    let mut deleted = Vec::new();
-    for info in infos {
-        let mut quiet = info.clone();
-        quiet.source.clear();
-        match super::delete::one(ctx, &quiet, &options).await {
-            Ok(uid) => deleted.push((info.clone(), uid)),
-            Err(e) if e.is_not_found() => {}
-            Err(e) => return Err(e),
+/// Sends the object; without a version it is put in the place of whatever is there now.
+async fn overwritten(ctx: &Ctx, info: &Info, write: &helper::Write) -> Result<Value> {
+    let client = ctx.client()?;
+    let mut object = info.object.clone();
+    if object["metadata"]["resourceVersion"].as_str().unwrap_or("").is_empty()
+        && let Ok(live) = write.get(client, &info.resource, &info.namespace, &info.name).await
+    {
+        object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+    }
+    write.replace(client, &info.resource, &info.namespace, &info.name, &object).await
+}
+
+/// `--force`: deletes the objects and makes them anew, once it is known of all of them that the server would take them.
+async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Printer) -> Result<()> {
+    let client = ctx.client()?;
+    let mut infos = found.all()?;
+    let mut errors = Vec::new();
+    for info in &mut infos {
+        if ctx.flags().bool("save-config") {
+            save_read_config(&mut info.object);
+        }
+        if let Err(e) = write.rehearse(client, &info.resource, &info.namespace, &info.object).await {
+            errors.push(crate::resource::typo::explain(e, info));
         }
     }
-    let timeout = if f.duration("timeout") == 0.0 { 300.0 } else { f.duration("timeout") };
-    if ctx.dry_run()? == DryRun::None { super::delete::wait_gone(ctx, &deleted, timeout).await } else { Ok(()) }
+    Error::collect(std::mem::take(&mut errors))?;
+    delete_all(ctx, &infos).await?;
+    let nothing = infos.is_empty();
+    for info in &infos {
+        match write.create(client, &info.resource, &info.namespace, &info.object).await {
+            Ok(o) => printer.print(&o)?,
+            Err(e) => errors.push(crate::resource::typo::explain(e, info)),
+        }
+    }
+    Error::collect(errors)?;
+    if nothing { Err(Error::msg("no objects passed to replace")) } else { Ok(()) }
+}
+
+async fn delete_all(ctx: &Ctx, infos: &[Info]) -> Result<()> {
+    let f = ctx.flags();
+    let grace = if f.int("grace-period") == 0 { 1 } else { f.int("grace-period") };
+    let options = super::delete::Options { grace, policy: super::delete::policy(f.str("cascade"))?, dry_run: DryRun::None };
+    let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+    for info in infos {
+        match super::delete::one(ctx, info, &options).await {
+            Ok(uid) => deleted.push((info.clone(), uid)),
+            Err(e) if e.is_not_found() => {}
+            Err(e) => errors.push(e),
+        }
+    }
+    Error::collect(errors)?;
+    let timeout = f.duration("timeout");
+    if f.bool("wait") {
+        super::delete::wait_told(ctx, &deleted, timeout).await?;
+    }
+    match super::delete::wait_gone(ctx, &deleted, if timeout == 0.0 { 300.0 } else { timeout }).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::msg("context deadline exceeded")),
+    }
 }

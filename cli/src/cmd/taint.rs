@@ -7,7 +7,7 @@ use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, DRY_RUN, SELECTOR, Validation};
 use serde_json::{Value, json};
 
@@ -141,7 +141,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut builder = Builder::new(&ctx)?.args(&resources);
     builder.latest = true;
     let found = builder.find().await?;
-    let mut printer = Printer::new(f, "")?;
+    let mut printer = Printer::new(f, "")?.ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
         let mut after = info.clone();

@@ -74,7 +74,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     let git = |part: &str| info[part]["gitVersion"].as_str().unwrap_or("").to_string();
     let text = match f.str("output") {
-        "json" => layout::write(&info, layout::Style { indent: 2, order: ORDER }) + "\n",
+        "json" => layout::write(&info, layout::Style { indent: 2, order: crate::print::order::Order::Keys(ORDER) }) + "\n",
         "yaml" => crate::yaml::write(&info),
         _ => {
             let mut t = format!("Client Version: {}\nSkiff Version: v{}\n", git("clientVersion"), env!("CARGO_PKG_VERSION"));

@@ -2,6 +2,7 @@
 //! Invariant: keys are sorted, unless an order for them is given.
 //! Behaviour follows `encoding/json` and `staging/src/k8s.io/cli-runtime/pkg/printers/json.go`.
 
+use super::order::{Order, Place};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -49,23 +50,22 @@ pub fn string(text: &str, html: bool) -> String {
 
 /// How to lay a value out.
 #[derive(Clone, Copy, Default)]
-pub struct Style<'a> {
+pub struct Style {
     /// Spaces a level; 0 for all on one line.
     pub indent: usize,
-    /// Keys that come first, in this order; the others follow in theirs.
-    pub order: &'a [&'a str],
+    pub order: Order,
 }
 
 /// Writes a value.
 pub fn write(value: &Value, style: Style) -> String {
-    let mut out = String::new();
-    node(&mut out, value, style, 0);
-    out
+    let mut writer = Writer { out: String::new(), indent: style.indent };
+    writer.node(value, Place::root(style.order), 0);
+    writer.out
 }
 
 /// Four spaces a level, keys sorted, with the newline that ends it.
 pub fn pretty(value: &Value) -> String {
-    write(value, Style { indent: 4, order: &[] }) + "\n"
+    write(value, Style { indent: 4, order: Order::Sorted }) + "\n"
 }
 
 /// On one line.
@@ -73,52 +73,56 @@ pub fn compact(value: &Value) -> String {
     write(value, Style::default())
 }
 
-fn newline(out: &mut String, style: Style, depth: usize) {
-    if style.indent > 0 {
-        out.push('\n');
-        out.extend(std::iter::repeat_n(' ', style.indent * depth));
-    }
+struct Writer {
+    out: String,
+    indent: usize,
 }
 
-fn node(out: &mut String, value: &Value, style: Style, depth: usize) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-        Value::Number(n) if n.is_f64() => out.push_str(&float(n.as_f64().unwrap_or(0.0))),
-        Value::Number(n) => out.push_str(&n.to_string()),
-        Value::String(s) => out.push_str(&string(s, true)),
-        Value::Array(list) if list.is_empty() => out.push_str("[]"),
-        Value::Object(map) if map.is_empty() => out.push_str("{}"),
-        Value::Array(list) => {
-            out.push('[');
-            for (i, item) in list.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                newline(out, style, depth + 1);
-                node(out, item, style, depth + 1);
-            }
-            newline(out, style, depth);
-            out.push(']');
+impl Writer {
+    fn newline(&mut self, depth: usize) {
+        if self.indent > 0 {
+            self.out.push('\n');
+            self.out.extend(std::iter::repeat_n(' ', self.indent * depth));
         }
-        Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            if !style.order.is_empty() {
-                let place = |k: &str| style.order.iter().position(|o| *o == k).unwrap_or(usize::MAX);
-                keys.sort_by_key(|k| place(k));
-            }
-            out.push('{');
-            for (i, key) in keys.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
+    }
+
+    /// Between two entries, or before the first.
+    fn entry(&mut self, at: usize, depth: usize) {
+        if at > 0 {
+            self.out.push(',');
+        }
+        self.newline(depth + 1);
+    }
+
+    fn node(&mut self, value: &Value, place: Place, depth: usize) {
+        match value {
+            Value::Null => self.out.push_str("null"),
+            Value::Bool(b) => self.out.push_str(if *b { "true" } else { "false" }),
+            Value::Number(n) if n.is_f64() => self.out.push_str(&float(n.as_f64().unwrap_or(0.0))),
+            Value::Number(n) => self.out.push_str(&n.to_string()),
+            Value::String(s) => self.out.push_str(&string(s, true)),
+            Value::Array(list) if list.is_empty() => self.out.push_str("[]"),
+            Value::Object(map) if map.is_empty() => self.out.push_str("{}"),
+            Value::Array(list) => {
+                self.out.push('[');
+                for (at, item) in list.iter().enumerate() {
+                    self.entry(at, depth);
+                    self.node(item, place.element(), depth + 1);
                 }
-                newline(out, style, depth + 1);
-                out.push_str(&string(key, true));
-                out.push_str(if style.indent > 0 { ": " } else { ":" });
-                node(out, &map[key], style, depth + 1);
+                self.newline(depth);
+                self.out.push(']');
             }
-            newline(out, style, depth);
-            out.push('}');
+            Value::Object(map) => {
+                self.out.push('{');
+                for (at, (key, value, place)) in place.fields(map).into_iter().enumerate() {
+                    self.entry(at, depth);
+                    self.out.push_str(&string(key, true));
+                    self.out.push_str(if self.indent > 0 { ": " } else { ":" });
+                    self.node(value, place, depth + 1);
+                }
+                self.newline(depth);
+                self.out.push('}');
+            }
         }
     }
 }
@@ -132,7 +136,7 @@ mod tests {
     fn laid_out_as_go_does() {
         let v = json!({"b": [1, 2.5], "a": "<x>", "kind": "K", "e": {}});
         assert_eq!(
-            write(&v, Style { indent: 2, order: &["kind"] }),
+            write(&v, Style { indent: 2, order: Order::Keys(&["kind"]) }),
             "{\n  \"kind\": \"K\",\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": [\n    1,\n    2.5\n  ],\n  \"e\": {}\n}"
         );
         assert_eq!(compact(&v), "{\"a\":\"\\u003cx\\u003e\",\"b\":[1,2.5],\"e\":{},\"kind\":\"K\"}");

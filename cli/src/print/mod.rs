@@ -7,6 +7,7 @@ pub mod columns;
 pub mod gotemplate;
 pub mod json;
 pub mod kyaml;
+pub mod order;
 pub mod table;
 pub mod tabwriter;
 
@@ -14,17 +15,25 @@ use crate::error::{Error, Result, quote};
 use crate::flags::{Flag, Parsed};
 use crate::jsonpath::JsonPath;
 use columns::CustomColumns;
+use order::Order;
 use serde_json::Value;
 use std::io::Write;
 
 /// The flags of verbs that print what they did.
-pub const FLAGS: &[Flag] = &[
+pub const FLAGS: &[Flag] = &[output_flag(""), TEMPLATE_FLAGS[0], TEMPLATE_FLAGS[1], TEMPLATE_FLAGS[2]];
+
+/// The flag `-o`, for verbs that show objects in a form of their own unless told otherwise.
+pub const fn output_flag(default: &'static str) -> Flag {
     Flag::str(
         "output",
         'o',
-        "",
+        default,
         "How to show the result: json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file",
-    ),
+    )
+}
+
+/// What `FLAGS` has beside that.
+pub const TEMPLATE_FLAGS: &[Flag] = &[
     Flag::bool("allow-missing-template-keys", '\0', true, "A field that a template asks for and the object lacks is left empty instead of being an error"),
     Flag::str("template", '\0', "", "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file"),
     Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
@@ -49,11 +58,8 @@ pub struct Printer {
     operation: String,
     keep_managed_fields: bool,
     printed: usize,
-    order: &'static [&'static str],
+    order: Order,
 }
-
-/// The order in which Go's structs have the fields that all kinds share.
-pub const TYPED: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status"];
 
 /// All formats, as the error for another one lists them.
 const ALLOWED: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
@@ -77,9 +83,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
         Some((w, t)) => (w, Some(t)),
         None => (output, None),
     };
+    let lower = output.to_lowercase();
+    let word = if matches!(lower.as_str(), "json" | "yaml" | "kyaml" | "name") { lower.as_str() } else { word };
     let listed = allowed.split(',').any(|a| a == word);
     if !listed || (inline.is_some() && !(word.contains("template") || word.contains("jsonpath") || word.contains("columns"))) {
-        return Err(Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output))));
+        return Err(no_printer(output, allowed));
     }
     let template = |what: &str| -> Result<String> {
         let text = inline.unwrap_or(template_flag);
@@ -109,6 +117,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
     }))
 }
 
+/// The error for a format that the verb has not.
+pub fn no_printer(output: &str, allowed: &str) -> Error {
+    Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output)))
+}
+
 fn no_headers(flags: &Parsed) -> bool {
     flags.declares("no-headers") && flags.bool("no-headers")
 }
@@ -125,11 +138,11 @@ impl Printer {
     }
 
     pub fn of(format: Format, operation: impl Into<String>, keep_managed_fields: bool) -> Printer {
-        Printer { format, operation: operation.into(), keep_managed_fields, printed: 0, order: &[] }
+        Printer { format, operation: operation.into(), keep_managed_fields, printed: 0, order: Order::Sorted }
     }
 
-    /// Prints JSON with fields in this order.
-    pub fn ordered(mut self, order: &'static [&'static str]) -> Self {
+    /// Prints JSON and KYAML with fields in this order.
+    pub fn ordered(mut self, order: Order) -> Self {
         self.order = order;
         self
     }
@@ -148,7 +161,11 @@ impl Printer {
         put(&text)
     }
 
-    fn render(&mut self, object: &Value) -> Result<String> {
+    /// The text that `print` would write.
+    ///
+    /// # Errors
+    /// As `print`.
+    pub fn render(&mut self, object: &Value) -> Result<String> {
         let stripped;
         let structured = matches!(self.format, Format::Json | Format::Yaml | Format::Kyaml);
         let object = if structured && !self.keep_managed_fields {
@@ -163,7 +180,7 @@ impl Printer {
             Format::Name => names(object, &self.operation),
             Format::Json => json::write(object, json::Style { indent: 4, order: self.order }) + "\n",
             Format::Yaml => format!("{}{}", if self.printed > 1 { "---\n" } else { "" }, crate::yaml::write(object)),
-            Format::Kyaml => kyaml::write(object),
+            Format::Kyaml => kyaml::write(object, self.order),
             Format::JsonPath(p) => p.render(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?,
             Format::JsonPathAsJson(p) => {
                 let found: Vec<Value> =

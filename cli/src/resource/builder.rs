@@ -3,13 +3,17 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/builder.go`.
 
 use super::files::{self, Validation};
-use super::{Info, helper, is_list};
+use super::{Info, is_list};
 use crate::client::{Call, JSON, query};
 use crate::context::Ctx;
 use crate::discovery::Resource;
 use crate::error::{Error, Result, quote};
 use serde_json::{Value, json};
+use skiff_api::machinery::selector::Selector;
 use std::rc::Rc;
+
+/// What is said where objects are named and no server is to be asked.
+pub const LOCAL: &str = "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'";
 
 /// What to look for. Made from a command line, then `find` is called.
 pub struct Builder {
@@ -17,6 +21,8 @@ pub struct Builder {
     pub namespace: String,
     /// The command line named the namespace: objects of other namespaces are refused.
     pub require_namespace: bool,
+    /// Objects of files that name no namespace belong into this one.
+    pub default_namespace: bool,
     pub all_namespaces: bool,
     pub filenames: Vec<String>,
     pub recursive: bool,
@@ -70,6 +76,14 @@ impl Found {
         Error::collect(self.errors)?;
         Ok(self.infos)
     }
+
+    /// What went wrong as one error, for verbs that go on with the rest and tell the failures of both together.
+    pub fn failure(&mut self) -> Vec<Error> {
+        match std::mem::take(&mut self.errors) {
+            several if several.len() > 1 => vec![Error::Many(several)],
+            one_or_none => one_or_none,
+        }
+    }
 }
 
 impl Builder {
@@ -87,6 +101,7 @@ impl Builder {
             ctx: ctx.clone(),
             namespace: if all_namespaces { String::new() } else { namespace },
             require_namespace,
+            default_namespace: true,
             all_namespaces,
             filenames: if f.declares("filename") { f.list("filename") } else { vec![] },
             recursive: flag("recursive"),
@@ -135,15 +150,16 @@ impl Builder {
         if self.all && (self.selector.is_some() || self.field_selector.is_some()) {
             return Err(Error::msg("setting 'all' parameter but found a non empty selector. "));
         }
+        if self.kustomize.is_empty() {
+            files::check_names(&self.filenames)?;
+        }
         let args = normalize(&self.args);
         let combined = self.combined(&args)?;
         if self.has_files() {
             return self.by_files(&args, combined).await;
         }
         if self.local {
-            return Err(Error::msg(
-                "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
-            ));
+            return Err(Error::msg(LOCAL));
         }
         let selecting = self.selector.is_some() || self.field_selector.is_some() || self.all || (self.allow_empty_selector && args.len() == 1 && !combined);
         if selecting {
@@ -365,9 +381,28 @@ impl Builder {
         }
         let manifests =
             if self.kustomize.is_empty() { files::read_all(&self.filenames, self.recursive).await? } else { crate::kustomize::manifests(&self.kustomize)? };
+        self.of_manifests(manifests).await
+    }
+
+    /// Finds the objects of a text.
+    ///
+    /// # Errors
+    /// None by itself: failures on single objects are in `Found`.
+    pub async fn of_text(&self, source: &str, text: &str) -> Result<Found> {
+        self.of_manifests(files::documents(source, text)).await
+    }
+
+    async fn of_manifests(&self, manifests: Vec<Result<files::Manifest>>) -> Result<Found> {
+        let wanted = self
+            .selector
+            .as_deref()
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(|text| text.parse::<Selector>().map_err(|e| Error::msg(format!("the provided selector {} is not valid: {e}", quote(text)))));
+        let wanted = wanted.transpose()?;
         let mut found = Found { single: manifests.len() == 1, by_name: true, ..Found::default() };
         for manifest in manifests {
-            if let Err(e) = self.one_manifest(manifest, &mut found).await {
+            if let Err(e) = self.one_manifest(manifest, wanted.as_ref(), &mut found).await {
                 found.errors.push(e);
                 if !self.continue_on_error {
                     break;
@@ -378,7 +413,7 @@ impl Builder {
         Ok(found)
     }
 
-    async fn one_manifest(&self, manifest: Result<files::Manifest>, found: &mut Found) -> Result<()> {
+    async fn one_manifest(&self, manifest: Result<files::Manifest>, selector: Option<&Selector>, found: &mut Found) -> Result<()> {
         let manifest = manifest?;
         if self.validation != Validation::Ignore {
             files::validate(&manifest)?;
@@ -386,11 +421,8 @@ impl Builder {
         let parts = if self.flatten { files::flatten(manifest) } else { vec![manifest] };
         for part in parts {
             let mut info = self.placed(part).await?;
-            if let Some(wanted) = self.selector.as_ref().filter(|s| !s.is_empty()) {
-                let labels = &info.object["metadata"]["labels"];
-                if !helper::matches_selector(wanted, labels)? {
-                    continue;
-                }
+            if selector.is_some_and(|wanted| !wanted.matches(&info.object["metadata"]["labels"])) {
+                continue;
             }
             if self.latest {
                 info.object = match self.get(&info.resource, &info.namespace, &info.name).await {
@@ -436,23 +468,28 @@ impl Builder {
         };
         let mut object = m.object;
         if resource.namespaced {
-            if namespace.is_empty() && (!self.local || self.require_namespace) {
+            if namespace.is_empty() && self.default_namespace && (!self.local || self.require_namespace) {
                 namespace = if self.namespace.is_empty() { self.ctx.namespace()?.0 } else { self.namespace.clone() };
                 if !self.local {
                     object["metadata"]["namespace"] = json!(namespace);
                 }
             } else if self.require_namespace && !namespace.is_empty() && namespace != self.namespace && !self.namespace.is_empty() {
-                return Err(Error::msg(format!(
-                    "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={namespace}' to perform this operation.",
-                    quote(&namespace),
-                    quote(&self.namespace)
-                )));
+                return Err(other_namespace(&namespace, &self.namespace));
             }
         } else {
             namespace = String::new();
         }
         Ok(Info { resource, namespace, name, object, source: m.source, lines: m.lines })
     }
+}
+
+/// The error for an object that says that it belongs into another namespace.
+pub fn other_namespace(of_object: &str, wanted: &str) -> Error {
+    Error::msg(format!(
+        "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={of_object}' to perform this operation.",
+        quote(of_object),
+        quote(wanted)
+    ))
 }
 
 /// What is known of a kind without asking anyone.

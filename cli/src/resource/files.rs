@@ -55,6 +55,29 @@ impl Validation {
     .no_opt("strict")];
 }
 
+/// Checks that the paths that `-f` names are there.
+///
+/// # Errors
+/// All that are not.
+pub fn check_names(names: &[String]) -> Result<()> {
+    let is_path = |n: &&String| *n != "-" && !n.starts_with("http://") && !n.starts_with("https://");
+    let missing = |n: &String| Path::new(n).symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    let absent = |n: &String| {
+        if !missing(n) {
+            None
+        } else if n.contains(['*', '?', '[']) {
+            expand(n, false).err()
+        } else {
+            Some(no_such_path(n))
+        }
+    };
+    Error::collect(names.iter().filter(is_path).filter_map(absent).collect())
+}
+
+fn no_such_path(name: &str) -> Error {
+    Error::msg(format!("the path {} does not exist", quote(name)))
+}
+
 /// Reads all documents that `-f` names.
 ///
 /// # Errors
@@ -114,9 +137,9 @@ fn expand(name: &str, recursive: bool) -> Result<Vec<PathBuf>> {
         Ok(_) => Ok(vec![path.to_path_buf()]),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.contains(['*', '?', '[']) => {
             let matched = glob(name)?;
-            if matched.is_empty() { Err(Error::msg(format!("the path {} does not exist", quote(name)))) } else { Ok(matched) }
+            if matched.is_empty() { Err(no_such_path(name)) } else { Ok(matched) }
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::msg(format!("the path {} does not exist", quote(name)))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(no_such_path(name)),
         Err(e) => Err(Error::msg(format!("the path {} cannot be accessed: {}", quote(name), crate::error::go_io(&e)))),
     }
 }
@@ -203,21 +226,41 @@ fn json_documents(text: &str) -> Option<Result<Vec<Value>, String>> {
 /// # Errors
 /// The missing fields, as kubectl's validation words them.
 pub fn validate(m: &Manifest) -> Result<()> {
-    let mut missing = Vec::new();
+    check_kind(&m.object).map_err(|what| {
+        Error::msg(format!(
+            "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
+            quote(&m.source)
+        ))
+    })
+}
+
+/// The same for a text that is to hold one document.
+///
+/// # Errors
+/// A text that cannot be read, an object that does not say what it is.
+pub fn check_text(text: &str) -> Result<(), String> {
+    let first = crate::yaml::read(text)?.into_iter().next().map_or(Value::Null, |d| d.value);
+    check_kind(&first)
+}
+
+fn check_kind(object: &Value) -> Result<(), String> {
+    if !object.is_object() {
+        return Err("invalid object to validate".into());
+    }
+    let mut wrong = Vec::new();
     for field in ["apiVersion", "kind"] {
-        if m.object[field].as_str().unwrap_or("").is_empty() {
-            missing.push(format!("{field} not set"));
+        match &object[field] {
+            Value::Null => wrong.push(format!("{field} not set")),
+            Value::String(text) if field == "apiVersion" && text.matches('/').count() > 1 => wrong.push(format!("unexpected GroupVersion string: {text}")),
+            Value::String(_) => {}
+            _ => wrong.push(format!("{field} isn't string type")),
         }
     }
-    let what = match missing.as_slice() {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(", ")),
-    };
-    Err(Error::msg(format!(
-        "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
-        quote(&m.source)
-    )))
+    match wrong.as_slice() {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        many => Err(format!("[{}]", many.join(", "))),
+    }
 }
 
 /// The objects that a document holds: itself, or the items of the list that it is.
@@ -259,5 +302,14 @@ mod tests {
     fn what_is_missing_is_named() {
         let m = Manifest { source: "f".into(), object: json!({"kind": "A"}), lines: Rc::default() };
         assert!(validate(&m).unwrap_err().to_string().starts_with("error validating \"f\": error validating data: apiVersion not set;"));
+        for (text, want) in [
+            ("apiVersion: v1\nkind: A\n", Ok(())),
+            ("# nothing\n", Err("invalid object to validate")),
+            ("a: b\n", Err("[apiVersion not set, kind not set]")),
+            ("apiVersion: 1\nkind: A\n", Err("apiVersion isn't string type")),
+            ("apiVersion: a/b/c\nkind: A\n", Err("unexpected GroupVersion string: a/b/c")),
+        ] {
+            assert_eq!(check_text(text), want.map_err(String::from), "{text}");
+        }
     }
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod config;
 pub mod context;
+mod leftovers;
 pub mod objects;
 pub mod observer;
 
@@ -36,10 +37,11 @@ use crate::{
     node::{lease, machine::Machine, objects::Nodes, register},
     pod::{
         admission::Rejection,
+        allocation::Granted,
         handle::{Handle, Verdict},
         names::{is_terminal_phase, name, namespace, phase, reference, uid},
         pull::Puller,
-        worker,
+        resize, worker,
     },
     time,
 };
@@ -71,6 +73,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
     tasks.spawn(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default()));
     tasks.spawn(register::keep_status(node.clone()));
+    tasks.spawn(resize::grant::keep(node.clone()));
     if !node.config.simulated {
         tasks.spawn(rotate::keep(node.clone()));
     }
@@ -85,7 +88,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
 
 /// The agent's folders. That of the pods holds secrets: it is the agent's alone.
 fn make_folders(config: &Config) -> Result<(), (PathBuf, std::io::Error)> {
-    let pods = config.data_dir.join("pods");
+    let pods = config.pods_dir();
     for (dir, mode) in [(&config.data_dir, None), (&config.log_dir, None), (&pods, Some(0o700))] {
         let made = std::fs::create_dir_all(dir).and_then(|()| mode.map_or(Ok(()), |mode| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))));
         made.map_err(|error| (dir.clone(), error))?;
@@ -174,6 +177,7 @@ impl Dispatcher<'_> {
                     self.apply(pod).await;
                 }
                 self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| handle.vanish());
+                resize::grant::retry(self.node);
                 self.take_up_orphans().await;
             }
             Seen::Applied(pod) => self.apply(pod).await,
@@ -190,7 +194,10 @@ impl Dispatcher<'_> {
         let pod = Arc::new(pod);
         let known = self.node.pods.read().get(&uid).cloned();
         if let Some(handle) = known {
-            return handle.update(pod);
+            let before = handle.desired();
+            handle.update(pod);
+            self.resize(&before, &handle);
+            return;
         }
         // A pod of the same name with another uid has taken the place of one that is gone.
         for (_, older) in self.node.pods.read().iter().filter(|(_, older)| same_name(&older.pod(), &pod)) {
@@ -206,10 +213,31 @@ impl Dispatcher<'_> {
         self.start(uid, handle);
     }
 
+    /// A pod that asks for other resources than before is granted them, or told why not.
+    fn resize(&self, before: &Pod, handle: &Handle) {
+        if Granted::of(before) == Granted::of(&handle.desired()) {
+            return;
+        }
+        if handle.wants_resize() {
+            resize::grant::retry(self.node);
+        } else if handle.state.lock().resize.clear_pending() {
+            // It asks for what it has: nothing waits any more.
+            handle.wake.notify_one();
+        }
+    }
+
     /// Takes the pod, or gives it the verdict that it is turned away. One after the other, so that two pods never get the same room.
     async fn admit(&self, handle: &Handle) {
+        if let Err(error) = handle.take_up_granted(self.node) {
+            tracing::warn!(%error, pod = name(&handle.pod()), "what the pod was granted is not known; it is taken as it asks now");
+        }
         let pod = handle.pod();
-        let Err(rejection) = self.try_to_admit(&pod).await else { return };
+        let Err(rejection) = self.try_to_admit(&pod).await else {
+            if let Err(error) = handle.grant(self.node, Granted::of(&pod)) {
+                tracing::warn!(%error, pod = name(&pod), "what the pod was granted is not noted down");
+            }
+            return;
+        };
         self.node.events.record(reference(&pod), Type::Warning, &rejection.reason, rejection.message.clone());
         handle.state.lock().failed = Some(Verdict::rejected(rejection));
     }
@@ -265,22 +293,7 @@ impl Dispatcher<'_> {
             handle.vanish();
             self.start(uid, handle);
         }
-        self.clear_networks().await;
-    }
-
-    /// Networks of pods that are gone are taken down.
-    async fn clear_networks(&self) {
-        let Some(network) = &self.node.network else { return };
-        match network.list().await {
-            Ok(uids) => {
-                for uid in uids.into_iter().filter(|uid| !self.node.pods.read().contains_key(uid)) {
-                    if let Err(error) = network.teardown(&uid).await {
-                        tracing::warn!(%error, uid, "network of a pod that is gone not taken down");
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "pod networks not listed"),
-        }
+        leftovers::clear(self.node).await;
     }
 }
 

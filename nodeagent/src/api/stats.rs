@@ -46,15 +46,16 @@ async fn read(shared: &Shared, wait_for_rates: bool) -> Vec<Used> {
     let fresh: Vec<&str> = running.iter().map(|(_, container)| container.id.as_str()).filter(|id| !shared.usage.lock().contains_key(*id)).collect();
     if wait_for_rates && !fresh.is_empty() {
         for id in fresh {
-            if let Ok((cpu, _)) = shared.node.runtime.usage(id).await {
-                shared.usage.lock().insert(id.to_owned(), (time::now(), cpu));
+            if let Ok(usage) = shared.node.runtime.usage(id).await {
+                shared.usage.lock().insert(id.to_owned(), (time::now(), usage.cpu_nanoseconds));
             }
         }
         time::sleep(Duration::from_millis(200)).await;
     }
     let mut all = Vec::new();
     for (pod, container) in &running {
-        let Ok((cpu, memory)) = shared.node.runtime.usage(&container.id).await else { continue };
+        let Ok(usage) = shared.node.runtime.usage(&container.id).await else { continue };
+        let (cpu, memory) = (usage.cpu_nanoseconds, usage.working_set_bytes);
         let at = time::now();
         let before = shared.usage.lock().insert(container.id.clone(), (at, cpu));
         let rate = before.and_then(|before| rate(before, (at, cpu)));

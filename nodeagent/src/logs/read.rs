@@ -1,6 +1,7 @@
 //! Reading a container's log: the end of it, what came since a moment, and what is still to come.
 //!
 //! Invariant: entries come out in the order in which they stand in the file, whole; a log that is being written is followed until its container has ended and all was read.
+//! So many lines from the end are so many entries of the file: a long line is several. What is written while they are read is not among them.
 //! Follows `staging/src/k8s.io/cri-client/pkg/logs/logs.go`.
 
 use std::{
@@ -47,27 +48,39 @@ const CHUNK: usize = 64 * 1024;
 struct Filter<'a> {
     options: &'a Options,
     left: Option<u64>,
+    /// How many entries may still come, when the end of a log is read and not followed.
+    entries: Option<u64>,
     /// The entry goes on a line that was begun already.
     in_line: bool,
 }
 
 impl<'a> Filter<'a> {
     fn new(options: &'a Options) -> Self {
-        Self { options, left: options.limit_bytes, in_line: false }
+        Self { options, left: options.limit_bytes, entries: options.tail.filter(|_| !options.follow), in_line: false }
     }
 
     fn wants(&self, line: &cri::Line) -> bool {
         self.options.stream.is_none_or(|stream| stream == line.stream) && self.options.since.is_none_or(|since| line.at >= since)
     }
 
-    fn put(&mut self, line: &cri::Line, out: &mut BytesMut) {
+    /// Takes the next entry of the file.
+    fn take(&mut self, line: &cri::Line, out: &mut BytesMut) {
+        if let Some(entries) = &mut self.entries {
+            *entries -= 1;
+        }
+        let in_line = std::mem::replace(&mut self.in_line, line.partial);
+        if self.wants(line) {
+            self.put(line, in_line, out);
+        }
+    }
+
+    fn put(&mut self, line: &cri::Line, in_line: bool, out: &mut BytesMut) {
         let begin = out.len();
-        if self.options.timestamps && !self.in_line {
+        if self.options.timestamps && !in_line {
             out.extend_from_slice(line.stamp.as_bytes());
             out.extend_from_slice(b" ");
         }
         out.extend_from_slice(&line.content_with_end());
-        self.in_line = line.partial;
         if let Some(left) = &mut self.left {
             let room = usize::try_from(*left).unwrap_or(usize::MAX);
             out.truncate(begin + room.min(out.len() - begin));
@@ -76,7 +89,7 @@ impl<'a> Filter<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.left == Some(0)
+        self.left == Some(0) || self.entries == Some(0)
     }
 }
 
@@ -136,66 +149,43 @@ async fn beginning(log: &Path, options: &Options) -> std::io::Result<(Vec<PathBu
     let Some(mut tail) = options.tail else {
         return Ok((files, 0));
     };
-    let mut offset = last_lines(log, &mut tail, options.stream).await?;
+    let mut offset = last_entries(log, &mut tail).await?;
     for older in rotated(log)?.into_iter().rev() {
         if tail == 0 {
             break;
         }
-        offset = last_lines(&older, &mut tail, options.stream).await?;
+        offset = last_entries(&older, &mut tail).await?;
         files.insert(0, older);
     }
     Ok((files, offset))
 }
 
-/// Where the last `tail` lines of a file begin; what it lacks is left in `tail`.
-async fn last_lines(path: &Path, tail: &mut u64, stream: Option<Stream>) -> std::io::Result<u64> {
+/// Where the last `tail` entries of a file begin; what it lacks is left in `tail`.
+async fn last_entries(path: &Path, tail: &mut u64) -> std::io::Result<u64> {
     let mut file = match File::open(path).await {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
-    let size = file.metadata().await?.len();
-    if *tail == 0 {
-        return Ok(size);
-    }
-    let (mut position, mut kept) = (size, Vec::new());
+    let mut position = file.metadata().await?.len();
+    // The end of the entry before those that are wanted; an entry that is still being written is none.
+    let mut ends = 0;
     while position > 0 {
         let length = position.min(CHUNK as u64);
         position -= length;
         file.seek(SeekFrom::Start(position)).await?;
         let mut chunk = vec![0; length as usize];
         file.read_exact(&mut chunk).await?;
-        chunk.append(&mut kept);
-        kept = chunk;
-        let starts = line_starts(&kept, position == 0, stream);
-        if starts.len() as u64 >= *tail {
-            let start = starts[starts.len() - *tail as usize];
-            *tail = 0;
-            return Ok(position + start as u64);
-        }
-        if position == 0 {
-            *tail -= starts.len() as u64;
-        }
-    }
-    Ok(0)
-}
-
-/// Where lines begin in `data`: an entry begins one unless the entry of the same stream before it was partial.
-fn line_starts(data: &[u8], whole: bool, stream: Option<Stream>) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let mut at = if whole { 0 } else { data.iter().position(|byte| *byte == b'\n').map_or(data.len(), |end| end + 1) };
-    let mut in_line = [false, false];
-    while let Some(end) = data[at..].iter().position(|byte| *byte == b'\n') {
-        if let Some(line) = cri::parse(&data[at..at + end]).filter(|line| stream.is_none_or(|stream| stream == line.stream)) {
-            let open = &mut in_line[usize::from(line.stream == Stream::Stderr)];
-            if !*open {
-                starts.push(at);
+        for (at, _) in chunk.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            ends += 1;
+            if ends > *tail {
+                *tail = 0;
+                return Ok(position + at as u64 + 1);
             }
-            *open = line.partial;
         }
-        at += end + 1;
     }
-    starts
+    *tail -= ends;
+    Ok(0)
 }
 
 /// Sends what is whole in the file from `offset` on; answers how far that was.
@@ -217,8 +207,8 @@ async fn copy(path: &Path, offset: u64, filter: &mut Filter<'_>, sink: &Sink) ->
         let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut out = BytesMut::new();
         for line in cri::lines(&pending[..whole]) {
-            if filter.wants(&line) && !filter.is_full() {
-                filter.put(&line, &mut out);
+            if !filter.is_full() {
+                filter.take(&line, &mut out);
             }
         }
         pending.drain(..whole);
@@ -262,18 +252,38 @@ mod tests {
         let none = Options::default;
         let table = [
             (none(), "one\ntwo\nthree\nfour\n"),
-            (Options { tail: Some(2), ..none() }, "three\nfour\n"),
+            (Options { tail: Some(1), ..none() }, "four\n"),
+            (Options { tail: Some(2), ..none() }, "ee\nfour\n"),
+            (Options { tail: Some(3), ..none() }, "three\nfour\n"),
             (Options { tail: Some(99), ..none() }, "one\ntwo\nthree\nfour\n"),
             (Options { tail: Some(0), ..none() }, ""),
             (Options { stream: Some(Stream::Stderr), ..none() }, "two\n"),
-            (Options { stream: Some(Stream::Stderr), tail: Some(1), ..none() }, "two\n"),
             (Options { limit_bytes: Some(6), ..none() }, "one\ntw"),
             (Options { since: Some("2024-01-01T00:00:04Z".parse().unwrap()), ..none() }, "four\n"),
-            (Options { timestamps: true, tail: Some(2), ..none() }, "2024-01-01T00:00:02Z three\n2024-01-01T00:00:04Z four\n"),
+            (Options { timestamps: true, tail: Some(2), ..none() }, "2024-01-01T00:00:03Z ee\n2024-01-01T00:00:04Z four\n"),
+            (Options { timestamps: true, since: Some("2024-01-01T00:00:03Z".parse().unwrap()), ..none() }, "ee\n2024-01-01T00:00:04Z four\n"),
         ];
         for (options, expected) in table {
             assert_eq!(text(&log, options.clone()).await, expected, "{options:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_log_that_grows_is_not_more_than_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("0.log");
+        std::fs::write(&log, LOG).unwrap();
+        let mut tail = 1;
+        let offset = last_entries(&log, &mut tail).await.unwrap();
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+        write!(file, "2024-01-01T00:00:05Z stdout F five\n2024-01-01T00:00:06Z stdout F six\n").unwrap();
+        let (sink, mut pieces) = mpsc::channel(16);
+        let options = Options { tail: Some(1), ..Default::default() };
+        let mut filter = Filter::new(&options);
+        copy(&log, offset, &mut filter, &sink).await.unwrap();
+        assert_eq!(&pieces.recv().await.unwrap().unwrap()[..], b"four\n");
+        assert!(filter.is_full());
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use super::{
     containers::{any_regular_created, should_be_started},
     names::{self, spec},
+    resize::plan::{self, Fate, Steps},
     view::{PodView, Sandbox, annotation},
 };
 use crate::{
@@ -48,24 +49,14 @@ pub struct Actions {
     pub ephemeral: Vec<String>,
     pub init: Vec<String>,
     pub regular: Vec<String>,
+    /// Changes of what runs.
+    pub resize: Steps,
 }
 
-/// Whether a container ended in a way for which its rules ask that all containers of the pod run anew.
-pub fn restart_all(pod: &Pod, view: &PodView) -> bool {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return false;
-    }
-    let spec = spec(pod);
-    spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|container| {
-        let exit_code = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Exited).and_then(|state| state.exit_code);
-        exit_code.and_then(|code| names::matching_rule(container, code)).is_some_and(|rule| rule.action == "RestartAllContainers")
-    })
-}
-
-/// Computes the actions.
-pub fn compute(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>) -> Actions {
+/// Computes the actions. `restarting`: all containers are being removed in order to run anew.
+pub fn compute(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, restarting: bool) -> Actions {
     let mut actions = Actions::default();
-    if restart_all(pod, view) {
+    if restarting && pod.metadata.deletion_timestamp.is_none() {
         return Actions { reset: true, ..actions };
     }
     match view.sandbox() {
@@ -84,6 +75,7 @@ pub fn compute(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>) -> 
         return actions;
     }
     regular(pod, view, probes, &mut actions);
+    actions.resize.pod_level = plan::pod_level(pod, view);
     actions
 }
 
@@ -142,7 +134,7 @@ fn init(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &
         };
         match state.phase {
             ContainerPhase::Created => actions.init.push(container.name.clone()),
-            ContainerPhase::Running if sidecar => sidecar_running(container, state, probes, actions, &mut pass),
+            ContainerPhase::Running if sidecar => sidecar_running(pod, container, state, probes, actions, &mut pass),
             ContainerPhase::Running => {}
             ContainerPhase::Exited if sidecar => actions.init.push(container.name.clone()),
             ContainerPhase::Exited if state.exit_code == Some(0) => pass(actions),
@@ -178,6 +170,7 @@ fn keep_sidecars(containers: &[Container], index: usize, view: &PodView, actions
 }
 
 fn sidecar_running(
+    pod: &Pod,
     container: &Container,
     state: &ContainerState,
     probes: &HashMap<String, Results>,
@@ -197,8 +190,17 @@ fn sidecar_running(
         return replace(container, state, "definition changed", KillReason::Other, actions);
     }
     if container.liveness_probe.is_some() && results.liveness == Some(false) {
-        replace(container, state, "failed liveness probe", KillReason::LivenessProbe, actions);
+        return replace(container, state, "failed liveness probe", KillReason::LivenessProbe, actions);
     }
+    if plan::container(pod, container, state, &mut actions.resize) == Fate::Restarts {
+        actions.kill.push(kill_to_resize(container, state));
+        actions.init.push(container.name.clone());
+    }
+}
+
+fn kill_to_resize(container: &Container, state: &ContainerState) -> Kill {
+    let message = format!("Container {} resize requires restart", container.name);
+    Kill { id: state.id.clone(), name: container.name.clone(), message, reason: KillReason::Other }
 }
 
 fn replace(container: &Container, state: &ContainerState, what: &str, reason: KillReason, actions: &mut Actions) {
@@ -225,6 +227,11 @@ fn regular(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions
             () if changed(container, state) => ("definition changed", KillReason::Other),
             () if results.liveness == Some(false) => ("failed liveness probe", KillReason::LivenessProbe),
             () if results.startup == Some(false) => ("failed startup probe", KillReason::StartupProbe),
+            () if plan::container(pod, container, state, &mut actions.resize) == Fate::Restarts => {
+                actions.kill.push(kill_to_resize(container, state));
+                actions.regular.push(container.name.clone());
+                continue;
+            }
             () => {
                 kept += 1;
                 continue;
@@ -251,7 +258,10 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
-    use crate::runtime::{SandboxSpec, SandboxState};
+    use crate::{
+        pod::view::tests::container as container_state,
+        runtime::{SandboxSpec, SandboxState},
+    };
 
     /// `i…` init containers, `s…` sidecars, others regular; `=r` running, `=<code>` ended, nothing: not there.
     fn case(policy: &str, text: &str) -> (Pod, PodView) {
@@ -269,22 +279,7 @@ mod tests {
                 "r" => (ContainerPhase::Running, None),
                 code => (ContainerPhase::Exited, Some(code.parse().unwrap())),
             };
-            states.push(ContainerState {
-                id: format!("{name}-id"),
-                name: name.into(),
-                restart_count: 0,
-                image_id: String::new(),
-                phase,
-                pid: None,
-                created_at: Timestamp::from_second(order as i64).unwrap(),
-                started_at: None,
-                finished_at: None,
-                exit_code,
-                signal: None,
-                oom_killed: false,
-                annotations: Default::default(),
-                log_path: Default::default(),
-            });
+            states.push(ContainerState { created_at: Timestamp::from_second(order as i64).unwrap(), ..container_state(name, phase, exit_code) });
         }
         let pod = from_value(json!({"spec": {"restartPolicy": policy, "initContainers": init, "containers": regular}})).unwrap();
         (pod, PodView::new(vec![sandbox(states)], 1))
@@ -295,7 +290,7 @@ mod tests {
             from_value(json!({"pod_uid": "u", "namespace": "n", "name": "p", "hostname": "p", "netns": null, "host_pid": false, "host_ipc": false,
             "share_process_namespace": false, "sysctls": {}, "log_dir": "/", "cgroup": "", "cgroup_limits": {}}))
             .unwrap();
-        SandboxState { id: "s".into(), spec, ready: true, created_at: Timestamp::UNIX_EPOCH, containers, ips: Vec::new() }
+        SandboxState { id: "s".into(), spec, ready: true, created_at: Timestamp::UNIX_EPOCH, containers, ips: Vec::new(), trouble: None }
     }
 
     fn words(actions: &Actions) -> String {
@@ -335,7 +330,7 @@ mod tests {
         ];
         for (policy, text, expected) in table {
             let (pod, view) = case(policy, text);
-            assert_eq!(words(&compute(&pod, &view, &HashMap::new())), expected, "{policy}: {text}");
+            assert_eq!(words(&compute(&pod, &view, &HashMap::new(), false)), expected, "{policy}: {text}");
         }
     }
 
@@ -343,7 +338,7 @@ mod tests {
     fn failed_probes_kill() {
         let (pod, view) = case("Always", "a=r");
         let probes = HashMap::from([("a-id".to_owned(), Results { liveness: Some(false), ..Default::default() })]);
-        let actions = compute(&pod, &view, &probes);
+        let actions = compute(&pod, &view, &probes, false);
         assert_eq!(actions.kill[0].message, "Container a failed liveness probe, will be restarted");
         assert_eq!(words(&actions), "-a +a");
     }
@@ -351,16 +346,15 @@ mod tests {
     #[test]
     fn a_missing_sandbox_starts_from_the_beginning() {
         let (pod, _) = case("Always", "i a");
-        let actions = compute(&pod, &PodView::default(), &HashMap::new());
+        let actions = compute(&pod, &PodView::default(), &HashMap::new(), false);
         assert!(actions.create_sandbox && !actions.kill_pod);
         assert_eq!(words(&actions), "+i");
     }
 
     #[test]
-    fn rules_can_restart_all() {
-        let (mut pod, view) = case("Never", "a=42 b=r");
-        let rules = json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]);
-        pod.spec.as_mut().unwrap().containers[0].restart_policy_rules = from_value(rules).unwrap();
-        assert!(compute(&pod, &view, &HashMap::new()).reset);
+    fn all_can_be_made_to_run_anew() {
+        let (pod, view) = case("Never", "a=42 b=r");
+        assert!(compute(&pod, &view, &HashMap::new(), true).reset);
+        assert!(!compute(&pod, &view, &HashMap::new(), false).reset);
     }
 }

@@ -3,9 +3,12 @@
 //! Invariant: a pod is here from its admission until nothing of it runs any more, and only then others get what it held.
 //! Follows `pkg/kubelet/allocation/allocation_manager.go` and `HostPortInfo` of `staging/src/k8s.io/kube-scheduler/framework`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceRequirements};
 use parking_lot::Mutex;
 use skiff_api::machinery::quantity::Quantity;
 
@@ -37,6 +40,36 @@ impl HostPort {
     pub fn conflicts(&self, other: &Self) -> bool {
         const ANY: &str = "0.0.0.0";
         (self.port, &self.protocol) == (other.port, &other.protocol) && (self.ip == other.ip || self.ip == ANY || other.ip == ANY)
+    }
+}
+
+/// The resources that a pod was granted: those that it runs with, whatever it asks for by now.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Granted {
+    pod: Option<ResourceRequirements>,
+    containers: BTreeMap<String, Option<ResourceRequirements>>,
+}
+
+impl Granted {
+    pub fn of(pod: &Pod) -> Self {
+        let containers = spec(pod).init_containers.iter().flatten().chain(&spec(pod).containers);
+        Self { pod: spec(pod).resources.clone(), containers: containers.map(|container| (container.name.clone(), container.resources.clone())).collect() }
+    }
+
+    /// The pod as it was granted; the very same when that is what it asks for.
+    pub fn apply(&self, pod: &Arc<Pod>) -> Arc<Pod> {
+        if *self == Self::of(pod) {
+            return pod.clone();
+        }
+        let mut granted = (**pod).clone();
+        let spec = granted.spec.get_or_insert_default();
+        spec.resources.clone_from(&self.pod);
+        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            if let Some(resources) = self.containers.get(&container.name) {
+                container.resources.clone_from(resources);
+            }
+        }
+        Arc::new(granted)
     }
 }
 

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use super::{
     containers,
     names::{is_restartable_init, spec},
+    restart_all,
+    status::Facts,
 };
 use crate::time;
 
@@ -18,7 +20,7 @@ const AT_NEED: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
 /// Whether the condition is the node's to write and to take away.
 pub fn is_own(type_: &str) -> bool {
-    OWNED.contains(&type_) || AT_NEED.contains(&type_)
+    OWNED.contains(&type_) || AT_NEED.contains(&type_) || type_ == restart_all::CONDITION
 }
 
 fn condition(pod: &Pod, type_: &str, status: bool, reason: &str, message: String) -> PodCondition {
@@ -130,13 +132,11 @@ fn has_started(status: &ContainerStatus) -> bool {
 }
 
 /// All conditions of the pod: those of others as they are in `others`, then the node's own with their times of transition taken from `old`.
-pub fn all(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], phase: &str, sandbox_ready: bool, resize_pending: bool) -> Vec<PodCondition> {
+pub fn all(facts: &Facts, statuses: &[ContainerStatus], phase: &str, sandbox_ready: bool) -> Vec<PodCondition> {
+    let Facts { pod, old, .. } = *facts;
     let current = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let mut conditions: Vec<PodCondition> = current.iter().filter(|condition| !is_own(&condition.type_)).cloned().collect();
-    if resize_pending {
-        let message = "In-place resize of running containers is not supported on this node".to_owned();
-        conditions.push(with_transition(condition(pod, AT_NEED[0], true, "Infeasible", message), old));
-    }
+    conditions.extend_from_slice(facts.resize);
     if let Some(disrupted) = old.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionTarget")
         && !conditions.iter().any(|condition| condition.type_ == "DisruptionTarget")
     {
@@ -149,7 +149,8 @@ pub fn all(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], phase: &str
         containers_ready(pod, statuses, phase),
         condition(pod, "PodScheduled", true, "", String::new()),
     ];
-    conditions.extend(own.into_iter().map(|condition| with_transition(condition, old)));
+    let restarting = restart_all::condition(pod, facts.view, old, phase);
+    conditions.extend(own.into_iter().chain(restarting).map(|condition| with_transition(condition, old)));
     conditions
 }
 
@@ -162,9 +163,12 @@ pub fn with_transition(mut condition: PodCondition, old: &PodStatus) -> PodCondi
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use serde_json::{from_value, json};
 
     use super::*;
+    use crate::pod::view::PodView;
 
     fn pod(gates: &[&str]) -> Pod {
         let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
@@ -212,7 +216,23 @@ mod tests {
     #[test]
     fn transition_times_are_kept() {
         let old: PodStatus = from_value(json!({"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}]})).unwrap();
-        let now = all(&pod(&[]), &old, &statuses("i=y a=y b=y"), "Running", true, false);
+        let (pod, view) = (pod(&[]), PodView::default());
+        let facts = Facts {
+            pod: &pod,
+            old: &old,
+            view: &view,
+            reasons: &HashMap::new(),
+            messages: &HashMap::new(),
+            probes: &HashMap::new(),
+            in_post_start: &[],
+            ips: &[],
+            host_ips: &[],
+            terminal: false,
+            finished: false,
+            failed: None,
+            resize: &[],
+        };
+        let now = all(&facts, &statuses("i=y a=y b=y"), "Running", true);
         let ready = now.iter().find(|condition| condition.type_ == "Ready").unwrap();
         assert_eq!(ready.last_transition_time.as_ref().unwrap().0.to_string(), "2020-01-01T00:00:00Z");
         let types: Vec<_> = now.iter().map(|condition| condition.type_.as_str()).collect();

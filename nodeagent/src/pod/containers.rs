@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, ResourceRequirements,
-        VolumeMountStatus,
+        Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser,
+        Pod, VolumeMountStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
 use super::{
+    enacted,
     names::{self, Kind},
+    restart_all,
     view::{PodView, annotation},
 };
 use crate::{runtime, time};
@@ -29,7 +31,10 @@ pub struct Waiting {
 /// What container statuses are computed from.
 pub struct Inputs<'a> {
     pub pod: &'a Pod,
+    /// Without containers of which the API is not to hear yet.
     pub view: &'a PodView,
+    /// All containers are being removed in order to run anew.
+    pub restarting: bool,
     /// Why containers could not be started, by name.
     pub reasons: &'a HashMap<String, Waiting>,
     /// Termination messages, by container id.
@@ -102,7 +107,14 @@ fn absent(inputs: &Inputs, container: &Container, old: Option<&ContainerStatus>)
         ..Default::default()
     };
     let Some(old) = old else { return status };
-    if old.state.as_ref().is_some_and(|state| state.terminated.is_some()) {
+    let ended = old.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let waits = old.state.as_ref().is_some_and(|state| state.waiting.is_some());
+    if inputs.restarting && !waits {
+        let mut status = if ended { old.clone() } else { status };
+        restart_all::tell_removed(&mut status, old);
+        return status;
+    }
+    if ended {
         return old.clone();
     }
     status.restart_count = old.restart_count;
@@ -131,17 +143,19 @@ fn lost() -> ContainerStateTerminated {
 fn present(inputs: &Inputs, container: &Container, state: &runtime::ContainerState, old: Option<&ContainerStatus>) -> ContainerStatus {
     let noted = |key: &str| state.annotations.get(key).cloned();
     let restart_count = i32::try_from(state.restart_count).unwrap_or(i32::MAX);
+    let id = container_id(&state.id);
     let mut status = ContainerStatus {
         name: container.name.clone(),
         image: noted(annotation::IMAGE).unwrap_or_else(|| container.image.clone().unwrap_or_default()),
         image_id: noted(annotation::IMAGE_REF).unwrap_or_else(|| state.image_id.clone()),
-        container_id: Some(container_id(&state.id)),
         restart_count: old.map_or(restart_count, |old| restart_count.max(old.restart_count)),
         state: Some(state_of(inputs, state)),
         last_state: Some(ContainerState::default()),
         volume_mounts: mount_statuses(container),
-        resources: Some(enacted(container, state).unwrap_or_default()),
-        allocated_resources: enacted(container, state).and_then(|resources| resources.requests),
+        resources: Some(enacted::container_status(container, state, old, &id)),
+        allocated_resources: container.resources.as_ref().and_then(|resources| resources.requests.clone()),
+        user: state.user.as_ref().map(user),
+        container_id: Some(id),
         ..Default::default()
     };
     let Some(old) = old else { return status };
@@ -153,34 +167,30 @@ fn present(inputs: &Inputs, container: &Container, state: &runtime::ContainerSta
     }
     if state.phase == runtime::ContainerPhase::Running {
         status.started = old.started.filter(|_| old.container_id == status.container_id);
+        let ended = old.state.as_ref().is_some_and(|state| state.terminated.is_some());
+        if ended && old.restart_count >= status.restart_count {
+            status.restart_count = old.restart_count + 1;
+        }
     }
     status
 }
 
-/// The resources that the container was started with, whatever its spec says by now.
-fn enacted(container: &Container, state: &runtime::ContainerState) -> Option<ResourceRequirements> {
-    match state.annotations.get(annotation::RESOURCES) {
-        Some(text) => serde_json::from_str(text).unwrap_or_default(),
-        None => container.resources.clone(),
-    }
+fn user(user: &runtime::User) -> ContainerUser {
+    ContainerUser { linux: Some(LinuxContainerUser { uid: user.uid, gid: user.gid, supplemental_groups: Some(user.groups.clone()) }) }
 }
 
-/// Whether a running container's spec asks for other resources than it was started with.
-pub fn resize_pending(pod: &Pod, view: &PodView) -> bool {
-    names::spec(pod).containers.iter().chain(names::spec(pod).init_containers.iter().flatten()).any(|container| {
-        let running = view.container(&container.name).filter(|state| state.phase == runtime::ContainerPhase::Running);
-        running.is_some_and(|state| enacted(container, state) != container.resources)
-    })
-}
+/// What ids of containers begin with in the API.
+pub const ID_PREFIX: &str = "skiff://";
 
-/// `skiff://` and the id.
+/// The id as the API has it.
 pub fn container_id(id: &str) -> String {
-    format!("skiff://{id}")
+    format!("{ID_PREFIX}{id}")
 }
 
 fn state_of(inputs: &Inputs, state: &runtime::ContainerState) -> ContainerState {
     match state.phase {
-        runtime::ContainerPhase::Created => waiting("", None),
+        // Not shown while it is made.
+        runtime::ContainerPhase::Created => waiting("ContainerCreating", None),
         runtime::ContainerPhase::Running => ContainerState {
             running: Some(ContainerStateRunning { started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))) }),
             ..Default::default()

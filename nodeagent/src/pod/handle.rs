@@ -9,13 +9,15 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{admission::Rejection, backoff::Backoff, containers::Waiting, view::PodView};
-use crate::{probe::state::Results, volume};
+use super::{admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, names::uid, resize, view::PodView};
+use crate::{agent::context::Context, probe::state::Results, volume};
+
+/// The file in the pod's folder that tells what it was granted.
+const GRANTED: &str = "granted.json";
 
 /// One pod of this node.
 pub struct Handle {
-    /// As the API last had it.
-    pod: RwLock<Arc<Pod>>,
+    specs: RwLock<Specs>,
     /// Something changed: the pod is to be looked at.
     pub wake: Arc<Notify>,
     /// The API no longer has the pod.
@@ -27,6 +29,15 @@ pub struct Handle {
     /// Sent whenever a probe's result changed or a postStart hook came back.
     pub moved: watch::Sender<()>,
     pub state: Mutex<State>,
+}
+
+/// What the pod is to be.
+struct Specs {
+    /// As the API last had it.
+    desired: Arc<Pod>,
+    /// The same with the resources that the node granted: what it runs as.
+    pod: Arc<Pod>,
+    granted: Granted,
 }
 
 /// What the pod's task remembers.
@@ -46,6 +57,8 @@ pub struct State {
     pub volumes: volume::All,
     /// A verdict on the pod as a whole.
     pub failed: Option<Verdict>,
+    /// What is told of a resize of the running pod.
+    pub resize: resize::Conditions,
     /// Nothing will be started any more.
     pub terminal: bool,
     /// All that the pod had on this node is gone but its logs.
@@ -90,9 +103,9 @@ fn says_the_same(a: &Pod, b: &Pod) -> bool {
 impl Handle {
     pub fn new(pod: Arc<Pod>) -> Self {
         let known = pod.status.clone().unwrap_or_default();
-        let state = State { status: known.clone(), in_api: known, ..Default::default() };
+        let state = State { resize: resize::Conditions::of(&known), status: known.clone(), in_api: known, ..Default::default() };
         Self {
-            pod: RwLock::new(pod),
+            specs: RwLock::new(Specs { granted: Granted::of(&pod), desired: pod.clone(), pod }),
             wake: Arc::new(Notify::new()),
             gone: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -102,8 +115,58 @@ impl Handle {
         }
     }
 
+    /// The pod, with the resources that it was granted.
     pub fn pod(&self) -> Arc<Pod> {
-        self.pod.read().clone()
+        self.specs.read().pod.clone()
+    }
+
+    /// The pod as the API has it.
+    pub fn desired(&self) -> Arc<Pod> {
+        self.specs.read().desired.clone()
+    }
+
+    /// Whether the pod asks for other resources than it was granted, and could get them.
+    pub fn wants_resize(&self) -> bool {
+        let differs = {
+            let specs = self.specs.read();
+            !Arc::ptr_eq(&specs.desired, &specs.pod)
+        };
+        differs && !self.ending.is_cancelled() && {
+            let state = self.state.lock();
+            state.failed.is_none() && !state.terminal
+        }
+    }
+
+    /// Gives the pod these resources, and notes that down for the next agent.
+    pub fn grant(&self, node: &Context, granted: Granted) -> std::io::Result<()> {
+        let uid = {
+            let mut specs = self.specs.write();
+            specs.pod = granted.apply(&specs.desired);
+            specs.granted = granted.clone();
+            uid(&specs.desired).to_owned()
+        };
+        if node.config.simulated {
+            return Ok(());
+        }
+        let dir = node.config.pod_dir(&uid);
+        std::fs::create_dir_all(&dir)?;
+        let (place, beside) = (dir.join(GRANTED), dir.join(GRANTED.to_owned() + ".new"));
+        std::fs::write(&beside, serde_json::to_vec(&granted)?)?;
+        std::fs::rename(beside, place)
+    }
+
+    /// What an earlier agent granted the pod.
+    pub fn take_up_granted(&self, node: &Context) -> std::io::Result<()> {
+        let uid = uid(&self.desired()).to_owned();
+        let granted: Granted = match std::fs::read(node.config.pod_dir(&uid).join(GRANTED)) {
+            Ok(bytes) => serde_json::from_slice(&bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut specs = self.specs.write();
+        specs.pod = granted.apply(&specs.desired);
+        specs.granted = granted;
+        Ok(())
     }
 
     /// Takes what the API has now.
@@ -111,7 +174,11 @@ impl Handle {
         let ends = pod.metadata.deletion_timestamp.is_some();
         let fresh = pod.status.clone().unwrap_or_default();
         let status_is_known = std::mem::replace(&mut self.state.lock().in_api, fresh.clone()) == fresh;
-        let old = std::mem::replace(&mut *self.pod.write(), pod.clone());
+        let old = {
+            let mut specs = self.specs.write();
+            specs.pod = specs.granted.apply(&pod);
+            std::mem::replace(&mut specs.desired, pod.clone())
+        };
         if ends {
             self.ending.cancel();
         }

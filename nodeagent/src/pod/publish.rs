@@ -35,6 +35,7 @@ pub fn publish(node: &Arc<Context>, handle: &Arc<Handle>) {
         terminal: state.terminal,
         finished: state.finished,
         failed: state.failed.as_ref(),
+        resize: &state.resize.list(),
     });
     state.status = fresh;
     state.dirty = true;

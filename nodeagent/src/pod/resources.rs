@@ -112,6 +112,24 @@ pub fn to_api(list: BTreeMap<String, Quantity>) -> Option<List> {
     (!list.is_empty()).then(|| list.into_iter().map(|(name, value)| (name, ApiQuantity(value.to_string()))).collect())
 }
 
+/// What the container gets: its own resources, with the pod's limits where it has none.
+pub fn effective(pod: &Pod, container: &Container) -> ResourceRequirements {
+    let mut resources = container.resources.clone().unwrap_or_default();
+    let of_pod = spec(pod).resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    for (name, limit) in of_pod.into_iter().flatten().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")) {
+        let own = resources.limits.get_or_insert_default();
+        if of(Some(own), name).is_none_or(|own| own.is_zero()) {
+            own.insert(name.clone(), limit.clone());
+        }
+    }
+    resources
+}
+
+/// As it is noted beside what it was given to.
+pub fn resources_text(resources: &Option<ResourceRequirements>) -> String {
+    serde_json::to_string(resources).unwrap_or_default()
+}
+
 /// `Guaranteed`, `Burstable` or `BestEffort`.
 pub fn qos(pod: &Pod) -> &'static str {
     const COUNTED: [&str; 2] = ["cpu", "memory"];

@@ -189,11 +189,9 @@ fn annotations(pod: &Pod, container: &Container, image: &Image, message_file: Op
         (annotation::HASH.to_owned(), names::hash(container)),
         (annotation::IMAGE.to_owned(), named.cloned().unwrap_or_else(|| wanted.to_owned())),
         (annotation::IMAGE_REF.to_owned(), image.digests.first().cloned().unwrap_or_else(|| image.id.clone())),
+        (annotation::RESOURCES.to_owned(), resources::resources_text(&Some(resources::effective(pod, container)))),
         (annotation::GRACE.to_owned(), spec(pod).termination_grace_period_seconds.unwrap_or(30).to_string()),
     ]);
-    if let Ok(resources) = serde_json::to_string(&container.resources) {
-        all.insert(annotation::RESOURCES.to_owned(), resources);
-    }
     let ephemeral = spec(pod).ephemeral_containers.iter().flatten().find(|ephemeral| ephemeral.name == container.name);
     if let Some(target) = ephemeral.and_then(|ephemeral| ephemeral.target_container_name.clone()).filter(|target| !target.is_empty()) {
         all.insert(annotation::TARGET.to_owned(), target);

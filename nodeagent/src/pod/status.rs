@@ -8,15 +8,16 @@ use std::{
     net::IpAddr,
 };
 
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStatus, HostIP, Pod, PodIP, PodStatus, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus};
 use serde_json::{Map, Value, json};
 
 use super::{
     conditions, containers,
     containers::{Inputs, Waiting},
+    enacted, ended,
     handle::Verdict,
     names::{self, Kind, is_terminal_phase, spec},
-    phase, resources,
+    phase, resources, restart_all,
     view::{PodView, Sandbox},
 };
 use crate::{probe::state::Results, runtime::ContainerPhase, time};
@@ -41,6 +42,8 @@ pub struct Facts<'a> {
     pub finished: bool,
     /// A verdict on the pod as a whole: phase Failed with this reason and message.
     pub failed: Option<&'a Verdict>,
+    /// What is told of a resize of the running pod.
+    pub resize: &'a [PodCondition],
 }
 
 /// Computes the status.
@@ -48,9 +51,11 @@ pub fn generate(facts: &Facts) -> PodStatus {
     if let Some(verdict) = facts.failed.filter(|verdict| verdict.rejected) {
         return rejected(facts, verdict);
     }
+    let shown = facts.view.shown(facts.in_post_start);
+    let facts = &Facts { view: &shown, ..*facts };
     let Facts { pod, old, view, .. } = *facts;
     let spec = spec(pod);
-    let inputs = Inputs { pod, view, reasons: facts.reasons, messages: facts.messages };
+    let inputs = Inputs { pod, view, restarting: restart_all::is_wanted(pod, view, old), reasons: facts.reasons, messages: facts.messages };
     let ephemeral: Vec<Container> = spec.ephemeral_containers.iter().flatten().map(names::ephemeral_as_container).collect();
     let list = |previous: &Option<Vec<ContainerStatus>>, wanted: &[Container], kind| {
         containers::statuses(&inputs, previous.as_deref().unwrap_or_default(), wanted, kind)
@@ -60,7 +65,7 @@ pub fn generate(facts: &Facts) -> PodStatus {
     let ephemeral = list(&old.ephemeral_container_statuses, &ephemeral, Kind::Ephemeral);
 
     if facts.finished {
-        end_the_lost(facts, &mut regular);
+        ended::end_the_lost(pod, &mut regular, &mut init);
     }
     set_started_and_ready(facts, &mut regular, &spec.containers);
     set_started_and_ready(facts, &mut init, spec.init_containers.as_deref().unwrap_or_default());
@@ -70,7 +75,7 @@ pub fn generate(facts: &Facts) -> PodStatus {
     let sandbox_ready = matches!(view.sandbox(), Sandbox::Ready(_)) && (!facts.ips.is_empty() || names::is_host_network(pod));
     let api = pod.status.as_ref();
     let mut status = PodStatus {
-        conditions: Some(conditions::all(pod, old, &all, &phase, sandbox_ready, containers::resize_pending(pod, view))),
+        conditions: Some(conditions::all(facts, &all, &phase, sandbox_ready)),
         phase: Some(phase),
         reason,
         message,
@@ -80,11 +85,7 @@ pub fn generate(facts: &Facts) -> PodStatus {
         observed_generation: pod.metadata.generation.max(old.observed_generation),
         qos_class: api.and_then(|status| status.qos_class.clone()).or_else(|| Some(resources::qos(pod).to_owned())),
         start_time: old.start_time.clone().or_else(|| Some(time::api_now())),
-        resources: Some(ResourceRequirements {
-            requests: resources::to_api(resources::pod_requests(pod)),
-            limits: resources::to_api(resources::pod_limits(pod)),
-            claims: None,
-        }),
+        resources: Some(enacted::pod_status(pod, view, old)),
         allocated_resources: resources::to_api(resources::pod_requests(pod)),
         ..Default::default()
     };
@@ -145,27 +146,6 @@ fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<
     (phase.to_owned(), kept(|status| &status.reason), kept(|status| &status.message))
 }
 
-/// When all is over, a container without an end of its own is taken to have failed; those of a pod that never got past its init containers just wait.
-fn end_the_lost(facts: &Facts, statuses: &mut [ContainerStatus]) {
-    let has_init = spec(facts.pod).init_containers.as_ref().is_some_and(|list| !list.is_empty());
-    let ran = |status: &ContainerStatus| {
-        let state = status.state.as_ref();
-        state.is_none_or(|state| state.waiting.is_none()) || status.last_state.as_ref().is_some_and(|last| last.terminated.is_some())
-    };
-    if has_init && !statuses.iter().any(ran) {
-        return;
-    }
-    for status in statuses.iter_mut().filter(|status| status.state.as_ref().is_none_or(|state| state.terminated.is_none())) {
-        let ended = ContainerStateTerminated {
-            reason: Some("ContainerStatusUnknown".to_owned()),
-            message: Some("The container could not be located when the pod was terminated".to_owned()),
-            exit_code: 137,
-            ..Default::default()
-        };
-        status.state = Some(ContainerState { terminated: Some(ended), ..Default::default() });
-    }
-}
-
 fn set_started_and_ready(facts: &Facts, statuses: &mut [ContainerStatus], containers: &[Container]) {
     for status in statuses {
         let Some(container) = containers.iter().find(|container| container.name == status.name) else { continue };
@@ -173,10 +153,8 @@ fn set_started_and_ready(facts: &Facts, statuses: &mut [ContainerStatus], contai
         let state = facts.view.container(&container.name);
         let running = state.filter(|state| state.phase == ContainerPhase::Running && status.state.as_ref().is_some_and(|s| s.running.is_some()));
         let results = state.and_then(|state| facts.probes.get(&state.id));
-        let started = running.is_some_and(|running| {
-            !facts.in_post_start.contains(&running.id)
-                && (container.startup_probe.is_none() || results.and_then(|results| results.startup).unwrap_or(status.started == Some(true)))
-        });
+        let started =
+            running.is_some_and(|_| container.startup_probe.is_none() || results.and_then(|results| results.startup).unwrap_or(status.started == Some(true)));
         status.started = Some(started);
         if is_init && !names::is_restartable_init(container) {
             status.ready = status.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code == 0);

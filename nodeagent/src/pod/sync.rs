@@ -11,7 +11,11 @@ use super::{
     kill, messages,
     names::{self, is_terminal_phase, spec, uid},
     publish::publish,
-    sandbox, start,
+    resize::{
+        self, enact,
+        plan::{self, Steps},
+    },
+    restart_all, sandbox, start,
     upkeep::{Own, Probes, collect_garbage, open_host_ports, run_probes, set_up_volumes},
     view::{PodView, Sandbox},
 };
@@ -96,16 +100,48 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
     if handle.state.lock().status.phase.as_deref().is_some_and(is_terminal_phase) {
         return Next::Terminate;
     }
+    follow_resize(node, handle, &pod, &view);
     run_probes(node, handle, &pod, &view, probes);
     open_host_ports(node, handle, &pod, own).await;
     if let Err(message) = set_up_volumes(node, handle, &pod).await {
         node.events.record(names::reference(&pod), Type::Warning, "FailedMount", message);
         return Next::Wait(Duration::from_secs(2));
     }
-    let actions = actions::compute(&pod, &view, &handle.state.lock().probes);
+    let actions = {
+        let state = handle.state.lock();
+        actions::compute(&pod, &view, &state.probes, restart_all::is_on(&state.status))
+    };
     let next = act(node, handle, &pod, &view, actions, probes).await;
     open_host_ports(node, handle, &pod, own).await;
     next
+}
+
+/// Tells how far a resize has come.
+fn follow_resize(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &PodView) {
+    let over = {
+        let mut state = handle.state.lock();
+        if plan::is_in_progress(pod, view) {
+            state.resize.set_in_progress("", "", pod.metadata.generation);
+            None
+        } else {
+            state.resize.clear_in_progress()
+        }
+    };
+    if let Some(generation) = over {
+        node.events.record(names::reference(pod), Type::Normal, "ResizeCompleted", resize::message("Pod resize completed", pod, generation, ""));
+        publish(node, handle);
+    }
+}
+
+/// Takes the steps of a resize. Whether they were taken; if not, that is told.
+async fn resize(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &PodView, steps: &Steps) -> bool {
+    let Err(error) = enact::enact(node, pod, view, steps).await else { return true };
+    let (generation, news) = handle.state.lock().resize.set_in_progress("Error", &error, pod.metadata.generation);
+    if news {
+        node.events.record(names::reference(pod), Type::Warning, "ResizeError", resize::message("Pod resize error", pod, generation, &error));
+        publish(node, handle);
+    }
+    false
 }
 
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
@@ -172,9 +208,16 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
             Err(_) => return retry,
         }
     }
-    let wanted: Vec<&String> = actions.ephemeral.iter().chain(&actions.init).chain(&actions.regular).collect();
-    let failed = start_all(node, handle, pod, &sandbox, &wanted, probes).await;
+    let first: Vec<&String> = actions.ephemeral.iter().chain(&actions.init).collect();
+    let mut failed = start_all(node, handle, pod, &sandbox, &first, probes).await;
+    let resized = actions.resize.is_empty() || resize(node, handle, pod, view, &actions.resize).await;
+    failed |= !resized;
+    failed |= start_all(node, handle, pod, &sandbox, &actions.regular.iter().collect::<Vec<_>>(), probes).await;
     collect_garbage(node, handle).await;
+    if resized && !actions.resize.is_empty() {
+        // What came of it is to be told.
+        return Next::Again;
+    }
     when_next(node, handle, pod, failed)
 }
 

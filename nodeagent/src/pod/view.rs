@@ -3,7 +3,7 @@
 //! Invariant: containers are ordered newest first, so the first one of a name is the one that counts.
 //! Follows `pkg/kubelet/container/runtime.go` (`PodStatus`) and `pkg/kubelet/kuberuntime/util`.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use crate::runtime::{ContainerPhase, ContainerState, SandboxState};
 
@@ -59,6 +59,18 @@ impl PodView {
         Self { sandboxes, containers, listing }
     }
 
+    /// What the API is to see: a container that is made but not started, or whose `postStart` hook has not come back, is as if it were not there yet.
+    /// Upstream tells of a pod only between two of its looks at it, and starts containers within one.
+    pub fn shown(&self, in_post_start: &[String]) -> Cow<'_, Self> {
+        let hidden = |container: &ContainerState| container.phase == ContainerPhase::Created || in_post_start.contains(&container.id);
+        if !self.containers.iter().any(hidden) {
+            return Cow::Borrowed(self);
+        }
+        let mut shown = self.clone();
+        shown.containers.retain(|container| !hidden(container));
+        Cow::Owned(shown)
+    }
+
     /// The newest container of that name.
     pub fn container(&self, name: &str) -> Option<&ContainerState> {
         self.containers.iter().find(|container| container.name == name)
@@ -90,5 +102,48 @@ impl PodView {
     /// Addresses that the runtime itself gave.
     pub fn ips(&self) -> &[IpAddr] {
         self.sandboxes.first().map_or(&[], |sandbox| &sandbox.ips)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A container for the tests of others.
+    pub fn container(name: &str, phase: ContainerPhase, exit_code: Option<i32>) -> ContainerState {
+        ContainerState {
+            id: format!("{name}-id"),
+            name: name.into(),
+            restart_count: 0,
+            image_id: String::new(),
+            phase,
+            pid: None,
+            created_at: Default::default(),
+            started_at: None,
+            finished_at: None,
+            exit_code,
+            signal: None,
+            oom_killed: false,
+            message: String::new(),
+            user: None,
+            limits: Default::default(),
+            annotations: Default::default(),
+            log_path: Default::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_only_made_or_in_its_hook_is_not_shown() {
+        let view = PodView {
+            containers: vec![
+                container("a", ContainerPhase::Running, None),
+                container("b", ContainerPhase::Created, None),
+                container("c", ContainerPhase::Running, None),
+            ],
+            ..Default::default()
+        };
+        let names = |hooks: &[String]| view.shown(hooks).containers.iter().map(|container| container.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&[]), ["a", "c"]);
+        assert_eq!(names(&["c-id".into()]), ["a"]);
     }
 }

@@ -120,7 +120,8 @@ pub async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     Ok(stream)
 }
 
-fn words(error: &std::io::Error) -> String {
+/// How Go tells why there is no connection.
+pub fn words(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
         std::io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),

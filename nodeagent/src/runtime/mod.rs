@@ -33,10 +33,13 @@ pub struct SandboxSpec {
     /// cgroup parent below the runtime's root, e.g. `burstable/pod<uid>`, with the pod's own limits.
     pub cgroup: String,
     pub cgroup_limits: Limits,
+    /// Kept and given back by [`Runtime::list`], uninterpreted.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// cgroup limits in the units of the kernel's own files (v1 names; the runtime converts for v2).
-#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// cpu.shares, 2..=262144.
     pub cpu_shares: Option<u64>,
@@ -48,6 +51,20 @@ pub struct Limits {
     pub pids: Option<i64>,
     /// -1000..=1000.
     pub oom_score_adj: Option<i32>,
+}
+
+impl Limits {
+    /// These, with those that `other` has in their place.
+    pub fn merged(&self, other: &Self) -> Self {
+        Self {
+            cpu_shares: other.cpu_shares.or(self.cpu_shares),
+            cpu_quota_us: other.cpu_quota_us.or(self.cpu_quota_us),
+            cpu_period_us: other.cpu_period_us.or(self.cpu_period_us),
+            memory_bytes: other.memory_bytes.or(self.memory_bytes),
+            pids: other.pids.or(self.pids),
+            oom_score_adj: other.oom_score_adj.or(self.oom_score_adj),
+        }
+    }
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -120,8 +137,23 @@ pub struct ContainerState {
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
     pub oom_killed: bool,
+    /// Why it could not be started; empty when it could.
+    pub message: String,
+    /// As whom its process runs or ran.
+    pub user: Option<User>,
+    /// What its cgroup is limited to.
+    pub limits: Limits,
     pub annotations: BTreeMap<String, String>,
     pub log_path: PathBuf,
+}
+
+/// Whose a process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct User {
+    pub uid: i64,
+    pub gid: i64,
+    /// Ascending, `gid` among them.
+    pub groups: Vec<i64>,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -134,6 +166,9 @@ pub struct SandboxState {
     pub containers: Vec<ContainerState>,
     /// For runtimes that give the addresses themselves (`simulated`).
     pub ips: Vec<IpAddr>,
+    /// What of it could not be read; the rest is then not the whole truth.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -213,8 +248,22 @@ pub trait Runtime: Send + Sync + 'static {
     async fn reopen_log(&self, container: &str) -> Result<(), Error> {
         Err(Error::Unsupported { what: format!("reopening the log of {container}"), hint: "this runtime keeps its logs by itself".into() })
     }
-    /// (cpu nanoseconds used so far, memory working set in bytes) of a container.
-    async fn usage(&self, container: &str) -> Result<(u64, u64), Error>;
+    /// Changes what a running container is limited to, and what is noted beside it. Values that `limits` does not have stay.
+    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error>;
+    /// The same for the pod as a whole.
+    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error>;
+    /// What a container uses.
+    async fn usage(&self, container: &str) -> Result<Usage, Error>;
+}
+
+/// What a container uses of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// So far.
+    pub cpu_nanoseconds: u64,
+    pub memory_bytes: u64,
+    /// Memory without the file cache that can be given back at once.
+    pub working_set_bytes: u64,
 }
 
 pub type SharedRuntime = Arc<dyn Runtime>;

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
-use super::{ContainerPhase, ContainerSpec, ContainerState, Error, ExecSpec, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams};
+use super::{ContainerPhase, ContainerSpec, ContainerState, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage};
 
 /// Exit code of the container; 0 when absent. Only with `run-for`, or when it is stopped.
 pub const EXIT_CODE: &str = "skiff.dev/exit-code";
@@ -190,7 +190,7 @@ impl Runtime for SimulatedRuntime {
         let full = || Error::Failed { what: "give the pod an address".into(), reason: "no addresses are free in the node's range".into() };
         // Pods in the host's network have the node's own address, which the agent knows.
         let ips = if spec.netns.is_some() { vec![state.pool.take().ok_or_else(full)?] } else { vec![] };
-        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips };
+        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips, trouble: None };
         state.sandboxes.insert(id.clone(), sandbox);
         Ok(id)
     }
@@ -239,6 +239,9 @@ impl Runtime for SimulatedRuntime {
             exit_code: None,
             signal: None,
             oom_killed: false,
+            message: String::new(),
+            user: None,
+            limits: spec.limits,
             annotations: spec.annotations,
             log_path,
         });
@@ -320,9 +323,27 @@ impl Runtime for SimulatedRuntime {
         Ok(()) // its one line was written when it started
     }
 
-    async fn usage(&self, container: &str) -> Result<(u64, u64), Error> {
+    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+        let missing = || Error::NotFound(container.to_owned());
+        let mut state = self.inner.state.lock();
+        let sandbox = state.containers.get(container).ok_or_else(missing)?.0.clone();
+        let found = state.container_mut(&sandbox, container).ok_or_else(missing)?;
+        found.limits = found.limits.merged(limits);
+        found.annotations.extend(annotations.clone());
+        Ok(())
+    }
+
+    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+        let mut state = self.inner.state.lock();
+        let spec = &mut state.sandboxes.get_mut(sandbox).ok_or_else(|| Error::NotFound(sandbox.to_owned()))?.spec;
+        spec.cgroup_limits = spec.cgroup_limits.merged(limits);
+        spec.annotations.extend(annotations.clone());
+        Ok(())
+    }
+
+    async fn usage(&self, container: &str) -> Result<Usage, Error> {
         match self.inner.state.lock().containers.contains_key(container) {
-            true => Ok((0, 0)),
+            true => Ok(Usage::default()),
             false => Err(Error::NotFound(container.to_owned())),
         }
     }
@@ -354,6 +375,7 @@ mod tests {
             log_dir: folder.to_owned(),
             cgroup: String::new(),
             cgroup_limits: Default::default(),
+            annotations: BTreeMap::new(),
         }
     }
 

@@ -3,7 +3,14 @@
 //! Invariant: the connection is made from inside the pod's network namespace, by a thread that is thrown away afterwards.
 //! Follows `staging/src/k8s.io/streaming/pkg/cri/portforward`.
 
-use std::{collections::HashMap, fs::File, net::TcpStream as StdStream, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs::File,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream as StdStream},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use nix::sched::{CloneFlags, setns};
@@ -15,7 +22,7 @@ use tokio::{
 };
 
 use super::{Io, spdy, ws};
-use crate::time;
+use crate::{probe::http::words, time};
 
 /// The protocol of port-forwarding over SPDY.
 pub const PROTOCOL: &str = "portforward.k8s.io";
@@ -36,21 +43,24 @@ pub struct Target {
 /// Connects to `port` on the pod's loopback address.
 async fn dial(target: &Target, port: u16) -> Result<TcpStream, String> {
     let netns = target.netns.clone();
-    let failed = |error: std::io::Error| format!("failed to connect to localhost:{port} inside namespace {:?}: {error}", target.uid);
-    let connect = move || -> std::io::Result<StdStream> {
+    let failed = |error: String| format!("failed to connect to localhost:{port} inside namespace {:?}, {error}", target.uid);
+    let connect = move || -> Result<StdStream, String> {
         if let Some(path) = netns {
-            setns(File::open(path)?, CloneFlags::CLONE_NEWNET)?;
+            let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| format!("setns: {error}"))?;
         }
-        let limit = Duration::from_secs(10);
-        let v4 = StdStream::connect_timeout(&([127, 0, 0, 1], port).into(), limit);
-        let stream = v4.or_else(|error| StdStream::connect_timeout(&(std::net::Ipv6Addr::LOCALHOST, port).into(), limit).map_err(|_| error))?;
-        stream.set_nonblocking(true)?;
+        let dial = |address: IpAddr| StdStream::connect_timeout(&(address, port).into(), Duration::from_secs(10));
+        let stream = dial(Ipv4Addr::LOCALHOST.into()).or_else(|v4| {
+            let both = |v6| format!("IPv4: dial tcp4 127.0.0.1:{port}: {} IPv6 dial tcp6 [::1]:{port}: {} ", words(&v4), words(&v6));
+            dial(Ipv6Addr::LOCALHOST.into()).map_err(both)
+        })?;
+        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         Ok(stream)
     };
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || drop(sender.send(connect())));
     let stream = receiver.await.map_err(|_| "the connecting thread broke off".to_owned())?.map_err(failed)?;
-    TcpStream::from_std(stream).map_err(failed)
+    TcpStream::from_std(stream).map_err(|error| failed(error.to_string()))
 }
 
 fn wording(target: &Target, port: u16, error: &str) -> String {

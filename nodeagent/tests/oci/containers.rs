@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent};
+use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Mount, Runtime, RuntimeEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{World, log, until};
@@ -107,6 +107,16 @@ pub async fn programs_that_cannot_start() {
     }
     let nothing = world.runtime.create_container(&pod, ContainerSpec { image_id: format!("sha256:{}", "0".repeat(64)), ..world.script("") }).await;
     assert!(matches!(nothing, Err(Error::NoImage(_))));
+    // What fails is told down to the system call and its error.
+    let file = world.path("file");
+    std::fs::write(&file, "").unwrap();
+    let mount = Mount { host_path: file, container_path: "/etc".into(), read_only: false, propagation: String::new() };
+    let mounted = ContainerSpec { mounts: vec![mount], ..world.script("") };
+    let tight = ContainerSpec { limits: Limits { cpu_quota_us: Some(1), ..Limits::default() }, ..world.script("") };
+    for (spec, parts) in [(mounted, ["failed to mount ", "(os error "]), (tight, ["cgroup", ": Invalid argument (os error 22)"])] {
+        let refused = world.runtime.create_container(&pod, spec).await.unwrap_err().to_string();
+        assert!(refused.starts_with("cannot create the container: ") && parts.iter().all(|part| refused.contains(part)), "{refused}");
+    }
     world.finish().await;
 }
 
@@ -205,10 +215,53 @@ pub async fn limits_and_usage() {
         assert_eq!(read("", &format!("{group}/{id}"), "pids.max"), "20");
     }
     until("the script says so", async || (log(&world.state(&id).await.log_path) == "stdout F 567\n").then_some(())).await;
-    let (cpu, memory) = world.runtime.usage(&id).await.unwrap();
+    let usage = world.runtime.usage(&id).await.unwrap();
+    let (cpu, memory) = (usage.cpu_nanoseconds, usage.working_set_bytes);
     assert!(cpu > 1_000_000 && memory > 10_000, "{cpu} ns, {memory} bytes");
     let (code, _, err) = world.exec(&id, &["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1; do sleep 9 >/dev/null 2>&1 & done"], None).await;
     assert!(code != 0 && err.contains("fork"), "{code} {err}");
+    world.finish().await;
+}
+
+pub async fn new_limits_while_it_runs() {
+    let mut world = World::new().await;
+    let sizes = |shares, quota, memory: i64| Limits {
+        cpu_shares: Some(shares),
+        cpu_quota_us: Some(quota),
+        cpu_period_us: Some(100_000),
+        memory_bytes: Some(memory << 20),
+        ..Limits::default()
+    };
+    let mut sandbox = world.sandbox_spec();
+    sandbox.cgroup_limits = sizes(204, 50_000, 64);
+    let pod = world.runtime.run_sandbox(sandbox).await.unwrap();
+    let id = world.start(&pod, ContainerSpec { limits: sizes(204, 50_000, 64), ..world.script("sleep 1000") }).await;
+    let pid = world.state(&id).await.pid;
+    let folder = |controller: &str| {
+        let v1 = std::path::Path::new("/sys/fs/cgroup").join(controller);
+        let root = if v1.exists() { v1 } else { "/sys/fs/cgroup".into() };
+        root.join(&world.cgroup).join("burstable/poduid").join(&id)
+    };
+    let (cpu, memory) = (folder("cpu"), folder("memory"));
+    let read = |folder: &std::path::Path, file: &str| std::fs::read_to_string(folder.join(file)).map(|text| text.trim().to_owned()).ok();
+    let note = |text: &str| std::collections::BTreeMap::from([("noted".to_owned(), text.to_owned())]);
+    // Up, and down again.
+    for (shares, quota, megabytes) in [(512, 80_000, 128), (102, 20_000, 32)] {
+        let limits = sizes(shares, quota, megabytes);
+        world.runtime.update_sandbox(&pod, &sizes(shares, 80_000, 128), &note("pod")).await.unwrap();
+        world.runtime.update_container(&id, &limits, &note("container")).await.unwrap();
+        let bytes = (megabytes << 20).to_string();
+        assert!(read(&memory, "memory.limit_in_bytes").or_else(|| read(&memory, "memory.max")) == Some(bytes.clone()), "{bytes}");
+        let quotas = [read(&cpu, "cpu.cfs_quota_us"), read(&cpu, "cpu.max")];
+        assert!(quotas.contains(&Some(quota.to_string())) || quotas.contains(&Some(format!("{quota} 100000"))), "{quotas:?}");
+    }
+    world.reopen();
+    let state = world.state(&id).await;
+    assert_eq!((state.pid, state.limits.cpu_shares, state.limits.memory_bytes), (pid, Some(102), Some(32 << 20)), "it runs on, and that is noted down");
+    assert_eq!(state.annotations["noted"], "container");
+    let pods = world.runtime.list().await.unwrap();
+    assert_eq!((pods[0].spec.cgroup_limits.memory_bytes, pods[0].spec.annotations["noted"].as_str()), (Some(128 << 20), "pod"));
+    assert!(matches!(world.runtime.update_container("none", &Limits::default(), &note("")).await, Err(Error::NotFound(_))));
     world.finish().await;
 }
 

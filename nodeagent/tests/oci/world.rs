@@ -69,6 +69,7 @@ impl World {
             log_dir: self.path("logs"),
             cgroup: "burstable/poduid".into(),
             cgroup_limits: Default::default(),
+            annotations: Default::default(),
         }
     }
 

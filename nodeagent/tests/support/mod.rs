@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use skiff_nodeagent::{
     image::{self, Credentials, Image, ImageStore},
-    runtime::{self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams},
+    runtime::{self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage},
 };
 use tokio::{io::AsyncWriteExt, sync::broadcast};
 
@@ -284,13 +284,21 @@ pub async fn eventually<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T
 pub struct FakeRuntime {
     pub sandboxes: Mutex<BTreeMap<String, SandboxState>>,
     pub specs: Mutex<HashMap<String, ContainerSpec>>,
+    /// How often removing a sandbox fails from now on.
+    pub failing_removals: AtomicU64,
     events: broadcast::Sender<RuntimeEvent>,
     next: AtomicU64,
 }
 
 impl FakeRuntime {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { sandboxes: Mutex::default(), specs: Mutex::default(), events: broadcast::channel(256).0, next: AtomicU64::new(1) })
+        Arc::new(Self {
+            sandboxes: Mutex::default(),
+            specs: Mutex::default(),
+            failing_removals: AtomicU64::new(0),
+            events: broadcast::channel(256).0,
+            next: AtomicU64::new(1),
+        })
     }
 
     fn id(&self, prefix: &str) -> String {
@@ -330,6 +338,11 @@ impl FakeRuntime {
         self.change(&id, |state| end(state, code)).unwrap();
     }
 
+    /// Ends the container of that id.
+    pub fn end(&self, id: &str, code: i32) {
+        self.change(id, |state| end(state, code)).unwrap();
+    }
+
     pub fn running(&self) -> Vec<String> {
         self.sandboxes
             .lock()
@@ -358,7 +371,7 @@ impl Runtime for FakeRuntime {
     async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, runtime::Error> {
         let id = self.id("s");
         let ip = format!("10.0.0.{}", self.next.load(Ordering::SeqCst) % 250 + 1).parse().unwrap();
-        let state = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: Vec::new(), ips: vec![ip] };
+        let state = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: Vec::new(), ips: vec![ip], trouble: None };
         self.sandboxes.lock().insert(id.clone(), state);
         Ok(id)
     }
@@ -372,6 +385,10 @@ impl Runtime for FakeRuntime {
     }
 
     async fn remove_sandbox(&self, sandbox: &str) -> Result<(), runtime::Error> {
+        let fails = self.failing_removals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails {
+            return Err(runtime::Error::Failed { what: format!("remove the sandbox {sandbox}"), reason: "busy".to_owned() });
+        }
         self.sandboxes.lock().remove(sandbox);
         Ok(())
     }
@@ -394,6 +411,9 @@ impl Runtime for FakeRuntime {
             exit_code: None,
             signal: None,
             oom_killed: false,
+            message: String::new(),
+            user: None,
+            limits: spec.limits.clone(),
             annotations: spec.annotations.clone(),
             log_path,
         });
@@ -449,8 +469,23 @@ impl Runtime for FakeRuntime {
         self.exec(container, spec).await
     }
 
-    async fn usage(&self, _: &str) -> Result<(u64, u64), runtime::Error> {
-        Ok((1_000_000, 4096))
+    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), runtime::Error> {
+        self.change(container, |state| {
+            state.limits = state.limits.merged(limits);
+            state.annotations.extend(annotations.clone());
+        })
+    }
+
+    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), runtime::Error> {
+        let mut sandboxes = self.sandboxes.lock();
+        let spec = &mut sandboxes.get_mut(sandbox).ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?.spec;
+        spec.cgroup_limits = spec.cgroup_limits.merged(limits);
+        spec.annotations.extend(annotations.clone());
+        Ok(())
+    }
+
+    async fn usage(&self, _: &str) -> Result<Usage, runtime::Error> {
+        Ok(Usage { cpu_nanoseconds: 1_000_000, memory_bytes: 8192, working_set_bytes: 4096 })
     }
 }
 

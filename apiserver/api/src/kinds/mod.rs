@@ -17,7 +17,7 @@ mod list;
 use std::{collections::HashMap, sync::OnceLock};
 
 use serde_json::Value;
-pub use strategy::{PartStrategy, Stamp, Strategy, Warnings};
+pub use strategy::{Generation, PartStrategy, Stamp, Strategy, UpdateChecks, Warnings};
 pub use subresource::{Scale, Subresource};
 pub use table::{Cell, Column, Columns};
 
@@ -117,10 +117,7 @@ impl Kind {
     /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).
     pub fn internal_package(&self) -> &'static str {
         let stored = self.stored_as.and_then(|alias| stored(alias.resource)).unwrap_or(self);
-        match stored.group.split('.').next() {
-            None | Some("" | "events") => "core",
-            Some(package) => package,
-        }
+        internal_package(stored.group)
     }
 
     pub fn node(&self) -> Node<'static> {
@@ -134,6 +131,14 @@ impl Kind {
     /// Objects of it are kept in the store.
     pub fn is_stored(&self) -> bool {
         self.verbs != Verbs::CreateOnly && self.verbs != Verbs::GetList
+    }
+}
+
+/// The package of the internal types of a group.
+pub fn internal_package(group: &str) -> &str {
+    match group.split('.').next() {
+        None | Some("" | "events") => "core",
+        Some(package) => package,
     }
 }
 

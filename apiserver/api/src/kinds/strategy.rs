@@ -43,10 +43,14 @@ pub struct Strategy {
     pub keeps_status_on_create: bool,
     /// Paths that a write of `/status` leaves alone.
     pub status_reset: &'static [&'static str],
-    /// `metadata.generation` counts changes of what is not metadata or status.
-    pub has_generation: bool,
+    /// Whether `metadata.generation` counts changes of what is not metadata or status.
+    pub generation: Generation,
     /// A change of annotations counts, too (Deployments hand them on).
     pub annotations_are_desired: bool,
+    /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
+    pub any_finalizers: bool,
+    /// How an update of the whole object checks metadata besides what all updates check.
+    pub update_checks: UpdateChecks,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -63,8 +67,13 @@ pub struct Strategy {
     pub orphan_by_default: bool,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
     pub deprecation: Option<&'static str>,
-    /// What is said of a field selector's field that the kind does not have.
+    /// What is said of a field selector's field that the kind does not have. Kinds that say it in words of their own name all fields that may be
+    /// selected by; the others have but name and namespace.
     pub unknown_field: fn(&str) -> String,
+    /// Other names under which field selectors may (or, with `only_mapped_fields`, must) name fields.
+    pub field_names: &'static [(&'static str, &'static str)],
+    /// Fields are named by `field_names` alone.
+    pub only_mapped_fields: bool,
     /// A deletion answers with the object, not with a Status.
     pub returns_deleted: bool,
 }
@@ -87,8 +96,10 @@ impl Strategy {
         has_status: false,
         keeps_status_on_create: false,
         status_reset: &["spec"],
-        has_generation: false,
+        generation: Generation::None,
         annotations_are_desired: false,
+        any_finalizers: false,
+        update_checks: UpdateChecks::Update,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,
@@ -97,9 +108,34 @@ impl Strategy {
         terminate: None,
         orphan_by_default: false,
         deprecation: None,
-        unknown_field: |field| format!("field label not supported: {field}"),
+        unknown_field: |field| format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+        field_names: &[],
+        only_mapped_fields: false,
         returns_deleted: false,
     };
+}
+
+/// What `metadata.generation` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// It is whatever a client gave when it made the object.
+    None,
+    /// 1 for good.
+    Once,
+    /// 1 at first, one more with each change.
+    Counted,
+    /// Absent until the first change.
+    CountedFromZero,
+}
+
+/// As what upstream's validation of an update looks at metadata: each way tells of the same mistakes anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateChecks {
+    /// As that of a new object.
+    New,
+    /// As that of an object that replaces another.
+    Update,
+    Both,
 }
 
 /// The moment and the writer of a request.
@@ -140,6 +176,11 @@ pub fn keep_metadata(new: &mut Value, old: &Value) {
             }
         }
     }
+}
+
+/// What most kinds say that have fields of their own to select by.
+pub fn unsupported_field(field: &str) -> String {
+    format!("field label not supported: {field}")
 }
 
 /// Names that are DNS subdomains.

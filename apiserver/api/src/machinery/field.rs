@@ -7,6 +7,8 @@ use std::fmt::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::schema::{Schema, to_json};
+
 /// Where a value stands. Lives on the stack; costs nothing until an error is written.
 #[derive(Clone, Copy)]
 pub struct Path<'a> {
@@ -125,7 +127,7 @@ impl Error {
         {
             let _ = match value {
                 Value::String(text) => write!(out, ": {}", go_quoted(text)),
-                other => write!(out, ": {other}"),
+                other => write!(out, ": {}", String::from_utf8_lossy(&to_json(other, None))),
             };
         }
         if !self.detail.is_empty() {
@@ -192,6 +194,17 @@ impl Errors {
             self.invalid(path, value, detail);
         }
     }
+    /// Shows an object in the order of its type.
+    pub fn invalid_object(&mut self, path: &Path, value: &Value, type_name: &str, detail: impl std::fmt::Display) {
+        let shown = to_json(value, Schema::builtin().get(type_name));
+        self.push(Kind::Invalid, path, None, format!("{}: {detail}", String::from_utf8_lossy(&shown)));
+    }
+    /// The same of a list.
+    pub fn invalid_list(&mut self, path: &Path, list: &[Value], type_name: &str, detail: impl std::fmt::Display) {
+        let shown = |value: &Value| String::from_utf8_lossy(&to_json(value, Schema::builtin().get(type_name))).into_owned();
+        let shown: Vec<String> = list.iter().map(shown).collect();
+        self.push(Kind::Invalid, path, None, format!("[{}]: {detail}", shown.join(",")));
+    }
     pub fn forbidden(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(Kind::Forbidden, path, None, detail);
     }
@@ -208,6 +221,11 @@ impl Errors {
         let quoted: Vec<String> = sorted.iter().map(|s| go_quoted(s)).collect();
         let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
         self.push(Kind::NotSupported, path, Some(value.into()), detail);
+    }
+    /// The same, the supported values in the order given.
+    pub fn not_supported_in_order(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
+        let quoted: Vec<String> = supported.iter().map(|s| go_quoted(s)).collect();
+        self.push(Kind::NotSupported, path, Some(value.into()), format!("supported values: {}", quoted.join(", ")));
     }
     /// `Too long: may not be more than N bytes`.
     pub fn too_long(&mut self, path: &Path, max: i64) {

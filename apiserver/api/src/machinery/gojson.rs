@@ -15,6 +15,20 @@ pub fn syntax_error(text: &[u8]) -> Option<String> {
     }
 }
 
+/// What Go says of reading `text` into a map; `None` when it is a JSON object or null.
+pub fn object_error(text: &[u8]) -> Option<String> {
+    syntax_error(text).or_else(|| {
+        let found = match text.trim_ascii_start().first()? {
+            b'{' | b'n' => return None,
+            b'[' => "array",
+            b'"' => "string",
+            b't' | b'f' => "bool",
+            _ => "number",
+        };
+        Some(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
+    })
+}
+
 /// The scanner below calls itself for each level, so it is not let loose on text that was made to be deep. Nothing that is read goes so far.
 const DEEPEST: usize = 1000;
 

@@ -93,18 +93,16 @@ fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
             }
         }
         if api_version == "v1" && text("kind") == "Event" {
-            errors.invalid(path, owner.clone(), "/v1, Kind=Event is disallowed from being an owner");
+            errors.invalid_object(path, owner, "meta.v1.OwnerReference", "/v1, Kind=Event is disallowed from being an owner");
         }
         if owner["controller"] == true {
             match controller {
                 Some(first) => {
                     let who = |o: &Value| format!("{}/{}", o["kind"].as_str().unwrap_or(""), o["name"].as_str().unwrap_or(""));
-                    let all = owners.cloned().unwrap_or_default();
-                    errors.invalid(
-                        path,
-                        all,
-                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {} and {}", who(first), who(owner)),
-                    );
+                    let all = owners.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                    let said =
+                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {} and {}", who(first), who(owner));
+                    errors.invalid_list(path, all, "meta.v1.OwnerReference", said);
                 }
                 None => controller = Some(owner),
             }
@@ -126,6 +124,24 @@ fn finalizers(object: &Value, errors: &mut Errors) {
     if foreground && orphan {
         let all = object["metadata"]["finalizers"].clone();
         errors.invalid(&path, all, format!("finalizer {FOREGROUND} and {ORPHAN} cannot be both set"));
+    }
+}
+
+/// Finalizers are upstream's own or bear a domain.
+pub fn standard_finalizers(object: &Value) -> Errors {
+    let mut errors = Errors::default();
+    let path = Path::new("metadata");
+    let path = path.child("finalizers");
+    for (index, name) in object.finalizers().enumerate() {
+        standard_finalizer(name, &path.index(index), &mut errors);
+    }
+    errors
+}
+
+/// The same of one name.
+pub fn standard_finalizer(name: &str, path: &Path, errors: &mut Errors) {
+    if !name.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&name) {
+        errors.invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified");
     }
 }
 

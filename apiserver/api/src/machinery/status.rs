@@ -14,6 +14,8 @@ pub struct Status {
     pub reason: &'static str,
     pub message: String,
     pub details: Option<Details>,
+    /// Of a list that cannot go on as it was begun: the token by which it can.
+    pub list_continue: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,7 +42,7 @@ fn qualified(group: &str, resource: &str) -> String {
 
 impl Status {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason, message: message.into(), details: None }
+        Status { code, reason, message: message.into(), details: None, list_continue: String::new() }
     }
 
     fn of(self, group: &str, kind: &str, name: &str) -> Status {
@@ -135,6 +137,9 @@ impl Status {
     /// The object on the wire.
     pub fn to_value(&self) -> Value {
         let mut out = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message, "code": self.code});
+        if !self.list_continue.is_empty() {
+            out["metadata"]["continue"] = self.list_continue.as_str().into();
+        }
         if !self.reason.is_empty() {
             out["reason"] = self.reason.into();
         }

@@ -75,13 +75,13 @@ pub fn start_volumes(context: &Context) -> Result<Work, Error> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Todo {
+pub(super) enum Todo {
     Nothing,
     Add,
     RemoveIfUnused,
 }
 
-fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
+pub(super) fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
     let has = meta.finalizers.iter().flatten().any(|f| f == finalizer);
     match (meta.deletion_timestamp.is_some(), has) {
         (true, true) => Todo::RemoveIfUnused,
@@ -90,7 +90,7 @@ fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
     }
 }
 
-async fn set_finalizers<K: Kind>(api: &Api, object: &K, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
+pub(super) async fn set_finalizers<K: Kind>(api: &Api, object: &K, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
     let mut new = object.clone();
     change(new.meta_mut().finalizers.get_or_insert_default());
     unless_gone(api.update(&new).await).map(drop)

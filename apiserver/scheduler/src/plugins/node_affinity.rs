@@ -1,18 +1,24 @@
-//! `nodeSelector` and node affinity, required and preferred. Follows `plugins/nodeaffinity/node_affinity.go`.
+//! `nodeSelector` and node affinity, required and preferred. Follows `plugins/nodeaffinity/node_affinity.go` and
+//! `component-helpers/scheduling/corev1/nodeaffinity`.
 
-use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm};
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Node, NodeAffinity as Wishes, NodeSelectorRequirement, NodeSelectorTerm};
 
 use crate::{
-    cache::NodeInfo,
-    framework::{Normalize, Plugin, Rejection, Score},
+    framework::{self, ClusterEvent, First, Plugin, Rejection, State, View},
+    node::NodeInfo,
     pod::PodInfo,
 };
 
-pub const PLUGIN: Plugin =
-    Plugin { name: "NodeAffinity", filter: Some(filter), score: Some(Score { weight: 2, score: preferred, normalize: Normalize::Scale }) };
+pub struct NodeAffinity;
 
-fn affinity(pod: &PodInfo) -> Option<&NodeAffinity> {
+fn affinity(pod: &PodInfo) -> Option<&Wishes> {
     pod.pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()
+}
+
+fn required(pod: &PodInfo) -> Option<&[NodeSelectorTerm]> {
+    Some(&affinity(pod)?.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms)
 }
 
 fn requirement(found: Option<&str>, requirement: &NodeSelectorRequirement) -> bool {
@@ -31,33 +37,91 @@ fn requirement(found: Option<&str>, requirement: &NodeSelectorRequirement) -> bo
     }
 }
 
-/// A term without requirements matches nothing.
-pub fn term(node: &NodeInfo, term: &NodeSelectorTerm) -> bool {
+/// Whether a term means the node. One without requirements means none.
+pub fn term(node: &Node, term: &NodeSelectorTerm) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     if expressions.is_empty() && fields.is_empty() {
         return false;
     }
-    let label = |key: &str| node.node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    expressions.iter().all(|r| requirement(label(&r.key), r)) && fields.iter().all(|r| requirement((r.key == "metadata.name").then_some(&*node.name), r))
+    let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let field = |key: &str| node.metadata.name.as_deref().filter(|_| key == "metadata.name");
+    expressions.iter().all(|r| requirement(label(&r.key), r)) && fields.iter().all(|r| requirement(field(&r.key), r))
 }
 
-fn filter(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
-    let labels = node.node.metadata.labels.as_ref();
+/// Whether the pod's `nodeSelector` and its required affinity let it onto the node.
+pub fn matches(pod: &PodInfo, node: &Node) -> bool {
+    let labels = node.metadata.labels.as_ref();
     let selector = pod.pod.spec.as_ref().and_then(|s| s.node_selector.as_ref());
     let selected = selector.into_iter().flatten().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value));
-    let required = affinity(pod).and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    let matched = required.is_none_or(|required| required.node_selector_terms.iter().any(|t| term(node, t)));
-    (!selected || !matched).then(|| Rejection::unresolvable("node(s) didn't match Pod's node affinity/selector"))
+    selected && required(pod).is_none_or(|terms| terms.iter().any(|t| term(node, t)))
 }
 
-fn preferred(pod: &PodInfo, node: &NodeInfo) -> i64 {
-    let terms = affinity(pod).and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
-    terms.into_iter().flatten().filter(|p| term(node, &p.preference)).map(|p| i64::from(p.weight)).sum()
+/// The nodes that all terms name; none when one of them names none.
+fn named(terms: &[NodeSelectorTerm]) -> Option<BTreeSet<String>> {
+    let of_term = |term: &NodeSelectorTerm| {
+        let fields = term.match_fields.iter().flatten().filter(|field| field.key == "metadata.name" && field.operator == "In");
+        let sets = fields.map(|field| field.values.iter().flatten().cloned().collect::<BTreeSet<_>>());
+        sets.reduce(|a, b| &a & &b)
+    };
+    let sets: Option<Vec<_>> = terms.iter().map(of_term).collect();
+    sets.filter(|sets| !sets.is_empty()).map(|sets| sets.into_iter().flatten().collect())
+}
+
+impl Plugin for NodeAffinity {
+    fn name(&self) -> &'static str {
+        "NodeAffinity"
+    }
+
+    fn pre_filter(&self, _: View, pod: &PodInfo, _: &mut State) -> First {
+        let terms = required(pod);
+        if terms.is_none() && pod.pod.spec.as_ref().is_none_or(|spec| spec.node_selector.is_none()) {
+            return First::Skip;
+        }
+        match terms.and_then(named) {
+            None => First::Any,
+            Some(names) if names.is_empty() => First::No(Rejection::unresolvable("pod affinity terms conflict")),
+            Some(names) => First::Only(names),
+        }
+    }
+
+    fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        match matches(pod, &node.node) {
+            true => Ok(()),
+            false => Err(Rejection::unresolvable("node(s) didn't match Pod's node affinity/selector")),
+        }
+    }
+
+    fn weight(&self) -> i64 {
+        2
+    }
+
+    fn pre_score(&self, _: View, pod: &PodInfo, _: &mut State, _: &[&NodeInfo]) -> bool {
+        affinity(pod).is_some_and(|a| a.preferred_during_scheduling_ignored_during_execution.is_some())
+    }
+
+    fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
+        let terms = affinity(pod).and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
+        terms.into_iter().flatten().filter(|p| term(&node.node, &p.preference)).map(|p| i64::from(p.weight)).sum()
+    }
+
+    fn normalize(&self, _: &State, scores: &mut [i64]) {
+        framework::normalize(scores, false);
+    }
+
+    fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::NodeAdded(node) => matches(pod, node),
+            ClusterEvent::NodeUpdated { old, new } => !matches(pod, old) && matches(pod, new),
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -74,6 +138,21 @@ mod tests {
             let values: Vec<String> = values.into_iter().map(String::from).collect();
             let r = NodeSelectorRequirement { key: "k".into(), operator: operator.into(), values: Some(values) };
             assert_eq!(requirement(found, &r), wanted, "{operator}");
+        }
+    }
+
+    #[test]
+    fn nodes_by_name() {
+        let field = |names: &[&str]| json!({"key": "metadata.name", "operator": "In", "values": names});
+        for (terms, wanted) in [
+            (json!([{"matchFields": [field(&["a", "b"])]}]), Some(vec!["a", "b"])),
+            (json!([{"matchFields": [field(&["a", "b"]), field(&["b"])]}, {"matchFields": [field(&["c"])]}]), Some(vec!["b", "c"])),
+            (json!([{"matchFields": [field(&["a"]), field(&["b"])]}]), Some(vec![])),
+            (json!([{"matchFields": [field(&["a"])]}, {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]), None),
+            (json!([]), None),
+        ] {
+            let read: Vec<NodeSelectorTerm> = serde_json::from_value(terms.clone()).unwrap();
+            assert_eq!(named(&read).map(|names| names.into_iter().collect::<Vec<_>>()), wanted.map(|w| w.into_iter().map(String::from).collect()), "{terms}");
         }
     }
 }

@@ -1,14 +1,26 @@
 //! A pod that names its node goes nowhere else. Follows `plugins/nodename/node_name.go`.
 
 use crate::{
-    cache::NodeInfo,
-    framework::{Plugin, Rejection},
+    framework::{ClusterEvent, Plugin, Rejection, State, View},
+    node::NodeInfo,
     pod::PodInfo,
 };
 
-pub const PLUGIN: Plugin = Plugin { name: "NodeName", filter: Some(filter), score: None };
+pub struct NodeName;
 
-fn filter(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
-    let wanted = pod.pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())?;
-    (wanted != node.name).then(|| Rejection::unresolvable("node(s) didn't match the requested node name"))
+impl Plugin for NodeName {
+    fn name(&self) -> &'static str {
+        "NodeName"
+    }
+
+    fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        match pod.node() {
+            Some(wanted) if wanted != node.name => Err(Rejection::unresolvable("node(s) didn't match the requested node name")),
+            _ => Ok(()),
+        }
+    }
+
+    fn hopes(&self, _: &PodInfo, event: &ClusterEvent) -> bool {
+        matches!(event, ClusterEvent::NodeAdded(_))
+    }
 }

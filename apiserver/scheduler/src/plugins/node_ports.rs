@@ -1,17 +1,38 @@
 //! Host ports are taken once. Follows `plugins/nodeports/node_ports.go`.
 
 use crate::{
-    cache::NodeInfo,
-    framework::{Plugin, Rejection},
+    framework::{ClusterEvent, First, Plugin, Rejection, State, View},
+    node::NodeInfo,
     pod::PodInfo,
 };
 
-pub const PLUGIN: Plugin = Plugin { name: "NodePorts", filter: Some(filter), score: None };
+pub struct NodePorts;
 
-fn filter(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
-    if pod.ports.is_empty() {
-        return None;
+fn conflicts(pod: &PodInfo, other: &PodInfo) -> bool {
+    other.ports.iter().any(|port| pod.ports.iter().any(|wanted| wanted.conflicts(port)))
+}
+
+impl Plugin for NodePorts {
+    fn name(&self) -> &'static str {
+        "NodePorts"
     }
-    let taken = node.pods.values().flat_map(|other| &other.ports).any(|port| pod.ports.iter().any(|wanted| wanted.conflicts(port)));
-    taken.then(|| Rejection::new("node(s) didn't have free ports for the requested pod ports"))
+
+    fn pre_filter(&self, _: View, pod: &PodInfo, _: &mut State) -> First {
+        if pod.ports.is_empty() { First::Skip } else { First::Any }
+    }
+
+    fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        match node.pods.values().any(|other| conflicts(pod, other)) {
+            true => Err(Rejection::new("node(s) didn't have free ports for the requested pod ports")),
+            false => Ok(()),
+        }
+    }
+
+    fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::PodDeleted(other) => conflicts(pod, other),
+            ClusterEvent::NodeAdded(_) => true,
+            _ => false,
+        }
+    }
 }

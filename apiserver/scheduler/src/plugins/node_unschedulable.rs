@@ -1,20 +1,38 @@
 //! Cordoned nodes take only pods that tolerate it. Follows `plugins/nodeunschedulable/node_unschedulable.go`.
 
-use k8s_openapi::api::core::v1::Taint;
+use k8s_openapi::api::core::v1::{Node, Taint};
 
 use super::taint_toleration::tolerated;
 use crate::{
-    cache::NodeInfo,
-    framework::{Plugin, Rejection},
+    framework::{ClusterEvent, Plugin, Rejection, State, View},
+    node::NodeInfo,
     pod::PodInfo,
 };
 
-pub const PLUGIN: Plugin = Plugin { name: "NodeUnschedulable", filter: Some(filter), score: None };
+pub struct NodeUnschedulable;
 
-fn filter(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
-    if node.node.spec.as_ref().and_then(|s| s.unschedulable) != Some(true) {
-        return None;
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true)
+}
+
+impl Plugin for NodeUnschedulable {
+    fn name(&self) -> &'static str {
+        "NodeUnschedulable"
     }
-    let taint = Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
-    (!tolerated(pod, &taint)).then(|| Rejection::unresolvable("node(s) were unschedulable"))
+
+    fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        let taint = || Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
+        match is_cordoned(&node.node) && !tolerated(pod, &taint()) {
+            true => Err(Rejection::unresolvable("node(s) were unschedulable")),
+            false => Ok(()),
+        }
+    }
+
+    fn hopes(&self, _: &PodInfo, event: &ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::NodeAdded(node) => !is_cordoned(node),
+            ClusterEvent::NodeUpdated { old, new } => is_cordoned(old) && !is_cordoned(new),
+            _ => false,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! can reach, or have one made for it.
 //!
 //! Invariant: a pod whose claims are not all there, or are still to be bound by the controller, fits nowhere. Follows
-//! `plugins/volumebinding/{volume_binding,binder}.go`. It looks at more than pod and node, so the cycle calls it beside the table of plugins.
+//! `plugins/volumebinding/{volume_binding,binder}.go`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,12 @@ use serde_json::{Value, json};
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
 
 use super::node_affinity;
-use crate::{cache::NodeInfo, framework::Rejection, pod::PodInfo, volumes::Volumes};
+use crate::{
+    framework::{ClusterEvent, First, Plugin, Rejection, State, View},
+    node::NodeInfo,
+    pod::PodInfo,
+    volumes::Volumes,
+};
 
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
@@ -32,8 +37,40 @@ const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bin
 const OTHER_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
 const VOLUME_GONE: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 
+pub struct VolumeBinding;
+
+impl Plugin for VolumeBinding {
+    fn name(&self) -> &'static str {
+        "VolumeBinding"
+    }
+
+    fn pre_filter(&self, view: View, pod: &PodInfo, state: &mut State) -> First {
+        match claims(pod, view.volumes) {
+            Err(why) => First::No(Rejection::unresolvable(why)),
+            Ok(found) if found.bound.is_empty() && found.delayed.is_empty() => First::Skip,
+            Ok(found) => {
+                state.claims = found;
+                First::Any
+            }
+        }
+    }
+
+    fn filter(&self, view: View, state: &State, _: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        plan(&state.claims, node, view.volumes).map(drop)
+    }
+
+    fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::Storage => claim_names(pod).next().is_some(),
+            ClusterEvent::NodeAdded(_) => true,
+            ClusterEvent::NodeUpdated { old, new } => old.metadata.labels != new.metadata.labels,
+            _ => false,
+        }
+    }
+}
+
 /// A pod's claims.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Claims {
     bound: Vec<Arc<PersistentVolumeClaim>>,
     /// They wait for a node.
@@ -91,7 +128,8 @@ fn annotation<'a>(annotations: Option<&'a BTreeMap<String, String>>, key: &str) 
     annotations.and_then(|all| all.get(key)).map(String::as_str)
 }
 
-fn volume_name(claim: &PersistentVolumeClaim) -> &str {
+/// The volume that the claim is, or is to be, bound to.
+pub fn volume_name(claim: &PersistentVolumeClaim) -> &str {
     claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or("")
 }
 
@@ -109,13 +147,9 @@ fn claim_name(pod: &PodInfo, volume: &Volume) -> Option<(String, bool)> {
     }
 }
 
-fn volumes_of(pod: &PodInfo) -> impl Iterator<Item = &Volume> {
-    pod.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
-}
-
-/// Whether a pod has any claim.
-pub fn concerns(pod: &PodInfo) -> bool {
-    volumes_of(pod).any(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some())
+/// All of a pod's claims, and whether they are made for the pod alone.
+pub fn claim_names(pod: &PodInfo) -> impl Iterator<Item = (String, bool)> {
+    pod.volumes().filter_map(|volume| claim_name(pod, volume))
 }
 
 fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
@@ -123,14 +157,15 @@ fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
     annotation(claim.metadata.annotations.as_ref(), CLASS_ANNOTATION).or(named).unwrap_or("")
 }
 
-fn class<'a>(claim: &PersistentVolumeClaim, known: &'a Volumes) -> Option<&'a Arc<StorageClass>> {
+/// The claim's storage class.
+pub fn class<'a>(claim: &PersistentVolumeClaim, known: &'a Volumes) -> Option<&'a Arc<StorageClass>> {
     known.classes.get("", class_of_claim(claim))
 }
 
 /// The pod's claims, or why it can run nowhere.
-pub fn pre_filter(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
+fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
     let mut found = Vec::new();
-    for (claim_name, is_own) in volumes_of(pod).filter_map(|volume| claim_name(pod, volume)) {
+    for (claim_name, is_own) in claim_names(pod) {
         let Some(claim) = known.claims.get(&pod.namespace, &claim_name) else {
             return Err(match is_own {
                 true => format!("waiting for ephemeral volume controller to create the persistentvolumeclaim {claim_name:?}"),
@@ -164,7 +199,7 @@ pub fn pre_filter(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
 }
 
 /// What it takes to run the pod on the node.
-pub fn filter(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan, Rejection> {
+pub fn plan(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan, Rejection> {
     let mut reasons = BTreeSet::new();
     for claim in &claims.bound {
         match known.volumes.get("", volume_name(claim)) {
@@ -173,22 +208,22 @@ pub fn filter(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan,
             Some(_) => {}
         }
     }
-    let plan = plan(&claims.delayed, node, known);
+    let plan = for_delayed(&claims.delayed, node, known);
     if plan.is_none() {
         reasons.insert(NO_VOLUME);
     }
     match plan {
         Some(plan) if reasons.is_empty() => Ok(plan),
-        _ => Err(Rejection { reasons: reasons.into_iter().map(Into::into).collect(), unresolvable: true }),
+        _ => Err(Rejection { reasons: reasons.into_iter().map(Into::into).collect(), unresolvable: true, ..Rejection::default() }),
     }
 }
 
 fn reaches(volume: &PersistentVolume, node: &NodeInfo) -> bool {
     let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()).and_then(|affinity| affinity.required.as_ref());
-    affinity.is_none_or(|required| required.node_selector_terms.iter().any(|term| node_affinity::term(node, term)))
+    affinity.is_none_or(|required| required.node_selector_terms.iter().any(|term| node_affinity::term(&node.node, term)))
 }
 
-fn plan(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &Volumes) -> Option<Plan> {
+fn for_delayed(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &Volumes) -> Option<Plan> {
     let mut plan = Plan::default();
     let mut claims: Vec<_> = delayed.iter().collect();
     claims.sort_by_key(|claim| request(claim));
@@ -229,8 +264,10 @@ fn best(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes, taken: 
         let (Some(spec), volume_name) = (&volume.spec, volume.metadata.name.as_deref().unwrap_or("")) else { continue };
         let Some(size) = read(spec.capacity.as_ref().and_then(|capacity| capacity.get("storage"))) else { continue };
         let small = wanted.as_ref().is_some_and(|wanted| size < *wanted);
-        let other_mode = mode(spec.volume_mode.as_ref()) != mode(wants.volume_mode.as_ref());
-        if small || other_mode || volume.metadata.deletion_timestamp.is_some() || taken.contains(&volume_name) || known.is_promised(volume_name) {
+        let attributes = |class: Option<&String>| class.cloned().unwrap_or_default();
+        let other_kind = mode(spec.volume_mode.as_ref()) != mode(wants.volume_mode.as_ref())
+            || attributes(spec.volume_attributes_class_name.as_ref()) != attributes(wants.volume_attributes_class_name.as_ref());
+        if small || other_kind || volume.metadata.deletion_timestamp.is_some() || taken.contains(&volume_name) || known.is_promised(volume_name) {
             continue;
         }
         if let Some(reference) = &spec.claim_ref {
@@ -332,7 +369,7 @@ mod tests {
             ),
             (vec![claim("late", json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}))], "persistentvolumeclaim \"c\" is being deleted"),
         ] {
-            assert_eq!(pre_filter(&pod(), &known(&claims, &[])).err().unwrap_or_default(), expected, "{claims:?}");
+            assert_eq!(super::claims(&pod(), &known(&claims, &[])).err().unwrap_or_default(), expected, "{claims:?}");
         }
     }
 
@@ -354,7 +391,7 @@ mod tests {
             (claim("late", bound("gone")), &here[..], VOLUME_GONE),
         ] {
             let known = known(std::slice::from_ref(&claim), volumes);
-            let found = match filter(&pre_filter(&pod(), &known).unwrap(), node, &known) {
+            let found = match plan(&claims(&pod(), &known).unwrap(), node, &known) {
                 Err(rejection) => rejection.reasons.join(", "),
                 Ok(plan) => {
                     let binds = plan.bind.iter().map(|(volume, _)| volume.metadata.name.clone().unwrap_or_default());
@@ -365,10 +402,10 @@ mod tests {
         }
         let mut known = known(&[claim("late", json!({}))], &here[1..2]);
         known.promise("fits", &"other".into());
-        let claims = pre_filter(&pod(), &known).unwrap();
-        assert!(filter(&claims, node, &known).is_err(), "promised to another");
+        let claims = claims(&pod(), &known).unwrap();
+        assert!(plan(&claims, node, &known).is_err(), "promised to another");
         known.release("other");
-        let patches = filter(&claims, node, &known).unwrap().patches("n");
+        let patches = plan(&claims, node, &known).unwrap().patches("n");
         assert_eq!(patches[0].0, "/api/v1/persistentvolumes/fits");
         assert_eq!(patches[0].1["spec"]["claimRef"]["uid"], "cu");
     }

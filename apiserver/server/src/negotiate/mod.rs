@@ -68,7 +68,7 @@ const PATCHES: &[&str] =
     &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
 
 /// A header's first line, which is the only one that counts.
-pub fn first<'h>(headers: &'h HeaderMap, name: header::HeaderName) -> &'h str {
+pub fn first(headers: &HeaderMap, name: header::HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
@@ -138,7 +138,7 @@ fn offered(clause: &accept::Clause, offers: Offers) -> Option<Accept> {
     })?;
     let given = |name: &str| clause.parameter(name).filter(|value| !value.is_empty());
     // YAML has no form for streams, and there is but the one server version
-    if given("stream").is_some_and(|schema| schema != "watch" || encoding == Encoding::Yaml || offers == Offers::Plain)
+    if given("stream").is_some_and(|schema| schema != "watch" || encoding == Encoding::Yaml)
         || given("sv").is_some_and(|version| version != "v1" || offers == Offers::Plain)
     {
         return None;

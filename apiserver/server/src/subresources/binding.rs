@@ -82,14 +82,25 @@ fn bind(ctx: &Context, kind: &'static Kind, live: &Value, binding: &Value, targe
     if live["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
+    let mut new = assigned(live, binding, target, &time::seconds(ctx.app.clock.now()));
+    let sub = kind.subresource("binding").ok_or_else(Status::no_such_path)?;
+    managed::track_update(ctx, kind, Part::Sub(sub), live, &mut new)?;
+    Ok(new)
+}
+
+/// The pod as it is on its node.
+fn assigned(live: &Value, binding: &Value, target: &str, now: &str) -> Value {
     let mut new = live.clone();
     new.set_meta("resourceVersion", "");
     new["spec"]["nodeName"] = target.into();
+    if let Some(status) = new["status"].as_object_mut() {
+        // what it was promised is of no use any more
+        status.remove("nominatedNodeName");
+    }
     for (key, value) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
         let annotations = skiff_api::machinery::meta::child_mut(&mut new["metadata"], "annotations");
         annotations.insert(key.clone(), value.clone());
     }
-    let now = time::seconds(ctx.app.clock.now());
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
     let conditions = new["status"].as_object_mut().map(|status| status.entry("conditions").or_insert_with(|| json!([])));
     if let Some(list) = conditions.and_then(Value::as_array_mut) {
@@ -99,7 +110,22 @@ fn bind(ctx: &Context, kind: &'static Kind, live: &Value, binding: &Value, targe
             None => list.push(scheduled),
         }
     }
-    let sub = kind.subresource("binding").ok_or_else(Status::no_such_path)?;
-    managed::track_update(ctx, kind, Part::Sub(sub), live, &mut new)?;
-    Ok(new)
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_binding_writes() {
+        let live = json!({"metadata": {"name": "p", "resourceVersion": "7"}, "spec": {}, "status": {"phase": "Pending", "nominatedNodeName": "n",
+            "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}});
+        let binding = json!({"metadata": {"annotations": {"a": "b"}}, "target": {"name": "n"}});
+        let found = assigned(&live, &binding, "n", "2026-01-02T03:04:05Z");
+        let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-01-02T03:04:05Z"});
+        assert_eq!(found["spec"], json!({"nodeName": "n"}));
+        assert_eq!(found["status"], json!({"phase": "Pending", "conditions": [scheduled]}));
+        assert_eq!(found["metadata"]["annotations"], json!({"a": "b"}));
+    }
 }

@@ -68,7 +68,7 @@ impl DeleteOptions {
             errors.invalid(&Path::new("propagationPolicy"), options.propagation.clone(), "orphanDependents and deletionPropagation cannot be both set");
         }
         if let Some(policy) = options.propagation.as_deref().filter(|p| !matches!(*p, "Foreground" | "Background" | "Orphan")) {
-            errors.not_supported(&Path::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
+            errors.not_supported_in_order(&Path::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
         }
         if value["dryRun"].as_array().is_some_and(|list| list.iter().any(|v| v != "All")) {
             errors.not_supported(&Path::new("dryRun"), value["dryRun"].clone(), &["All"]);
@@ -102,7 +102,10 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
     let mut value = body::parse_object(text, media, node).map_err(Status::bad_request)?.value;
     let kind = value["kind"].as_str().unwrap_or("");
     if !matches!(kind, "" | "DeleteOptions") {
-        return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions, got {kind}")));
+        let version = value["apiVersion"].as_str().filter(|version| !version.is_empty()).unwrap_or("v1");
+        return Err(Status::bad_request(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+        )));
     }
     conform(&mut value, node).map_err(|error| Status::bad_request(format!("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}")))?;
     Ok(value)
@@ -166,15 +169,20 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
 }
 
 fn preconditions(kind: &Kind, name: &str, options: &DeleteOptions, live: &Value) -> Result<(), Status> {
-    let failed = |what: &str, wanted: &str, found: &str| {
-        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-        Err(Status::conflict(kind.group, kind.plural, name, &why))
+    let failed = |what: &str, wanted: &str, found: &str, might: &str| {
+        // what goes in two steps has a check of its own before
+        if kind.strategy.terminate.is_some() {
+            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            return Err(Status::conflict(kind.group, kind.plural, name, &why));
+        }
+        let why = format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}");
+        Err(Status::conflict(kind.group, kind.kind, name, &why))
     };
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != live.uid()) {
-        return failed("UID", uid, live.uid());
+        return failed("UID", uid, live.uid(), "deleted and then recreated");
     }
     if let Some(version) = options.resource_version.as_deref().filter(|version| *version != live.resource_version()) {
-        return failed("ResourceVersion", version, live.resource_version());
+        return failed("ResourceVersion", version, live.resource_version(), "modified");
     }
     Ok(())
 }
@@ -256,14 +264,21 @@ fn grace(kind: &Kind, live: &Value, options: &DeleteOptions) -> Grace {
 
 fn mark(value: &mut Value, now: Timestamp, seconds: i64) {
     let first = !value.is_deleting();
-    let at = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
     let generation = value.generation();
-    let had = value.meta_str("deletionTimestamp").to_string();
-    let at = time::seconds(at);
+    let begun = time::parse(value.meta_str("deletionTimestamp")).ok();
+    let had = value["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    let after = |from: Timestamp, seconds: i64| from.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(from);
+    let (at, seconds) = match begun {
+        // a shorter grace counts from the beginning, too; when it is over already, a second is left for whoever is to end the object
+        Some(end) if seconds > 0 => match after(end, seconds - had) {
+            at if at < now => (now, 1),
+            at => (at, seconds),
+        },
+        Some(end) => (end.min(now), seconds),
+        None => (after(now, seconds), seconds),
+    };
     let meta = value.meta_mut();
-    if first || at < had {
-        meta.insert("deletionTimestamp".into(), at.into());
-    }
+    meta.insert("deletionTimestamp".into(), time::seconds(at).into());
     meta.insert("deletionGracePeriodSeconds".into(), seconds.into());
     if first && generation > 0 {
         meta.insert("generation".into(), (generation + 1).into());
@@ -336,7 +351,7 @@ async fn carry_out(
             let last = stored::draft(kind, &value)?;
             match ctx.app.store.commit(Write { key: object.key.clone(), expect, draft: None, last: Some(last) }).await {
                 Ok(_) => {
-                    allocate::release(ctx, kind, &value);
+                    allocate::release(ctx, kind, &value).await;
                     Ok(Some(Deleted::Gone(value)))
                 }
                 Err(Error::Conflict(_)) => Ok(None),

@@ -6,14 +6,15 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use base64::Engine;
+use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
-        schema::{Schema, to_json},
+        gojson::syntax_error,
+        schema::{Schema, to_json, to_ordered_json},
         selector::{self, FieldSelector, Selector},
         status::Status,
     },
@@ -42,12 +43,10 @@ impl Selection {
     pub fn read(labels: &str, fields: &str, kind: &Kind) -> Result<Selection, Status> {
         let labels: Selector = labels.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
         let fields: FieldSelector = fields.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
-        for term in fields.terms() {
-            let known = matches!(&*term.field, "metadata.name" | "metadata.namespace") || kind.selectable.iter().any(|field| field.path == &*term.field);
-            if !known {
-                return Err(Status::bad_request((kind.strategy.unknown_field)(&term.field)));
-            }
-        }
+        let fields = fields.transform(|name, value| {
+            let field = field_of(kind, name).ok_or_else(|| Status::bad_request((kind.strategy.unknown_field)(name)))?;
+            Ok::<_, Status>((field.into(), value.into()))
+        })?;
         Ok(Selection { labels, fields })
     }
 
@@ -69,10 +68,26 @@ impl Selection {
     }
 }
 
+/// The selectable field that a selector names.
+fn field_of(kind: &Kind, name: &str) -> Option<&'static str> {
+    if let Some((_, field)) = kind.strategy.field_names.iter().find(|(alias, _)| *alias == name) {
+        return Some(field);
+    }
+    match name {
+        "metadata.name" => return Some("metadata.name"),
+        // cluster-scoped kinds with fields of their own leave it out
+        "metadata.namespace" if kind.namespaced || kind.selectable.is_empty() => return Some("metadata.namespace"),
+        _ => {}
+    }
+    let own = kind.selectable.iter().filter(|_| !kind.strategy.only_mapped_fields);
+    own.map(|field| field.path).find(|path| *path == name)
+}
+
 /// The parameters of a list.
 pub struct ListOptions {
     pub limit: usize,
-    pub start: Option<(u64, String, String)>,
+    /// Namespace and name of the object after which the list goes on.
+    pub start: Option<(String, String)>,
     pub revision: Revision,
 }
 
@@ -98,14 +113,16 @@ impl ListOptions {
             if !matches!(version, "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            return Ok(ListOptions { limit: size(limit), start: Some((revision, namespace, name)), revision: Revision::Exact(revision) });
+            let revision = u64::try_from(revision).map_or(Revision::Newest, Revision::Exact);
+            return Ok(ListOptions { limit: size(limit), start: Some((namespace, name)), revision });
         }
+        let number = || respond::revision(version).map_err(|error| Status::bad_request(format!("invalid resource version: {}", error.message)));
         let revision = match (version, matching) {
             ("" | "0", _) => Revision::Newest,
-            (text, "Exact") => Revision::Exact(respond::revision(text)?),
-            (text, "NotOlderThan") => Revision::NotOlderThan(respond::revision(text)?),
-            (text, _) if limit > 0 => Revision::Exact(respond::revision(text)?),
-            (text, _) => Revision::NotOlderThan(respond::revision(text)?),
+            (_, "Exact") => Revision::Exact(number()?),
+            (_, "NotOlderThan") => Revision::NotOlderThan(number()?),
+            _ if limit > 0 => Revision::Exact(number()?),
+            _ => Revision::NotOlderThan(number()?),
         };
         Ok(ListOptions { limit: size(limit), start: None, revision })
     }
@@ -130,7 +147,7 @@ fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result
             errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
         }
         if !matches!(matching, "Exact" | "NotOlderThan") {
-            errors.not_supported(&path, matching, &["Exact", "NotOlderThan", ""]);
+            errors.not_supported_in_order(&path, matching, &["Exact", "NotOlderThan", ""]);
         }
         if matching == "Exact" && version == "0" {
             errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
@@ -139,23 +156,47 @@ fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
-fn encode_token(revision: u64, namespace: &str, name: &str) -> String {
+/// Where a list goes on: the place after which it does, and the revision; below zero, the newest.
+fn encode_token(revision: i64, namespace: &str, name: &str) -> String {
     let start = if namespace.is_empty() { format!("{name}\0") } else { format!("{namespace}/{name}\0") };
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+    URL_SAFE_NO_PAD.encode(to_ordered_json(&json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}), &["v", "rv", "start"], false))
 }
 
-fn decode_token(token: &str) -> Result<(u64, String, String), Status> {
-    let invalid = |why: String| Status::bad_request(format!("continue key is not valid: {why}"));
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(error.to_string()))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-    if value["v"] != "meta.k8s.io/v1" {
-        return Err(invalid("server does not recognize this encoded version".into()));
+fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
+    let wrong = |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| {
+        let at = match error {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => token.len() / 4 * 4,
+        };
+        wrong(format!(": illegal base64 data at input byte {at}"))
+    })?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!(": {}", syntax_error(&bytes).unwrap_or_else(|| error.to_string()))))?;
+    let version = value["v"].as_str().unwrap_or("");
+    if version != "meta.k8s.io/v1" {
+        return Err(wrong(format!(": server does not recognize this encoded version {version}")));
     }
-    let start = value["start"].as_str().unwrap_or("").trim_end_matches('\0');
+    let revision = value["rv"].as_i64().filter(|rv| *rv != 0);
+    let revision = revision.ok_or_else(|| wrong(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
+    let start = value["start"].as_str().unwrap_or("");
+    if start.is_empty() {
+        return Err(wrong(": encoded start key empty (version meta.k8s.io/v1)".into()));
+    }
+    // no way out of the resource's own keys
+    if start.trim_start_matches('/').split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(wrong(format!(": {start}")));
+    }
+    let start = start.trim_start_matches('/').trim_end_matches('\0');
     let (namespace, name) = start.split_once('/').unwrap_or(("", start));
-    let revision =
-        value["rv"].as_u64().filter(|rv| *rv > 0).ok_or_else(|| invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
     Ok((revision, namespace.into(), name.into()))
+}
+
+/// The revision of a page is gone: the client may start anew, or go on in what there is now.
+fn inconsistent(namespace: &str, name: &str) -> Status {
+    let status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    Status { list_continue: encode_token(-1, namespace, name), ..status }
 }
 
 /// The snapshot that the options ask for.
@@ -169,10 +210,10 @@ pub async fn snapshot(ctx: &Context, kind: &Kind, options: &ListOptions) -> Resu
             Ok(store.snapshot(&resource))
         }
         Revision::Exact(revision) => store.snapshot_at(&resource, revision).map_err(|error| match error {
-            Error::Compacted { .. } if options.start.is_some() => Status::expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-            ),
-            Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+            Error::Compacted { .. } => match &options.start {
+                Some((namespace, name)) => inconsistent(namespace, name),
+                None => Status::expired("The resourceVersion for the provided list is too old."),
+            },
             Error::Future { asked, newest } => respond::too_large_revision(asked, newest),
             other => Status::internal(other),
         }),
@@ -187,7 +228,7 @@ struct Page {
 }
 
 fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, selection: &Selection) -> Page {
-    let after = options.start.as_ref().map(|(_, namespace, name)| (namespace.as_str(), name.as_str()));
+    let after = options.start.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
     let mut objects = Vec::new();
     let mut more = false;
     for object in snapshot.range(namespace, after) {
@@ -202,7 +243,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
     }
     let mut page = Page { objects, token: None, remaining: None };
     if let (true, Some(last)) = (more, page.objects.last()) {
-        page.token = Some(encode_token(snapshot.revision(), &last.key.namespace, &last.key.name));
+        page.token = Some(encode_token(i64::try_from(snapshot.revision()).unwrap_or(i64::MAX), &last.key.namespace, &last.key.name));
         if selection.is_everything() {
             page.remaining = Some(snapshot.remaining(namespace, Some((&last.key.namespace, &last.key.name))));
         }
@@ -255,6 +296,8 @@ fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value
         ))),
         Form::MetadataList(version) => {
             let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+            // a list that upstream makes anew, and that stays Go's nil with nothing in it
+            let items = if items.is_empty() { Value::Null } else { items.into() };
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }

@@ -52,7 +52,12 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         }
         return subresource(ctx, kind, sub, parts, body).await;
     }
-    if !kind.verbs.has(&info.verb) || info.verb == "create" && !info.name.is_empty() || info.verb == "deletecollection" && !kind.verbs.has("deletecollection") {
+    let unnamed = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
+    if unnamed
+        || !kind.verbs.has(&info.verb)
+        || info.verb == "create" && !info.name.is_empty()
+        || info.verb == "deletecollection" && !kind.verbs.has("deletecollection")
+    {
         return Err(Status::method_not_allowed());
     }
     negotiate::route(ctx)?;

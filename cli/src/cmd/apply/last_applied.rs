@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::generate::LAST_APPLIED;
 use crate::print::{self, Printer, json as layout};
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, helper};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
 use crate::typed::MERGE;
 use serde_json::{Value, json};
 
@@ -59,10 +59,9 @@ pub static EDIT: Command = Command {
     flags: &[
         print::FLAGS,
         FILE_FLAGS,
-        &[
-            Flag::bool("windows-line-endings", '\0', false, "End lines as Windows does").refused("files are edited with the line endings of this system"),
-            Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written"),
-        ],
+        Validation::FLAG,
+        crate::cmd::edit::LINE_ENDINGS,
+        &[Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written")],
     ],
     run: Run::Verb(|ctx| Box::pin(edit(ctx))),
     ..Command::NEW
@@ -85,7 +84,7 @@ async fn view(ctx: Ctx) -> Result<()> {
         };
         let value: Value = serde_json::from_str(text)?;
         match f.str("output") {
-            "json" => print::put(&(layout::write(&value, layout::Style { indent: 2, order: &[] }) + "\n"))?,
+            "json" => print::put(&(layout::write(&value, layout::Style { indent: 2, ..Default::default() }) + "\n"))?,
             "yaml" => print::put(&crate::yaml::write(&value))?,
             other => return Err(Error::usage(ctx.path(), format!("Unexpected -o output mode: {other}, the flag 'output' must be one of yaml|json"))),
         }

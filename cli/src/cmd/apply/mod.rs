@@ -89,9 +89,11 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     builder.validation = Validation::parse(f.str("validate"))?;
     builder.subresource = String::new();
+    super::delete::first_policy(f.str("cascade"))?;
     if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
+    let pruned = if f.bool("prune") { prune::kinds(&ctx).await? } else { vec![] };
     check(&ctx)?;
     let found = builder.find().await?;
     let mut errors = found.errors;
@@ -104,10 +106,11 @@ async fn run(ctx: Ctx) -> Result<()> {
             errors.push(e);
         }
     }
-    session.print_objects()?;
     Error::collect(errors)?;
+    session.print_objects()?;
     if f.bool("prune") {
-        prune::run(&ctx, &session.done).await?;
+        let named = builder.require_namespace.then_some(builder.namespace.as_str());
+        prune::run(&ctx, &pruned, named, &session.done).await?;
     }
     Ok(())
 }
@@ -182,6 +185,7 @@ async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Se
     }
     if f.bool("server-side") {
         server_side::apply(ctx, &mut info, validation).await?;
+        warn_if_deleting(&info);
         return session.tell(ctx, info, "serverside-applied");
     }
     let dry_run = ctx.dry_run()?;
@@ -213,11 +217,15 @@ async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Se
     }
     let (patch, object) = patch_live(ctx, &info, &modified, live, validation).await?;
     info.object = object;
+    warn_if_deleting(&info);
+    let what = if patch == json!({}) { "unchanged" } else { "configured" };
+    session.tell(ctx, info, what)
+}
+
+fn warn_if_deleting(info: &Info) {
     if !info.object["metadata"]["deletionTimestamp"].is_null() {
         eprintln!("Warning: Detected changes to resource {} which is currently being deleted.", info.name);
     }
-    let what = if patch == json!({}) { "unchanged" } else { "configured" };
-    session.tell(ctx, info, what)
 }
 
 /// How messages of failures show an object.
@@ -239,15 +247,18 @@ fn describe(info: &Info) -> String {
 async fn patch_live(ctx: &Ctx, info: &Info, modified: &Value, mut live: Value, validation: Validation) -> Result<(Value, Value)> {
     let f = ctx.flags();
     let client = ctx.client()?;
+    let failed = |e: Error, patch: &str| {
+        let e = e.with_source("patching", &info.source);
+        e.with_source(&format!("applying patch:\n{patch}\nto:\n{}\nfor:", describe(info)), &info.source)
+    };
     let mut tries = 0;
     loop {
-        let (patch, kind) = three_way(modified, &live, f.bool("overwrite"))
-            .map_err(|e| Error::msg(e).with_source(&format!("applying patch:\n\nto:\n{}\nfor:", describe(info)), &info.source))?;
+        let (patch, kind) = three_way(modified, &live, f.bool("overwrite")).map_err(|e| failed(e, ""))?;
         if patch == json!({}) {
             return Ok((patch, live));
         }
         if ctx.dry_run()? == DryRun::Client {
-            apply_here(&mut live, &patch, kind).map_err(Error::msg)?;
+            apply_here(&mut live, &patch, kind).map_err(|e| Error::msg(format!("applying patch locally: {e}")))?;
             return Ok((patch, live));
         }
         let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(validation);
@@ -255,46 +266,50 @@ async fn patch_live(ctx: &Ctx, info: &Info, modified: &Value, mut live: Value, v
             Ok(o) => return Ok((patch, o)),
             Err(e) if e.is_conflict() && tries < 5 => {
                 tries += 1;
-                tokio::time::sleep(std::time::Duration::from_millis(100 * tries)).await;
+                if tries > 1 {
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
                 live = helper::get(client, &info.resource, &info.namespace, &info.name).await?;
             }
             Err(e) if f.bool("force") && matches!(e.reason(), "Conflict" | "Invalid") => {
-                let object = recreate(ctx, info, modified, &live).await?;
+                let shown = print::json::compact(modified);
+                let object = recreate(ctx, info, modified, &live)
+                    .await
+                    .map_err(|e| e.with_source(&format!("applying patch:\n{shown}\nto:\n{}\nfor:", describe(info)), &info.source))?;
                 return Ok((patch, object));
             }
-            Err(e) => {
-                let shown = print::json::compact(&patch);
-                let told = e.with_source(&format!("applying patch:\n{shown}\nto:\n{}\nfor:", describe(info)), &info.source);
-                return Err(crate::resource::typo::explain(told, info));
-            }
+            Err(e) => return Err(crate::resource::typo::explain(failed(e, &print::json::compact(&patch)), info)),
         }
     }
 }
 
-/// `--force`: deletes the object and makes it anew; if that fails, puts the old one back.
+/// How many seconds `--force` waits for the old object's end. Upstream waits none unless told, and then has deleted the object without making another.
+const FORCE_TIMEOUT: f64 = 300.0;
+
+/// `--force`: deletes the object and makes it anew, once it is known that the server would take it; if that fails, puts the old one back.
 async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Result<Value> {
     let f = ctx.flags();
     let client = ctx.client()?;
+    let write = helper::Write::by(f.str("field-manager"), DryRun::None).validation(Validation::parse(f.str("validate"))?);
+    write.rehearse(client, &info.resource, &info.namespace, modified).await?;
     let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": super::delete::policy(f.str("cascade"))?});
-    body["gracePeriodSeconds"] = json!(f.int("grace-period").max(0));
+    if f.int("grace-period") >= 0 {
+        body["gracePeriodSeconds"] = json!(f.int("grace-period"));
+    }
     helper::delete(client, info, &body, false).await?;
     let uid = live["metadata"]["uid"].as_str().unwrap_or("").to_string();
-    super::delete::wait_gone(ctx, &[(info.clone(), uid)], f.duration("timeout")).await?;
-    let write = helper::Write::by(f.str("field-manager"), DryRun::None);
+    let timeout = f.duration("timeout");
+    if super::delete::wait_gone(ctx, &[(info.clone(), uid)], if timeout == 0.0 { FORCE_TIMEOUT } else { timeout }).await?.is_some() {
+        return Err(Error::msg("context deadline exceeded"));
+    }
     match write.create(client, &info.resource, &info.namespace, modified).await {
         Ok(o) => Ok(o),
-        Err(e) => {
-            let mut old = live.clone();
-            for field in ["resourceVersion", "uid", "creationTimestamp", "managedFields"] {
-                old["metadata"].as_object_mut().map(|m| m.remove(field));
-            }
-            match write.create(client, &info.resource, &info.namespace, &old).await {
-                Ok(_) => Err(e),
-                Err(again) => Err(Error::msg(format!(
-                    "an error occurred force-replacing the existing object with the newly provided one:\n\n{e}.\n\nAdditionally, an error occurred attempting to restore the original object:\n\n{again}"
-                ))),
-            }
-        }
+        Err(e) => match write.create(client, &info.resource, &info.namespace, live).await {
+            Ok(_) => Err(e),
+            Err(again) => Err(Error::msg(format!(
+                "An error occurred force-replacing the existing object with the newly provided one:\n\n{e}.\n\nAdditionally, an error occurred attempting to restore the original object:\n\n{again}"
+            ))),
+        },
     }
 }
 
@@ -302,15 +317,20 @@ async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Res
 ///
 /// # Errors
 /// States that no patch can be made of.
-pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Value, &'static str), String> {
-    let original = match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
-        Some(text) => serde_json::from_str(text).map_err(|e| format!("the annotation {LAST_APPLIED} is not JSON: {e}"))?,
+pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Value, &'static str)> {
+    let text = live["metadata"]["annotations"][LAST_APPLIED].as_str();
+    let original = match text {
+        Some(text) => serde_json::from_str(text)?,
         None => Value::Null,
     };
-    match crate::typed::schema(modified) {
-        Some(node) => Ok((strategic::three_way(&original, modified, live, node, overwrite, &Precondition::APPLY).map_err(|e| e.to_string())?, STRATEGIC)),
-        None => Ok((merge::three_way(&original, modified, live, &Precondition::APPLY).map_err(|e| e.to_string())?, MERGE)),
-    }
+    let made = match crate::typed::schema(modified) {
+        Some(node) => strategic::three_way(&original, modified, live, node, overwrite, &Precondition::APPLY).map(|p| (p, STRATEGIC)).map_err(|e| e.to_string()),
+        None => merge::three_way(&original, modified, live, &Precondition::APPLY).map(|p| (p, MERGE)).map_err(|e| e.to_string()),
+    };
+    made.map_err(|e| {
+        let (modified, live) = (print::json::compact(modified) + "\n", print::json::compact(live) + "\n");
+        Error::msg(format!("creating patch with:\noriginal:\n{}\nmodified:\n{modified}\ncurrent:\n{live}\nfor: {e}", text.unwrap_or("")))
+    })
 }
 
 fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<(), String> {

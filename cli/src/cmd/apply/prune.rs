@@ -4,9 +4,10 @@
 
 use crate::client::{Call, query};
 use crate::context::{Ctx, DryRun};
+use crate::discovery::Resource;
 use crate::error::{Error, Result};
 use crate::generate::LAST_APPLIED;
-use crate::print::{self, Printer};
+use crate::print::Printer;
 use crate::resource::{Info, helper};
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -31,51 +32,60 @@ const DEFAULT: &[(&str, &str, &str)] = &[
     ("", "v1", "PersistentVolume"),
 ];
 
-/// Prunes in the namespaces of what was applied.
+const DEPRECATED: &str = "Deprecated: kubectl apply will no longer prune non-namespaced resources by default when used with the --namespace flag in a future release. To preserve the current behaviour, list the resources you want to target explicitly in the --prune-allowlist flag.";
+
+/// The kinds that are to be pruned: those that the user names, or the usual ones.
 ///
 /// # Errors
-/// Kinds that are not served, objects that cannot be listed or deleted.
-pub async fn run(ctx: &Ctx, done: &[Info]) -> Result<()> {
-    let f = ctx.flags();
+/// A name that is none, a kind that is not served.
+pub async fn kinds(ctx: &Ctx) -> Result<Vec<Resource>> {
     let discovery = ctx.discovery()?;
-    let mut kinds = Vec::new();
-    let named = f.list("prune-allowlist");
-    if named.is_empty() {
-        for (g, v, k) in DEFAULT {
-            let api_version = if g.is_empty() { (*v).to_string() } else { format!("{g}/{v}") };
-            kinds.push(discovery.of_kind(&api_version, k).await?);
-        }
-    } else {
-        for text in &named {
-            let parts: Vec<&str> = text.split('/').collect();
-            let [g, v, k] = parts.as_slice() else {
-                return Err(Error::msg(format!("invalid GroupVersionKind format: {text}, please follow <group/version/kind>")));
-            };
-            let api_version = if matches!(*g, "core" | "") { (*v).to_string() } else { format!("{g}/{v}") };
-            kinds.push(discovery.of_kind(&api_version, k).await?);
-        }
+    let named = ctx.flags().list("prune-allowlist");
+    let mut wanted: Vec<(&str, &str, &str)> = Vec::new();
+    for text in &named {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [g, v, k] = parts.as_slice() else {
+            return Err(Error::msg(format!("invalid GroupVersionKind format: {text}, please follow <group/version/kind>")));
+        };
+        wanted.push((if *g == "core" { "" } else { g }, v, k));
     }
-    let mut namespaces: Vec<String> = Vec::new();
-    done.iter().filter(|i| i.resource.namespaced).for_each(|i| {
-        if !namespaces.contains(&i.namespace) {
-            namespaces.push(i.namespace.clone())
-        }
-    });
-    for kind in &kinds {
-        let places = if kind.namespaced { namespaces.clone() } else { vec![String::new()] };
-        for namespace in places {
-            let path = format!("{}{}", kind.collection(Some(&namespace)), query(&[("labelSelector", f.str("selector"))]));
-            let list =
-                ctx.client()?.json(&Call::get(path)).await.map_err(|e| {
-                    Error::msg(format!("error pruning {} object {}: {e}", if kind.namespaced { "namespaced" } else { "nonNamespaced" }, kind.kind))
-                })?;
-            for item in list["items"].as_array().into_iter().flatten() {
-                let info = info_of(kind, item);
-                if item["metadata"]["annotations"][LAST_APPLIED].is_null() || done.iter().any(|d| same(d, &info)) {
-                    continue;
-                }
-                delete(ctx, &info).await?;
-            }
+    let mut found = Vec::new();
+    for (g, v, k) in if wanted.is_empty() { DEFAULT } else { &wanted } {
+        let api_version = if g.is_empty() { (*v).to_string() } else { format!("{g}/{v}") };
+        found.push(discovery.of_kind(&api_version, k).await?);
+    }
+    Ok(found)
+}
+
+/// Prunes these kinds in the namespace that the command line names and those of what was applied.
+///
+/// # Errors
+/// Objects that cannot be listed or deleted.
+pub async fn run(ctx: &Ctx, kinds: &[Resource], named: Option<&str>, done: &[Info]) -> Result<()> {
+    if ctx.flags().list("prune-allowlist").is_empty() {
+        crate::client::klog('W', "prune.go:71", DEPRECATED);
+    }
+    let mut namespaces: Vec<&str> = named.into_iter().chain(done.iter().filter(|i| i.resource.namespaced).map(|i| i.namespace.as_str())).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let (inside, outside): (Vec<&Resource>, Vec<&Resource>) = kinds.iter().partition(|k| k.namespaced);
+    let places = namespaces.iter().flat_map(|n| inside.iter().map(move |k| (*n, *k))).chain(outside.into_iter().map(|k| ("", k)));
+    for (namespace, kind) in places {
+        prune(ctx, kind, namespace, done).await.map_err(|e| {
+            let what = if kind.namespaced { "namespaced" } else { "nonNamespaced" };
+            Error::msg(format!("error pruning {what} object {}/{}, Kind={}: {e}", kind.group, kind.version, kind.kind))
+        })?;
+    }
+    Ok(())
+}
+
+async fn prune(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Result<()> {
+    let path = format!("{}{}", kind.collection(Some(namespace)), query(&[("labelSelector", ctx.flags().str("selector"))]));
+    let list = ctx.client()?.json(&Call::get(path)).await?;
+    for item in list["items"].as_array().into_iter().flatten() {
+        let info = info_of(kind, item);
+        if !item["metadata"]["annotations"][LAST_APPLIED].is_null() && !done.iter().any(|d| same(d, &info)) {
+            delete(ctx, &info).await?;
         }
     }
     Ok(())
@@ -86,7 +96,7 @@ fn same(a: &Info, b: &Info) -> bool {
     uid(a).is_some() && uid(a) == uid(b)
 }
 
-fn info_of(kind: &crate::discovery::Resource, item: &Value) -> Info {
+fn info_of(kind: &Resource, item: &Value) -> Info {
     let text = |f: &str| item["metadata"][f].as_str().unwrap_or("").to_string();
     let mut object = item.clone();
     object["apiVersion"] = json!(kind.api_version());
@@ -102,14 +112,7 @@ async fn delete(ctx: &Ctx, info: &Info) -> Result<()> {
         if f.int("grace-period") >= 0 {
             body["gracePeriodSeconds"] = json!(f.int("grace-period"));
         }
-        match helper::delete(ctx.client()?, info, &body, dry_run == DryRun::Server).await {
-            Ok(_) => {}
-            Err(e) if e.is_not_found() => return Ok(()),
-            Err(e) => return Err(e),
-        }
+        helper::delete(ctx.client()?, info, &body, dry_run == DryRun::Server).await?;
     }
-    if f.str("output") == "name" {
-        return print::put(&format!("{}\n", info.name_line()));
-    }
-    Printer::of(print::Format::Name, format!("pruned{}", dry_run.suffix()), false).print(&info.object)
+    Printer::new(f, format!("pruned{}", dry_run.suffix()))?.print(&info.object)
 }

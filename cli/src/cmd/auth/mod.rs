@@ -10,7 +10,7 @@ use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::print::tabwriter::TabWriter;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -38,8 +38,6 @@ static WHOAMI: Command = Command {
     ..Command::NEW
 };
 
-const ORDER: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status", "userInfo", "username", "uid", "groups", "extra"];
-
 async fn whoami(ctx: Ctx) -> Result<()> {
     let body = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}});
     let answer = ctx.client()?.json(&Call::with(http::Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &body)).await.map_err(|e| match e
@@ -50,7 +48,7 @@ async fn whoami(ctx: Ctx) -> Result<()> {
         _ => e,
     })?;
     if !ctx.flags().str("output").is_empty() {
-        return Printer::new(ctx.flags(), "")?.ordered(ORDER).print(&answer);
+        return Printer::new(ctx.flags(), "")?.ordered(Order::Typed).print(&answer);
     }
     let user = &answer["status"]["userInfo"];
     let list = |v: &Value| format!("[{}]", v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));

@@ -103,7 +103,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if document["clusters"].is_null() {
         document["clusters"] = Value::Null;
     }
-    Printer::of(format, "", true).ordered(ORDER).print(&document)
+    Printer::of(format, "", true).ordered(print::order::Order::Keys(ORDER)).print(&document)
 }
 
 fn minify(config: &mut Config) -> Result<()> {

@@ -19,7 +19,7 @@ use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
 use crate::flags::Flag;
-use crate::generate::{CREATE_MANAGER, SAVE_CONFIG, save_config};
+use crate::generate::{CREATE_MANAGER, SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
 
@@ -43,10 +43,9 @@ pub static COMMAND: Command = Command {
         Validation::FLAG,
         CREATE_MANAGER,
         SAVE_CONFIG,
+        super::edit::LINE_ENDINGS,
         &[
             Flag::bool("edit", '\0', false, "Edit the objects before they are created"),
-            Flag::bool("windows-line-endings", '\0', false, "Only with --edit: end lines as Windows does")
-                .refused("files are edited with the line endings of this system"),
             Flag::str("raw", '\0', "", "Send the file to this path of the server as it is"),
         ],
     ],
@@ -78,13 +77,13 @@ pub const COMMON: [&[Flag]; 5] = [print::FLAGS, DRY_RUN, Validation::FLAG, CREAT
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
-        return Err(Error::msg("must specify one of -f and -k"));
-    }
     if !ctx.args().is_empty() {
         return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));
     }
-    if f.changed("raw") {
+    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+        return Err(Error::msg("must specify one of -f and -k"));
+    }
+    if !f.str("raw").is_empty() {
         return raw(&ctx).await;
     }
     if f.bool("edit") {
@@ -95,20 +94,12 @@ async fn run(ctx: Ctx) -> Result<()> {
 
 async fn raw(ctx: &Ctx) -> Result<()> {
     let f = ctx.flags();
-    let files = f.list("filename");
     if f.bool("edit") {
         return Err(Error::msg("--raw and --edit are mutually exclusive"));
     }
-    let [file] = files.as_slice() else { return Err(Error::msg("--raw can only use a single local file or stdin")) };
-    if file.starts_with("http") {
-        return Err(Error::msg("--raw cannot read from a url"));
-    }
-    for (other, name) in [(f.bool("recursive"), "--recursive"), (!f.str("selector").is_empty(), "--selector (-l)"), (!f.str("output").is_empty(), "--output")] {
-        if other {
-            return Err(Error::msg(format!("--raw and {name} are mutually exclusive")));
-        }
-    }
-    super::send_raw(ctx, http::Method::POST, f.str("raw"), file).await
+    let others = [(f.bool("recursive"), "--recursive"), (!f.str("selector").is_empty(), "--selector (-l)"), (!f.str("output").is_empty(), "--output")];
+    let file = super::raw_file(ctx, &others)?;
+    super::send_raw(ctx, http::Method::POST, f.str("raw"), &file).await
 }
 
 /// Creates what the files describe.
@@ -126,7 +117,7 @@ pub async fn create_files(ctx: &Ctx) -> Result<()> {
     let mut count = 0;
     for mut info in found.infos {
         if f.bool("save-config") {
-            save_config(&mut info.object);
+            save_read_config(&mut info.object);
         }
         if dry_run != DryRun::Client {
             let write = helper::Write::by(f.str("field-manager"), dry_run).validation(builder.validation);

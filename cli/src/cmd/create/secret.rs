@@ -155,7 +155,7 @@ async fn docker(ctx: Ctx) -> Result<()> {
         if !f.str("docker-email").is_empty() {
             entry["email"] = json!(f.str("docker-email"));
         }
-        let style = crate::print::json::Style { indent: 0, order: &["username", "password", "email", "auth"] };
+        let style = crate::print::json::Style { indent: 0, order: crate::print::order::Order::Keys(&["username", "password", "email", "auth"]) };
         vec![(".dockerconfigjson".to_string(), crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes())]
     } else {
         let mut data = config_data::collect(&f.list("from-file"), &[], &[], "Secret", &name)?;

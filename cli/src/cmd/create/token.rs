@@ -7,7 +7,7 @@ use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use serde_json::json;
 
 pub static COMMAND: Command = Command {
@@ -37,23 +37,6 @@ pub static COMMAND: Command = Command {
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
-
-const ORDER: &[&str] = &[
-    "kind",
-    "apiVersion",
-    "metadata",
-    "spec",
-    "status",
-    "name",
-    "namespace",
-    "uid",
-    "creationTimestamp",
-    "audiences",
-    "expirationSeconds",
-    "boundObjectRef",
-    "token",
-    "expirationTimestamp",
-];
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
@@ -91,5 +74,5 @@ async fn run(ctx: Ctx) -> Result<()> {
             answer["status"]["token"].as_str().filter(|t| !t.is_empty()).ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
         return print::put(&format!("{token}\n"));
     }
-    Printer::new(f, "")?.ordered(ORDER).print(&answer)
+    Printer::new(f, "")?.ordered(Order::Typed).print(&answer)
 }

@@ -2,13 +2,13 @@
 //! Invariant: a revision that is not kept is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/history.go`.
 
-use super::{find, revisions};
+use super::{find, named, revisions};
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::print::tabwriter::TabWriter;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{FILE_FLAGS, SELECTOR};
 use serde_json::Value;
 
@@ -35,6 +35,10 @@ pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let wanted = f.int("revision");
+    named(&ctx)?;
+    if wanted < 0 {
+        return Err(Error::msg(format!("revision must be a positive integer: {wanted}")));
+    }
     let found = find(&ctx).await?;
     let mut errors = found.errors;
     for info in found.infos {
@@ -46,7 +50,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             }
         };
         if !f.str("output").is_empty() {
-            let mut printer = Printer::new(f, "")?;
+            let mut printer = Printer::new(f, "")?.ordered(Order::Typed);
             let shown: Vec<_> = list.iter().filter(|(r, _)| wanted <= 0 || *r == wanted).collect();
             if wanted > 0 && shown.is_empty() {
                 return Err(Error::msg("unable to find the specified revision"));

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::runtime::Limits;
+use crate::runtime::{Limits, Usage};
 
 const ROOT: &str = "/sys/fs/cgroup";
 // What statfs answers has another type on each architecture.
@@ -73,6 +73,14 @@ impl Cgroups {
                 debug_assert!(!mounts.is_empty());
             }
             Self::V2(root) => hand_down(root, group)?,
+        }
+        self.limit(group, limits)
+    }
+
+    /// Sets those limits of a group that `limits` has.
+    pub fn limit(&self, group: &str, limits: &Limits) -> io::Result<()> {
+        if let (Self::V1(_), Some(bytes)) = (self, limits.memory_bytes) {
+            make_room_for_swap(&self.folder("memory", group), bytes)?;
         }
         for (controller, file, value) in self.files(limits) {
             write(&self.folder(controller, group).join(file), &value)?;
@@ -154,8 +162,8 @@ impl Cgroups {
         }
     }
 
-    /// (cpu nanoseconds, working set bytes): the working set is usage without the inactive file cache, as cadvisor counts it.
-    pub fn usage(&self, group: &str) -> io::Result<(u64, u64)> {
+    /// The working set is usage without the inactive file cache, as cadvisor counts it.
+    pub fn usage(&self, group: &str) -> io::Result<Usage> {
         let memory = self.folder("memory", group);
         let (cpu, used, inactive) = match self {
             Self::V1(_) => {
@@ -167,7 +175,7 @@ impl Cgroups {
                 (cpu, number(&memory.join("memory.current"))?, field(&memory.join("memory.stat"), "inactive_file"))
             }
         };
-        Ok((cpu, used.saturating_sub(inactive.unwrap_or(0))))
+        Ok(Usage { cpu_nanoseconds: cpu, memory_bytes: used, working_set_bytes: used.saturating_sub(inactive.unwrap_or(0)) })
     }
 
     /// Removes the group and those below it, killing what is left in them. Blocks for at most two seconds a hierarchy.
@@ -212,6 +220,18 @@ fn prune_tree(folder: &Path) {
 /// cpu.shares 2..=262144 to cpu.weight 1..=10000, by the formula that runc and kubelet use.
 fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
+}
+
+/// Version 1 does not let memory be more than memory and swap together: where that has a limit, it is raised first.
+fn make_room_for_swap(folder: &Path, bytes: i64) -> io::Result<()> {
+    const UNLIMITED: u64 = 1 << 62;
+    let file = folder.join("memory.memsw.limit_in_bytes");
+    match number(&file) {
+        Ok(limit) if limit < UNLIMITED && u64::try_from(bytes).is_ok_and(|bytes| bytes > limit) => write(&file, &bytes.to_string()),
+        // Not accounted on this machine.
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the groups on the way to `group` and enables all controllers in each for those below.

@@ -5,6 +5,7 @@
 //! Plays the part of containerd's CRI plugin (`internal/cri/server`).
 
 mod capability;
+mod cause;
 mod cgroup;
 mod client;
 mod create;
@@ -23,7 +24,7 @@ mod user;
 mod watch;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     path::PathBuf,
     sync::Arc,
@@ -41,7 +42,7 @@ use self::{
     state::{ContainerRecord, SandboxDir, SandboxRecord, ShimRecord},
 };
 pub use self::{program::SUBCOMMAND as SHIM_SUBCOMMAND, shim::shim_main};
-use super::{ContainerSpec, Error, ExecSpec, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams};
+use super::{ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage};
 use crate::image::Store;
 
 /// Events kept for a listener that is slow.
@@ -105,7 +106,12 @@ impl OciRuntime {
         };
         let runtime = Self { inner: Arc::new(inner) };
         for id in state::names(&runtime.inner.config.run_dir).map_err(io)? {
-            watch::spawn(&runtime.inner, id);
+            let dir = runtime.inner.dir(&id);
+            // Without a record nothing was begun in it, or all but the folder is gone.
+            match dir.record().exists() {
+                true => watch::spawn(&runtime.inner, id),
+                false => fs::remove_dir_all(&dir.0).map_err(io)?,
+            }
         }
         Ok(runtime)
     }
@@ -277,7 +283,37 @@ impl Runtime for OciRuntime {
         client::call(&self.inner.container(container)?.0, &Request::ReopenLog { id: container.to_owned() }).await
     }
 
-    async fn usage(&self, container: &str) -> Result<(u64, u64), Error> {
+    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+        let (home, mut record) = self.inner.container(container)?;
+        let (limits, noted) = (limits.clone(), annotations.clone());
+        self.blocking(move |inner| {
+            let write = || {
+                inner.cgroups.limit(&record.cgroup, &limits)?;
+                record.spec.limits = record.spec.limits.merged(&limits);
+                record.spec.annotations.extend(noted);
+                state::write(&home.container(&record.id).record(), &record)
+            };
+            write().map_err(|err| failed("update the container's resources", err))
+        })
+        .await
+    }
+
+    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+        let mut record = self.inner.sandbox(sandbox)?;
+        let (limits, noted) = (limits.clone(), annotations.clone());
+        self.blocking(move |inner| {
+            let write = || {
+                inner.cgroups.limit(&record.cgroup, &limits)?;
+                record.spec.cgroup_limits = record.spec.cgroup_limits.merged(&limits);
+                record.spec.annotations.extend(noted);
+                state::write(&inner.dir(&record.id).record(), &record)
+            };
+            write().map_err(|err| failed("update the pod's resources", err))
+        })
+        .await
+    }
+
+    async fn usage(&self, container: &str) -> Result<Usage, Error> {
         let (_, record) = self.inner.container(container)?;
         self.blocking(move |inner| inner.cgroups.usage(&record.cgroup).map_err(|err| failed("read the container's usage", err))).await
     }

@@ -11,7 +11,8 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::runtime::{ContainerPhase, ContainerSpec, ContainerState, SandboxSpec};
+use super::cause::During;
+use crate::runtime::{ContainerPhase, ContainerSpec, ContainerState, SandboxSpec, User};
 
 /// Exit code of containers whose keeper died, so that theirs was lost (containerd's `unknownExitCode`).
 pub const UNKNOWN_EXIT: i32 = 255;
@@ -51,6 +52,8 @@ pub struct ContainerRecord {
     pub working_dir: String,
     /// Owner of the container's standard streams.
     pub uid: u32,
+    #[serde(default)]
+    pub user: Option<User>,
     /// Some of its mounts must reach the host.
     pub bidirectional: bool,
     pub process: ProcessRights,
@@ -73,11 +76,23 @@ pub struct StatusRecord {
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
     pub oom_killed: bool,
+    /// Why it could not be started.
+    #[serde(default)]
+    pub message: String,
 }
 
 impl StatusRecord {
     pub fn created(pid: i32) -> Self {
-        Self { phase: ContainerPhase::Created, pid: Some(pid), started_at: None, finished_at: None, exit_code: None, signal: None, oom_killed: false }
+        Self {
+            phase: ContainerPhase::Created,
+            pid: Some(pid),
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            signal: None,
+            oom_killed: false,
+            message: String::new(),
+        }
     }
 
     /// The state of a container of which nobody saw the end.
@@ -170,6 +185,9 @@ impl ContainerDir {
             exit_code: status.exit_code,
             signal: status.signal,
             oom_killed: status.oom_killed,
+            message: status.message,
+            user: record.user,
+            limits: record.spec.limits,
             annotations: record.spec.annotations,
             log_path: record.log_path,
         })
@@ -182,7 +200,7 @@ pub fn now() -> Timestamp {
 }
 
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
-    let bytes = fs::read(path)?;
+    let bytes = fs::read(path).during(format_args!("read {}", path.display()))?;
     serde_json::from_slice(&bytes).map_err(|err| io::Error::other(format!("{}: {err}", path.display())))
 }
 
@@ -196,8 +214,8 @@ pub fn read_if_there<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> 
 
 pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let beside = path.with_extension("new");
-    fs::write(&beside, serde_json::to_vec(value)?)?;
-    fs::rename(&beside, path)
+    fs::write(&beside, serde_json::to_vec(value)?).during(format_args!("write {}", beside.display()))?;
+    fs::rename(&beside, path).during(format_args!("rename {} to {}", beside.display(), path.display()))
 }
 
 /// Names in a folder; none when there is no such folder.

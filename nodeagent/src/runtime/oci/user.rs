@@ -10,7 +10,7 @@ use std::{
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use crate::runtime::Security;
+use crate::runtime::{self, Security};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -18,6 +18,13 @@ pub struct Identity {
     pub gid: u32,
     /// Ascending, `gid` among them.
     pub groups: Vec<u32>,
+}
+
+impl Identity {
+    /// The same as states tell it.
+    pub fn user(&self) -> runtime::User {
+        runtime::User { uid: self.uid.into(), gid: self.gid.into(), groups: self.groups.iter().map(|gid| i64::from(*gid)).collect() }
+    }
 }
 
 /// The passwd and group files of an image.

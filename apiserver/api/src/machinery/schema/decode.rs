@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use serde_json::{Map, Value};
 
-use super::{Field, Node, Omit, Schema, Shape, Type};
+use super::{Field, Node, Omit, Schema, Shape, Type, converter};
 use crate::machinery::{quantity, time};
 
 /// What `conform` noticed besides.
@@ -32,7 +32,26 @@ pub fn conform(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
 /// The same, of a value whose places stand in an order of their own: `place` tells where in the document a path is. It is asked only when there is
 /// more than one thing to tell, as Go tells of mistakes in the order of the document.
 pub fn conform_as_written(value: &mut Value, root: Node, place: impl Fn(&str) -> usize) -> Result<Decoded, TypeError> {
-    let mut walk = Walk { schema: root.schema(), decoded: Decoded::default(), faults: Vec::new() };
+    let walk = walked(value, root, false);
+    // what a type's own decoder says ends the reading at once; Go goes on after a value of the wrong type, and reports the first
+    match walk.faults.into_iter().min_by_key(|fault| (!fault.ends, if fault.path.is_empty() { 0 } else { place(&fault.path) })) {
+        Some(fault) => Err(TypeError(fault.said)),
+        None => Ok(walk.decoded),
+    }
+}
+
+/// The same of a value that upstream converts without making a text of it (strategic merge patches): other words, and the first mistake in the
+/// order of the types' fields. Follows `staging/src/k8s.io/apimachinery/pkg/runtime/converter.go`.
+pub fn conform_converted(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
+    let walk = walked(value, root, true);
+    match walk.faults.into_iter().min_by(|a, b| a.order.cmp(&b.order)) {
+        Some(fault) => Err(TypeError(fault.said)),
+        None => Ok(walk.decoded),
+    }
+}
+
+fn walked<'s>(value: &mut Value, root: Node<'s>, converts: bool) -> Walk<'s> {
+    let mut walk = Walk { schema: root.schema(), decoded: Decoded::default(), faults: Vec::new(), converts };
     match root.as_type() {
         Some(t) => walk.structure(value, t, None),
         None => {
@@ -41,16 +60,14 @@ pub fn conform_as_written(value: &mut Value, root: Node, place: impl Fn(&str) ->
             }
         }
     }
-    // what a type's own decoder says ends the reading at once; Go goes on after a value of the wrong type, and reports the first
-    match walk.faults.into_iter().min_by_key(|fault| (!fault.ends, if fault.path.is_empty() { 0 } else { place(&fault.path) })) {
-        Some(fault) => Err(TypeError(fault.said)),
-        None => Ok(walk.decoded),
-    }
+    walk
 }
 
 struct Fault {
     said: String,
     path: String,
+    /// Places in the order of fields and elements, outermost first.
+    order: Vec<usize>,
     ends: bool,
 }
 
@@ -76,6 +93,17 @@ impl Trail<'_> {
             Step::Index(index) => out.push_str(&format!("[{index}]")),
             Step::Key(key) => push_name(out, key),
         }
+    }
+
+    fn order(&self, out: &mut Vec<usize>) {
+        if let Some(parent) = self.parent {
+            parent.order(out);
+        }
+        out.push(match &self.at {
+            Step::Field { owner, field } => owner.position(&field.name).map_or(usize::MAX, usize::from),
+            Step::Index(index) => *index,
+            Step::Key(_) => 0,
+        });
     }
 
     /// Go's account of the place: names of the fields only, embedded structs among them, after the innermost struct's name.
@@ -109,6 +137,7 @@ struct Walk<'s> {
     schema: &'s Schema,
     decoded: Decoded,
     faults: Vec<Fault>,
+    converts: bool,
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -134,15 +163,19 @@ impl<'s> Walk<'s> {
     }
 
     fn fault(&mut self, said: String, trail: Option<&Trail>, ends: bool) {
-        let mut path = String::new();
+        let (mut path, mut order) = (String::new(), Vec::new());
         if let Some(trail) = trail {
             trail.path(&mut path);
+            trail.order(&mut order);
         }
-        self.faults.push(Fault { said, path, ends });
+        self.faults.push(Fault { said, path, order, ends });
     }
 
     fn structure(&mut self, value: &mut Value, t: &'s Type, trail: Option<&Trail>) {
         let Value::Object(map) = value else {
+            if self.converts {
+                return self.fault(format!("cannot restore struct from: {}", converter::kind_of(value)), trail, true);
+            }
             let found = kind_of(value);
             return self.wrong(found, t.go_name(), trail);
         };
@@ -273,6 +306,9 @@ impl<'s> Walk<'s> {
     }
 
     fn mistyped(&mut self, value: &Value, shape: &Shape, trail: Option<&Trail>) {
+        if self.converts {
+            return self.fault(converter::refusal(value, shape), trail, true);
+        }
         let name = shape.go_name(self.schema);
         self.wrong(kind_of(value), &name, trail);
     }
@@ -282,6 +318,12 @@ impl<'s> Walk<'s> {
             (Shape::String(_), Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Float64, Value::Number(_)) => {}
             (Shape::Int32(_), Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {}
             (Shape::Int64(_), Value::Number(n)) if n.as_i64().is_some() => {}
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) if self.converts && converter::whole(n).is_some() => {
+                let whole = converter::whole(n).unwrap_or(0);
+                // a number that does not fit is cut, as Go does it
+                *value = if matches!(shape, Shape::Int32(_)) { i64::from(whole as i32) } else { whole }.into();
+            }
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(_)) if self.converts => self.mistyped(&value.clone(), shape, trail),
             (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) => {
                 let found = format!("number {n}");
                 self.wrong(&found, &shape.go_name(self.schema), trail);
@@ -295,6 +337,7 @@ impl<'s> Walk<'s> {
             (Shape::IntOrString, other) => self.fail(format!("json: cannot unmarshal {} into Go value of type int32", kind_of(other)), trail),
             (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
                 Ok(bytes) => *value = base64::engine::general_purpose::STANDARD.encode(bytes).into(),
+                Err(error) if self.converts => self.fault(format!("error decoding from json: {}", illegal_base64(text, &error)), trail, true),
                 Err(error) => self.fault(illegal_base64(text, &error), trail, false),
             },
             (Shape::Quantity, Value::String(text)) => match quantity::canonical(text) {

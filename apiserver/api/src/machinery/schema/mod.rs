@@ -5,6 +5,7 @@
 //! Invariant: the table is read once, never changes, and every name that it refers to is in it.
 //! The facts are those of upstream's `staging/src/k8s.io/api/*/*/types.go` and its markers.
 
+mod converter;
 mod decode;
 mod encode;
 mod parse;
@@ -12,7 +13,7 @@ mod table;
 
 use std::{collections::HashMap, sync::OnceLock};
 
-pub use decode::{Decoded, TypeError, conform, conform_as_written};
+pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
 pub use encode::{to_draft, to_json, to_ordered_json, to_pretty_json};
 pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
 use serde_json::Value;
@@ -140,7 +141,8 @@ impl Schema {
         let package = group.split('.').next().unwrap_or(group);
         // what all groups share is of the legacy group, too
         let shared = || self.get(&format!("meta.{version}.{kind}")).filter(|_| package == "core");
-        self.get(&format!("{package}.{version}.{kind}")).or_else(shared)
+        let known = self.get(&format!("{package}.{version}.{kind}")).or_else(shared);
+        known.filter(|node| node.as_type().is_some_and(|t| t.position("kind") == Some(0)))
     }
 
     pub fn root(&self, index: u32) -> Node<'_> {

@@ -89,3 +89,25 @@ fn nulls_are_zeroes() {
         assert_eq!(conformed(kind, given).unwrap().0, wanted, "{kind}");
     }
 }
+
+/// What is converted rather than decoded is refused in other words, the first mistake in the order of the fields.
+#[test]
+fn conversions_are_refused_as_upstream_does() {
+    for (kind, value, said) in [
+        ("core.v1.NodeSpec", json!({"podCIDR": 7}), "cannot convert int64 to string"),
+        ("core.v1.ServicePort", json!({"protocol": 7}), "cannot convert int64 to v1.Protocol"),
+        ("core.v1.NodeSpec", json!({"unschedulable": "yes"}), "unrecognized type: bool"),
+        ("core.v1.NodeSpec", json!({"taints": {}}), "cannot restore slice from map"),
+        ("core.v1.NodeSpec", json!({"podCIDR": [], "taints": 1, "podCIDRs": "x"}), "unrecognized type: string"),
+        ("core.v1.ServicePort", json!({"port": "x"}), "unrecognized type: int32"),
+        ("core.v1.ServicePort", json!({"port": 1.5}), "cannot convert float64 to int32"),
+        ("core.v1.Service", json!({"spec": "x"}), "cannot restore struct from: string"),
+        ("core.v1.ConfigMap", json!({"data": "x"}), "cannot restore map from string"),
+        ("core.v1.ConfigMap", json!({"binaryData": {"a": "Odd Value!"}}), "error decoding from json: illegal base64 data at input byte 3"),
+    ] {
+        assert_eq!(conform_converted(&mut value.clone(), Schema::builtin().get(kind).unwrap()).unwrap_err().0, said, "{value}");
+    }
+    let mut port = json!({"port": 80.0, "nodePort": 4294967297i64});
+    conform_converted(&mut port, Schema::builtin().get("core.v1.ServicePort").unwrap()).unwrap();
+    assert_eq!(port, json!({"port": 80, "nodePort": 1, "targetPort": 0}));
+}

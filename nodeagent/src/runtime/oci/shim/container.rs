@@ -3,13 +3,7 @@
 //! Invariant: `status.json` says what is true before anybody is told of it; a container ends exactly once.
 //! The order of things follows containerd's `internal/cri/server/container_start.go` and `container_stop.go`.
 
-use std::{
-    cell::{Cell, RefCell},
-    io,
-    os::fd::OwnedFd,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -32,6 +26,7 @@ use super::{
 use crate::runtime::{
     ContainerPhase,
     oci::{
+        cause::{During, chain},
         protocol::{self, Event, Failure},
         state::{self, ContainerDir, ContainerRecord, StatusRecord, now},
     },
@@ -52,7 +47,8 @@ pub struct Container {
     status: RefCell<StatusRecord>,
     /// Our end of the pipe that says why the process did not start. Locked while it is being started.
     errors: Mutex<Option<OwnedFd>>,
-    start_failed: Cell<bool>,
+    /// Why it could not be started.
+    start_failure: RefCell<Option<String>>,
     ended: watch::Sender<Option<i32>>,
 }
 
@@ -99,7 +95,7 @@ impl Container {
             master,
             status: RefCell::new(StatusRecord::created(pid)),
             errors: Mutex::new(Some(errors)),
-            start_failed: Cell::new(false),
+            start_failure: RefCell::default(),
             ended: watch::channel(None).0,
             record,
         });
@@ -135,11 +131,11 @@ impl Container {
         }
         let Some(pipe) = errors.take() else { return Err(failed("start the container", "it is being started")) };
         let begin = || libcontainer::container::Container::load(self.dir.libcontainer().join(&self.record.id))?.start();
-        begin().map_err(|err| failed("start the container", err))?;
+        begin().map_err(|err| failed("start the container", chain(&err)))?;
         let reason = read_to_end(pipe).await.map_err(|err| failed("start the container", err))?;
         if !reason.is_empty() {
-            self.start_failed.set(true);
             let text = format!("OCI runtime create failed: unable to start container process: error during container init: {reason}: unknown");
+            self.start_failure.replace(Some(text.clone()));
             return Err(Failure::Start(text));
         }
         let running = StatusRecord { phase: ContainerPhase::Running, started_at: Some(now()), ..self.status.borrow().clone() };
@@ -203,13 +199,15 @@ impl Container {
         }
         self.stdin.borrow_mut().take();
         let _ = tokio::time::timeout(DRAIN, self.output.drained()).await;
-        let (code, signal) = if self.start_failed.get() { (START_ERROR, None) } else { (exit.code, exit.signal) };
+        let failure = self.start_failure.take();
+        let (code, signal) = if failure.is_some() { (START_ERROR, None) } else { (exit.code, exit.signal) };
         let ended = StatusRecord {
             phase: ContainerPhase::Exited,
             pid: None,
             finished_at: Some(now()),
             exit_code: Some(code),
             signal,
+            message: failure.unwrap_or_default(),
             oom_killed: shim.cgroups.oom_kills(&self.record.cgroup) > 0,
             ..self.status.borrow().clone()
         };
@@ -228,7 +226,7 @@ impl Container {
 
 /// Has a helper make a process, and answers its id, what descriptors came with it, and the pipe that tells of a failed `execve`.
 pub async fn launch(job: &Job<'_>, stdio: Option<Stdio>) -> Result<(i32, Vec<OwnedFd>, OwnedFd), String> {
-    let (errors, theirs) = io::pipe().map_err(|err| err.to_string())?;
+    let (errors, theirs) = io::pipe().during("pipe").map_err(|err| err.to_string())?;
     let socket = helper::spawn(job, stdio, theirs.into()).map_err(|err| err.to_string())?;
     socket.set_nonblocking(true).map_err(|err| err.to_string())?;
     let socket = UnixStream::from_std(socket).map_err(|err| err.to_string())?;
@@ -252,18 +250,19 @@ pub async fn read_to_end(pipe: OwnedFd) -> io::Result<String> {
 
 /// Pipes for a process without a terminal. The process's user owns them, so that it may open `/dev/stdout` anew.
 pub fn pipes(stdin: bool, uid: u32) -> io::Result<Ends> {
-    let ((stdout, their_stdout), (stderr, their_stderr)) = (io::pipe()?, io::pipe()?);
+    let pipe = || io::pipe().during("pipe");
+    let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
     let (ours, their_stdin) = match stdin {
         true => {
-            let (theirs, ours) = io::pipe()?;
+            let (theirs, ours) = pipe()?;
             (Some(OwnedFd::from(ours)), OwnedFd::from(theirs))
         }
-        false => (None, OwnedFd::from(std::fs::File::open("/dev/null")?)),
+        false => (None, OwnedFd::from(std::fs::File::open("/dev/null").during("open /dev/null")?)),
     };
     let theirs = Stdio { stdin: their_stdin, stdout: their_stdout.into(), stderr: their_stderr.into() };
     let owned = [Some(&theirs.stdout), Some(&theirs.stderr), stdin.then_some(&theirs.stdin)];
     for fd in owned.into_iter().flatten() {
-        nix::unistd::fchown(fd, Some(uid.into()), None)?;
+        nix::unistd::fchown(fd, Some(uid.into()), None).during(format_args!("chown a pipe to {uid}"))?;
     }
     Ok(Ends { stdin: ours, stdout: stdout.into(), stderr: stderr.into(), theirs })
 }

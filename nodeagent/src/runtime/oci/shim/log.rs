@@ -1,7 +1,8 @@
 //! A container's log file in the CRI's format: `<time> <stream> <F|P> <line>`.
 //!
 //! Invariant: every byte that the container wrote is in the file once, in order within its stream; lines longer than
-//! the limit are split, all parts but the last marked P. Follows containerd's `internal/cri/io/logger.go`.
+//! the limit are split, all parts but the last marked P, and so is a last line that the container did not end.
+//! Follows containerd's `internal/cri/io/logger.go`.
 
 use std::{
     fs::{File, OpenOptions},
@@ -40,7 +41,7 @@ impl Log {
     pub fn write(&mut self, stream: Stream, bytes: &[u8], now: jiff::Timestamp) -> io::Result<()> {
         let mut out = Vec::with_capacity(bytes.len() + 64);
         let pending = &mut self.pending[stream as usize];
-        let head = format!("{now:.9} {} ", if stream == Stream::Stdout { "stdout" } else { "stderr" });
+        let head = head(stream, now);
         for part in bytes.split_inclusive(|b| *b == b'\n') {
             let (content, whole) = match part.split_last() {
                 Some((b'\n', content)) => (content, true),
@@ -59,13 +60,20 @@ impl Log {
         self.file.write_all(&out)
     }
 
-    /// The stream has ended: what is left is a line, too.
+    /// The stream has ended: what is left is a part of a line.
     pub fn end(&mut self, stream: Stream, now: jiff::Timestamp) -> io::Result<()> {
-        match self.pending[stream as usize].is_empty() {
-            true => Ok(()),
-            false => self.write(stream, b"\n", now),
+        let left = std::mem::take(&mut self.pending[stream as usize]);
+        let mut out = Vec::with_capacity(left.len() + 64);
+        if !left.is_empty() {
+            entry(&mut out, &head(stream, now), b'P', &left);
         }
+        self.file.write_all(&out)
     }
+}
+
+/// What an entry begins with.
+fn head(stream: Stream, now: jiff::Timestamp) -> String {
+    format!("{now:.9} {} ", if stream == Stream::Stdout { "stdout" } else { "stderr" })
 }
 
 fn entry(out: &mut Vec<u8>, head: &str, tag: u8, content: &[u8]) {
@@ -96,7 +104,7 @@ mod tests {
         log.end(Stream::Stdout, now).unwrap();
         log.end(Stream::Stderr, now).unwrap();
         let head = "2026-01-02T03:04:05.000000789Z";
-        let wanted = ["stdout F one", "stderr F err", "stdout F two", "stdout F ", "stdout F three"].map(|line| format!("{head} {line}\n")).concat();
+        let wanted = ["stdout F one", "stderr F err", "stdout F two", "stdout F ", "stdout P three"].map(|line| format!("{head} {line}\n")).concat();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), wanted);
     }
 

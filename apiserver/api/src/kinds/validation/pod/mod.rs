@@ -34,7 +34,7 @@ pub use security::app_armor;
 pub use volume_sources::csi_driver_name;
 
 use super::{
-    checks::{dns_label, finalizers, invalid_shown, labels, one_of, range, required_one_of, subdomain},
+    checks::{dns_label, invalid_shown, labels, one_of, range, required_one_of, subdomain},
     read::Read,
 };
 use crate::machinery::{
@@ -62,7 +62,6 @@ pub fn validate_create(pod: &Value) -> Errors {
 fn pod_and_spec(pod: &Value, options: &Options, errors: &mut Errors) {
     let (metadata, spec) = (pod.at("metadata"), pod.at("spec"));
     let path = Path::new("spec");
-    finalizers(pod, errors);
     annotations::validate(metadata, spec, options, &Path::new("metadata").child("annotations"), errors);
     validate_spec(spec, Some(metadata), options, &path, errors);
     if spec.text("serviceAccountName").is_empty() {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{MIRROR, Options, is_sidecar, pod_and_spec};
 use crate::{
-    kinds::validation::{checks::finalizers, read::Read},
+    kinds::validation::read::Read,
     machinery::field::{Errors, Path},
 };
 
@@ -62,7 +62,6 @@ fn containers(given: Option<Value>, spec: &mut Map<String, Value>, list: &str) {
 
 pub fn validate(new: &Value, old: &Value, qos: fn(&Value) -> &'static str) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     pod_and_spec(new, &Options::of_pod(Some(old)), &mut errors);
     let alone = |why: &str| {
         let mut errors = Errors::default();

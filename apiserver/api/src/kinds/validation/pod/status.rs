@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Options, annotations};
 use crate::{
     kinds::validation::{
-        checks::{IMMUTABLE, dns_label, finalizers, invalid_shown, legacy_ip, one_of, qualified_name, range, subdomain},
+        checks::{IMMUTABLE, dns_label, invalid_shown, legacy_ip, one_of, qualified_name, range, subdomain},
         internal,
         read::Read,
     },
@@ -25,7 +25,6 @@ const STATUSES: [(&str, &str); 3] =
 
 pub fn validate(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let options = Options::of_pod(Some(old));
     annotations::validate_update(new, old, &options, &Path::new("metadata").child("annotations"), &mut errors);
     let path = Path::new("status");

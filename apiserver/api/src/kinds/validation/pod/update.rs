@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{MIRROR, Options, annotations, pod_and_spec, tolerations};
 use crate::{
     kinds::validation::{
-        checks::{finalizers, invalid_shown, range},
+        checks::{invalid_shown, range},
         diff, internal,
         read::Read,
     },
@@ -20,7 +20,6 @@ const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].imag
 /// PUT or PATCH of a pod.
 pub fn validate(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let options = Options::of_pod(Some(old));
     pod_and_spec(new, &options, &mut errors);
     annotations::validate_update(new, old, &options, &Path::new("metadata").child("annotations"), &mut errors);
@@ -183,7 +182,6 @@ fn only_adds(new: &Value, old: &Value) -> bool {
 /// `/ephemeralcontainers`: more of them, none changed.
 pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let options = Options::of_pod(Some(old));
     pod_and_spec(new, &options, &mut errors);
     annotations::validate_update(new, old, &options, &Path::new("metadata").child("annotations"), &mut errors);

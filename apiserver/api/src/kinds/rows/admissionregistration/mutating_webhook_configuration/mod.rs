@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Generation, Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "admissionregistration.k8s.io",
@@ -18,7 +18,12 @@ pub const KIND: Kind = Kind {
     schema: "admissionregistration.v1.MutatingWebhookConfiguration",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_generation: true, allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        generation: Generation::Counted,
+        allow_unconditional_update: false,
+        update_checks: crate::kinds::UpdateChecks::New,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

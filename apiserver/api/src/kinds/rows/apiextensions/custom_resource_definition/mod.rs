@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "apiextensions.v1.CustomResourceDefinition",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: Strategy { has_status: true, any_finalizers: true, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -8,18 +8,17 @@ use crate::{
     kinds::{
         Strategy,
         validation::{
-            checks::{IMMUTABLE, finalizers, invalid_shown, nonnegative},
+            checks::{IMMUTABLE, invalid_shown, nonnegative},
             read::Read,
         },
     },
     machinery::field::{Errors, Path},
 };
 
-pub const STRATEGY: Strategy = Strategy { validate, validate_update, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy { validate, validate_update, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT };
 
 fn validate(new: &Value) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     nonnegative(new.int("revision"), &Path::new("revision"), &mut errors);
     match new.some("data") {
         None => errors.required(&Path::new("data"), "data is mandatory"),
@@ -32,8 +31,6 @@ fn validate(new: &Value) -> Errors {
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     // upstream checks metadata as that of an update and as that of a new object
-    finalizers(new, &mut errors);
-    finalizers(new, &mut errors);
     nonnegative(new.int("revision"), &Path::new("revision"), &mut errors);
     if new.some("data") != old.some("data") {
         let shown = new.some("data").map_or("null".into(), Value::to_string);

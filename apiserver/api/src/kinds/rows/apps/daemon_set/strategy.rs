@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
-            checks::{finalizers, invalid_shown, label_selector},
+            checks::{invalid_shown, label_selector},
             internal,
             pod::{self, Options},
             read::Read,
@@ -38,7 +38,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update,
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };
@@ -64,7 +64,6 @@ fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let mut options = Options::of(old.map(|old| old.at("spec").at("template")));
     if let Some(old) = old {

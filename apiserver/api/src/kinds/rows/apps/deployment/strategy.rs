@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy,
+        Generation, Strategy,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
-            checks::{finalizers, invalid_or_null, nonnegative},
+            checks::{invalid_or_null, nonnegative},
             internal,
             pod::Options,
             read::Read,
@@ -37,7 +37,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_status_update,
     warnings: |new, old| workload::template_warnings(new, old, true),
     status_reset: &["spec", "metadata.labels"],
-    has_generation: true,
+    generation: Generation::Counted,
     annotations_are_desired: true,
     has_status: true,
     ..Strategy::DEFAULT
@@ -45,7 +45,6 @@ pub const STRATEGY: Strategy = Strategy {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let options = Options::of(old.map(|old| old.at("spec").at("template")));
     nonnegative(spec.int("replicas"), &path.child("replicas"), &mut errors);

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Selectable, Strategy,
+        Generation, Strategy,
         rows::{apps::defaults, core::pod::disabled},
-        validation::{checks::finalizers, pod::Options, read::Read, workload},
+        validation::{pod::Options, read::Read, workload},
     },
     machinery::field::{Errors, Path},
 };
@@ -21,16 +21,13 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| validate_status(new.at("status"), &["terminatingReplicas"]),
     warnings: |new, old| workload::template_warnings(new, old, true),
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };
 
-pub const SELECTABLE: &[Selectable] = &[Selectable { path: "status.replicas", value: |set| set.at("status").int("replicas").to_string() }];
-
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let options = Options::of(old.map(|old| old.at("spec").at("template")));
     workload::counts(spec, &["replicas", "minReadySeconds"], &path, &mut errors);

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         strategy,
         validation::{
-            checks::{dns_label, finalizers, invalid_shown, labels, nonnegative, one_of},
+            checks::{dns_label, invalid_shown, labels, nonnegative, one_of},
             internal,
             pod::{self, Options},
             read::Read,
@@ -32,7 +32,6 @@ pub const STRATEGY: Strategy = Strategy {
     prepare_for_update: |new, old| prepare(new, Some(old)),
     validate: |new| {
         let mut errors = Errors::default();
-        finalizers(new, &mut errors);
         let how = How { options: Options::of(None), skip_template: false, update: false };
         spec(new.at("spec"), &how, &Path::new("spec"), &mut errors);
         errors
@@ -40,7 +39,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update,
     validate_status_update,
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };
@@ -178,7 +177,6 @@ const CHANGEABLE: [&str; 7] =
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (now, before) = (new.at("spec"), old.at("spec"));
     let mut how = How { options: Options::of(Some(before.at("template"))), skip_template: false, update: true };
     let mut old_errors = Errors::default();

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::{apps::defaults, batch::job, core::pod::disabled},
         validation::{
-            checks::{finalizers, invalid_shown, nonnegative, required_one_of, unsupported},
+            checks::{invalid_shown, nonnegative, required_one_of, unsupported},
             pod::Options,
             read::Read,
             workload,
@@ -36,7 +36,7 @@ pub const STRATEGY: Strategy = Strategy {
     },
     validate_update: |new, old| validate(new, Some(old)),
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     has_status: true,
     ..Strategy::DEFAULT
 };
@@ -57,7 +57,6 @@ fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, before, path) = (new.at("spec"), old.map(|old| old.at("spec")), Path::new("spec"));
     let schedule = spec.text("schedule");
     if schedule.is_empty() {

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{spec, status};
 use crate::{
     kinds::{
-        Selectable, Strategy, Warnings,
+        Generation, Selectable, Strategy, Warnings,
         rows::{apps::defaults, core::pod::disabled},
         validation::{
-            checks::{IMMUTABLE, finalizers, invalid_or_null, invalid_shown, label_selector},
+            checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector},
             internal,
             pod::{Options, warnings::warnings as pod_warnings},
             read::Read,
@@ -21,7 +21,7 @@ use crate::{
     machinery::{
         field::{Errors, Path},
         meta::Meta,
-        names,
+        names, object_meta,
         selector::Selector,
     },
 };
@@ -49,8 +49,10 @@ pub const STRATEGY: Strategy = Strategy {
         out
     },
     has_status: true,
-    has_generation: true,
+    generation: Generation::Counted,
     orphan_by_default: true,
+    unknown_field: |field| format!("field label {field:?} not supported for Job"),
+    update_checks: crate::kinds::UpdateChecks::New,
     ..Strategy::DEFAULT
 };
 
@@ -129,7 +131,6 @@ impl How {
 
 fn validate(job: &Value, how: &How, errors: &mut Errors) {
     let (given, path) = (job.at("spec"), Path::new("spec"));
-    finalizers(job, errors);
     generated_selector(job, how, errors);
     job_spec(given, how, &path, errors);
     let completions = given.int("completions");
@@ -186,7 +187,8 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
     let how = How::of(Some(old));
     // upstream checks an update as a new job first, then as an update
     validate(new, &how, &mut errors);
-    finalizers(new, &mut errors);
+    errors.extend(object_meta::validate_update(new, old));
+    errors.extend(object_meta::standard_finalizers(new));
     let (now, before, path) = (new.at("spec"), old.at("spec"), Path::new("spec"));
     job_spec(now, &how, &path, &mut errors);
     completions(now, before, &path.child("completions"), &mut errors);

@@ -1,8 +1,9 @@
 //! ConfigMap: its row.
 
 mod columns;
+pub mod strategy;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,7 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.ConfigMap",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy::DEFAULT,
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

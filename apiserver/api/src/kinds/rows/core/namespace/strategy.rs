@@ -14,12 +14,11 @@ use crate::{
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
+        object_meta,
     },
 };
 
 const OURS: &str = "kubernetes";
-/// What finalizers may be called without a domain.
-const STANDARD: [&str; 3] = [OURS, "orphan", "foregroundDeletion"];
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 pub const STRATEGY: Strategy = Strategy {
@@ -39,6 +38,8 @@ pub const STRATEGY: Strategy = Strategy {
     keeps_status_on_create: true,
     has_status: true,
     returns_deleted: true,
+    unknown_field: crate::kinds::strategy::unsupported_field,
+    update_checks: crate::kinds::UpdateChecks::Both,
     ..Strategy::DEFAULT
 };
 
@@ -81,9 +82,7 @@ fn finalizers(namespace: &Value, indexed: bool) -> Errors {
     for (index, name) in namespace.at("spec").texts("finalizers").enumerate() {
         let at = if indexed { path.index(index) } else { path };
         checks::qualified_name(name, &at, &mut errors);
-        if !name.contains('/') && !STANDARD.contains(&name) {
-            errors.invalid(&at, name, "name is neither a standard finalizer name nor is it fully qualified");
-        }
+        object_meta::standard_finalizer(name, &at, &mut errors);
     }
     errors
 }

@@ -6,10 +6,9 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Generation, Strategy, Warnings,
         rows::core::pod::{defaults, disabled},
         validation::{
-            checks::finalizers,
             pod::{self, Options},
             read::Read,
             workload,
@@ -29,14 +28,13 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     warnings,
-    has_generation: true,
+    generation: Generation::Counted,
     returns_deleted: true,
     ..Strategy::DEFAULT
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     pod::validate_template(new.at("template"), &Options::of(old.map(|old| old.at("template"))), &Path::new("template"), &mut errors);
     errors
 }

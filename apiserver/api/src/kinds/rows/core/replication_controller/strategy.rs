@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Selectable, Strategy,
+        Generation, Selectable, Strategy,
         rows::{apps::defaults, apps::replica_set, core::pod::disabled},
         validation::{
-            checks::{finalizers, nonnegative},
+            checks::nonnegative,
             pod::{self, Options},
             read::Read,
             workload,
@@ -35,17 +35,17 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| replica_set::strategy::validate_status(new.at("status"), &[]),
     warnings: |new, old| workload::template_warnings(new, old, true),
-    has_generation: true,
+    generation: Generation::Counted,
     orphan_by_default: true,
     has_status: true,
+    unknown_field: crate::kinds::strategy::unsupported_field,
     ..Strategy::DEFAULT
 };
 
-pub const SELECTABLE: &[Selectable] = replica_set::strategy::SELECTABLE;
+pub const SELECTABLE: &[Selectable] = &[Selectable { path: "status.replicas", value: |controller| controller.at("status").int("replicas").to_string() }];
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    finalizers(new, &mut errors);
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let options = Options::of(old.map(|old| old.at("spec").at("template")));
     nonnegative(spec.int("minReadySeconds"), &path.child("minReadySeconds"), &mut errors);

@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Generation, Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "discovery.k8s.io",
@@ -25,7 +25,8 @@ pub const KIND: Kind = Kind {
                 crate::kinds::fill::absent(port, "protocol", "TCP");
             }
         },
-        has_generation: true,
+        generation: Generation::Counted,
+        update_checks: crate::kinds::UpdateChecks::New,
         ..Strategy::DEFAULT
     },
     stored_as: None,

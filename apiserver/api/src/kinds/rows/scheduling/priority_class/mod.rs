@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Generation, Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "scheduling.k8s.io",
@@ -19,7 +19,7 @@ pub const KIND: Kind = Kind {
     selectable: &[],
     columns: columns::COLUMNS,
     strategy: Strategy {
-        has_generation: true,
+        generation: Generation::Once,
         defaults: |object| {
             if let Some(map) = object.as_object_mut() {
                 crate::kinds::fill::absent(map, "preemptionPolicy", "PreemptLowerPriority");

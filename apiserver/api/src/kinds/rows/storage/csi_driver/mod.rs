@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Generation, Kind, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "storage.k8s.io",
@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "storage.v1.CSIDriver",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_generation: true, allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy { generation: Generation::CountedFromZero, allow_unconditional_update: false, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -2,6 +2,8 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go`.
 
+mod shown;
+
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
@@ -10,13 +12,14 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::Meta,
-        patch,
+        patch::{self, go::GoValue},
+        schema::{conform, conform_converted},
         status::Status,
     },
 };
 
 use crate::{
-    body::{self, Document, Fault},
+    body,
     context::{Answer, Context},
     limits::heavy,
     managed,
@@ -86,33 +89,37 @@ impl Patch<'_> {
             return self.server_side(live);
         }
         let live = live.unwrap_or(&nothing);
-        let new = self.patched(live)?;
-        // as decoding an object does: types, unknown fields, defaults
-        let mut new = body::finish(self.ctx, Document::of(new), self.kind.node()).map_err(|fault| match fault {
-            Fault::Type(said) if self.patch_type == PatchType::Strategic => Status::bad_request(said),
-            Fault::Type(said) => self.unprocessable_type(said),
-            Fault::Strict(said) => Status::bad_request(said),
-        })?;
+        let (document, mut remarks) = self.document()?;
+        let patched = self.patched(live, document.clone(), &mut remarks)?;
+        let mut new = self.decoded(live, patched, &document, remarks)?;
         (self.kind.strategy.defaults)(&mut new);
         self.check_identity(&new, live)?;
         managed::track_update(self.ctx, self.kind, self.part, live, &mut new)?;
         Ok(new)
     }
 
-    fn unprocessable_type(&self, said: String) -> Status {
-        let mut errors = Errors::default();
-        errors.invalid(&Path::new("patch"), String::from_utf8_lossy(&self.text).into_owned(), said);
-        Status::invalid("", "", "", &errors)
+    /// The patch as a value, and what strict reading has against it.
+    fn document(&self) -> Result<(Value, Vec<String>), Status> {
+        let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
+            let said = error.trim_start_matches("couldn't get version/kind; json parse error: ");
+            // a strategic patch is read elsewhere
+            let strategic = self.patch_type == PatchType::Strategic;
+            Status::bad_request(if strategic { said.to_string() } else { format!("error decoding patch: {said}") })
+        })?;
+        let mut remarks = document.remarks();
+        if self.patch_type == PatchType::Json {
+            remarks.iter_mut().for_each(|text| *text = format!("json patch {text}"));
+        }
+        Ok((document.value, remarks))
     }
 
-    fn patched(&self, live: &Value) -> Result<Value, Status> {
+    fn patched(&self, live: &Value, document: Value, remarks: &mut Vec<String>) -> Result<Value, Status> {
         let validate = body::FieldValidation::of(self.ctx) != body::FieldValidation::Ignore;
-        let document = self.document()?;
         let mut new = live.clone();
         match self.patch_type {
             PatchType::Json => {
                 let patch = patch::json::JsonPatch::decode(&document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
-                self.report(patch.unknown.iter().map(|path| format!("unknown field {path:?}")))?;
+                remarks.extend(patch.unknown.iter().map(|path| format!("json patch unknown field {path:?}")));
                 // upstream keeps to itself which operation failed
                 patch.apply(&mut new).map_err(|_| {
                     let mut status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
@@ -131,25 +138,36 @@ impl Patch<'_> {
         Ok(new)
     }
 
-    fn document(&self) -> Result<Value, Status> {
-        let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
-            Status::bad_request(format!("error decoding patch: {}", error.trim_start_matches("couldn't get version/kind; json parse error: ")))
-        })?;
-        self.report(document.remarks().into_iter())?;
-        Ok(document.value)
-    }
-
-    /// What a document should not hold: an error, warnings or nothing, as the request asks.
-    fn report(&self, said: impl Iterator<Item = String>) -> Result<(), Status> {
-        let said: Vec<String> = said.collect();
+    /// The patched object as its type has it. What is wrong is told of the object as patched, or of the patch where no text was made of the object.
+    fn decoded(&self, live: &Value, mut new: Value, document: &Value, mut remarks: Vec<String>) -> Result<Value, Status> {
+        let strategic = self.patch_type == PatchType::Strategic;
+        let node = self.kind.node();
+        let read = if strategic { conform_converted(&mut new, node) } else { conform(&mut new, node) };
+        let refused = |said: String| {
+            let opened = match self.patch_type {
+                PatchType::Json => shown::Opened::by_operations(document),
+                _ => shown::Opened::by_merge(document, live),
+            };
+            let shown = match self.patch_type {
+                PatchType::Strategic => GoValue(document).to_string(),
+                // again, as reading it has changed what came out before
+                _ => match self.patched(live, document.clone(), &mut Vec::new()) {
+                    Ok(patched) => shown::patched(&patched, Some(node), &opened),
+                    Err(status) => return status,
+                },
+            };
+            let mut errors = Errors::default();
+            errors.invalid(&Path::new("patch"), shown, said);
+            Status::invalid("", "", "", &errors)
+        };
+        let decoded = read.map_err(|error| refused(error.to_string()))?;
+        remarks.extend(decoded.unknown.iter().map(|path| format!("unknown field {path:?}")));
         match body::FieldValidation::of(self.ctx) {
-            body::FieldValidation::Strict if !said.is_empty() => Err(Status::bad_request(format!("strict decoding error: {}", said.join(", ")))),
-            body::FieldValidation::Warn => {
-                said.into_iter().for_each(|text| self.ctx.warn(text));
-                Ok(())
-            }
-            _ => Ok(()),
+            body::FieldValidation::Strict if !remarks.is_empty() => return Err(refused(format!("strict decoding error: {}", remarks.join(", ")))),
+            body::FieldValidation::Warn => remarks.into_iter().for_each(|text| self.ctx.warn(text)),
+            _ => {}
         }
+        Ok(new)
     }
 
     /// A patch may not turn the object into another one.
@@ -169,38 +187,46 @@ impl Patch<'_> {
     }
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
-        let document = body::parse(&self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+        let undecoded = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
+        let document = body::parse(&self.text, BodyType::Yaml).map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
         let remarks = document.remarks();
-        let config = document.value;
-        if !config.is_object() {
-            return Err(Status::bad_request("error decoding YAML: the patch is no object"));
-        }
-        self.report(remarks.into_iter())?;
-        if let Some(live) = live
-            && !config.uid().is_empty()
-            && config.uid() != live.uid()
-        {
+        let config = match document.value {
+            Value::Null => Value::Object(Default::default()),
+            Value::Object(map) => Value::Object(map),
+            other => {
+                let found = match other {
+                    Value::Bool(_) => "bool",
+                    Value::Number(_) => "number",
+                    Value::String(_) => "string",
+                    _ => "array",
+                };
+                let of = "map[string]interface {}";
+                return Err(undecoded(format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type {of}")));
+            }
+        };
+        if live.is_none() && !config.uid().is_empty() {
             let why = format!("uid mismatch: the provided object specified uid {}, and no existing object was found", config.uid());
             return Err(Status::conflict(self.kind.group, self.kind.plural, self.ctx.info.name_in_path(), &why));
         }
         let expected = self.kind.api_version();
         let given = config["apiVersion"].as_str().unwrap_or("");
         if given.is_empty() || config["kind"].as_str().unwrap_or("").is_empty() {
-            return Err(Status::bad_request(format!(
-                "invalid object type: {}, Kind={}",
-                if given.is_empty() { "/" } else { given },
-                config["kind"].as_str().unwrap_or("")
-            )));
+            // a group, a slash and a version, be the group empty
+            let shown = if given.contains('/') { given.to_string() } else { format!("/{given}") };
+            return Err(Status::bad_request(format!("invalid object type: {shown}, Kind={}", config["kind"].as_str().unwrap_or(""))));
         }
         if given != expected {
             return Err(Status::bad_request(format!("Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}")));
         }
-        let unknown = body::finish(self.ctx, Document::of(config.clone()), self.kind.node());
-        unknown.map_err(|fault| match fault {
-            Fault::Type(said) => Status::internal(format!("failed to create typed patch object: {said}")),
-            Fault::Strict(said) => Status::bad_request(said),
-        })?;
         let mut new = managed::apply(self.ctx, self.kind, self.part, live, &config)?;
+        for text in remarks {
+            let said = format!("error converting YAML to JSON: {text}");
+            match body::FieldValidation::of(self.ctx) {
+                body::FieldValidation::Strict => return Err(Status::bad_request(format!("error strict decoding YAML: {said}"))),
+                body::FieldValidation::Warn => self.ctx.warn(said),
+                body::FieldValidation::Ignore => {}
+            }
+        }
         new["apiVersion"] = self.kind.api_version().into();
         new["kind"] = self.kind.kind.into();
         if new.name().is_empty() {

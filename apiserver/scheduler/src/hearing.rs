@@ -1,0 +1,111 @@
+//! What happened in the cluster, brought into cache and queue.
+//!
+//! Follows `pkg/scheduler/eventhandlers.go`.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+
+use crate::{Event, Heard, cycle::Scheduler, framework::ClusterEvent, pod::PodInfo};
+
+/// Whether a change of a node may let pods fit that did not.
+fn differs(a: &Node, b: &Node) -> bool {
+    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    a.spec != b.spec || a.metadata.labels != b.metadata.labels || allocatable(a) != allocatable(b)
+}
+
+impl Scheduler {
+    pub fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Pod(Event::Apply(pod)) => self.put_pod(pod),
+            Heard::Pod(Event::Delete(pod)) => self.gone(pod.metadata.uid.as_deref().unwrap_or("")),
+            Heard::Node(event) => self.hear_node(event),
+            Heard::Claim(event) => {
+                self.volumes.claims.hear(event);
+                self.storage_changed();
+            }
+            Heard::Volume(event) => {
+                self.volumes.volumes.hear(event);
+                self.storage_changed();
+            }
+            Heard::Class(event) => {
+                self.volumes.classes.hear(event);
+                self.storage_changed();
+            }
+            Heard::Namespace(event) => {
+                self.namespaces.hear(event);
+                self.queue.changed(&ClusterEvent::Namespace);
+            }
+            Heard::Service(event) => self.owners.services.hear(event),
+            Heard::Controller(event) => self.owners.controllers.hear(event),
+            Heard::Set(event) => self.owners.sets.hear(event),
+            Heard::Stateful(event) => self.owners.stateful.hear(event),
+            Heard::Budget(event) => self.budgets.hear(event),
+            Heard::Bound { uid, done } => self.bound(&uid, done),
+            Heard::Gone { uid } => self.gone(&uid),
+            Heard::RoomMade { uid, failed } => self.queue.release(&uid, failed),
+        }
+    }
+
+    fn storage_changed(&mut self) {
+        self.bind_those_with_volumes();
+        self.queue.changed(&ClusterEvent::Storage);
+    }
+
+    fn put_pod(&mut self, pod: Arc<Pod>) {
+        let info = Arc::new(PodInfo::new(pod));
+        let phase = info.pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        if matches!(phase, Some("Succeeded" | "Failed")) {
+            return self.gone(&info.uid);
+        }
+        let name = info.pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or("default-scheduler");
+        let own = name == self.options.scheduler_name;
+        match info.node().map(String::from) {
+            Some(node) => self.put_assigned(&node, info),
+            None if self.assumed.contains_key(&info.uid) => drop(self.assumed.insert(info.uid.clone(), info)),
+            None if own && !info.is_gated() && !info.is_deleting() => {
+                self.nominator.heard(&info);
+                self.queue.put(info);
+            }
+            None => {
+                self.nominator.remove(&info.uid);
+                self.queue.remove(&info.uid);
+            }
+        }
+    }
+
+    fn put_assigned(&mut self, node: &str, pod: Arc<PodInfo>) {
+        self.queue.remove(&pod.uid);
+        self.nominator.remove(&pod.uid);
+        let old = self.cache.put_pod(node, pod.clone()).filter(|old| old.node().is_some());
+        if self.queue.has_waiting() {
+            self.queue.changed(&match old {
+                Some(old) => ClusterEvent::PodUpdated { old, new: pod },
+                None => ClusterEvent::PodAdded(pod),
+            });
+        }
+    }
+
+    fn gone(&mut self, uid: &str) {
+        self.queue.remove(uid);
+        self.nominator.remove(uid);
+        self.forget(uid);
+        if let Some(pod) = self.cache.remove_pod(uid) {
+            self.queue.changed(&ClusterEvent::PodDeleted(pod));
+        }
+    }
+
+    fn hear_node(&mut self, event: Event<Node>) {
+        match event {
+            Event::Apply(node) => match self.cache.put_node(node.clone()) {
+                None => self.queue.changed(&ClusterEvent::NodeAdded(node)),
+                Some(old) if differs(&old, &node) => self.queue.changed(&ClusterEvent::NodeUpdated { old, new: node }),
+                Some(_) => {}
+            },
+            Event::Delete(node) => {
+                self.cache.remove_node(node.metadata.name.as_deref().unwrap_or(""));
+                self.queue.changed(&ClusterEvent::NodeDeleted);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Pods of a kind are spread over the values of a label of nodes: so that they differ by no more than `maxSkew`, or as well as can be.
+//!
+//! Invariant: counts are kept by the cache and only added up here. Follows `plugins/podtopologyspread`.
+
+mod constraints;
+mod filtering;
+mod scoring;
+
+use crate::{
+    framework::{ClusterEvent, First, Plugin, Rejection, State as Attempt, View},
+    node::NodeInfo,
+    pod::PodInfo,
+};
+
+use constraints::{Action, Constraint, all_keys, own};
+
+pub struct PodTopologySpread;
+
+/// What was found for one pod.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    hard: filtering::Hard,
+    soft: scoring::Soft,
+}
+
+impl Plugin for PodTopologySpread {
+    fn name(&self) -> &'static str {
+        "PodTopologySpread"
+    }
+
+    fn pre_filter(&self, view: View, pod: &PodInfo, state: &mut Attempt) -> First {
+        let constraints = own(pod, Action::DoNotSchedule);
+        if constraints.is_empty() {
+            return First::Skip;
+        }
+        state.spread.hard = filtering::count(view, pod, constraints);
+        First::Any
+    }
+
+    fn filter(&self, _: View, state: &Attempt, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        filtering::filter(&state.spread.hard, pod, node)
+    }
+
+    fn change(&self, _: View, state: &mut Attempt, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, by: i64) {
+        filtering::change(&mut state.spread.hard, pod, other, node, by);
+    }
+
+    fn weight(&self) -> i64 {
+        2
+    }
+
+    fn pre_score(&self, view: View, pod: &PodInfo, state: &mut Attempt, nodes: &[&NodeInfo]) -> bool {
+        state.spread.soft = scoring::count(view, pod, nodes);
+        !state.spread.soft.is_empty()
+    }
+
+    fn score(&self, _: View, state: &Attempt, _: &PodInfo, node: &NodeInfo) -> i64 {
+        state.spread.soft.score(node)
+    }
+
+    fn normalize(&self, _: &Attempt, scores: &mut [i64]) {
+        scoring::normalize(scores);
+    }
+
+    fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        let constraints = own(pod, Action::DoNotSchedule);
+        let meant = |other: &PodInfo| other.namespace == pod.namespace && constraints.iter().any(|c| c.pods.matches(other.labels()));
+        match event {
+            ClusterEvent::PodAdded(other) | ClusterEvent::PodDeleted(other) => meant(other),
+            ClusterEvent::PodUpdated { old, new } => {
+                let differs = |c: &Constraint| c.pods.matches(old.labels()) != c.pods.matches(new.labels());
+                new.namespace == pod.namespace && (constraints.iter().any(differs) || meant(new) && !old.is_deleting() && new.is_deleting())
+            }
+            ClusterEvent::NodeAdded(node) => all_keys(&constraints, node),
+            ClusterEvent::NodeUpdated { old, new } => {
+                let label = |node: &k8s_openapi::api::core::v1::Node, key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
+                let taints = |node: &k8s_openapi::api::core::v1::Node| node.spec.as_ref().and_then(|spec| spec.taints.clone());
+                let (was, is) = (all_keys(&constraints, old), all_keys(&constraints, new));
+                was != is || is && (constraints.iter().any(|c| label(old, &c.key) != label(new, &c.key)) || taints(old) != taints(new))
+            }
+            ClusterEvent::NodeDeleted => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
