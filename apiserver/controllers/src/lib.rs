@@ -70,7 +70,7 @@ pub async fn run(api: Api, accounts: Accounts, informers: Informers, options: Op
             "" => api.clone(),
             account => accounts(account),
         };
-        let context = Context::new(own, informers.clone(), events.clone(), options.clone(), stop.clone());
+        let context = Context::new(own, api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());
         let Some(work) = (controller.start)(&context)? else { continue };
         let synced = context.synced();
         running.push(tokio::spawn(async move {
