@@ -15,6 +15,7 @@ pub mod pods;
 pub mod quota;
 pub mod runner;
 
+pub mod bootstrap_tokens;
 mod certificates;
 mod clusterrole_aggregation;
 mod cronjob;
@@ -37,6 +38,7 @@ mod node_ttl;
 mod pod_gc;
 mod replicaset;
 mod root_ca;
+mod service_cidr;
 mod service_pods;
 mod serviceaccount;
 mod serviceaccount_tokens;
