@@ -43,6 +43,7 @@ mod service_pods;
 mod serviceaccount;
 mod serviceaccount_tokens;
 mod statefulset;
+mod subsets;
 mod taint_eviction;
 mod ttl_after_finished;
 mod volume;
