@@ -90,10 +90,11 @@ pub(super) fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
     }
 }
 
+/// Writes the whole object, as the controllers' roles have it.
 pub(super) async fn set_finalizers<K: Kind>(api: &Api, object: &K, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
-    let mut new = object.clone();
-    change(new.meta_mut().finalizers.get_or_insert_default());
-    unless_gone(api.update(&new).await).map(drop)
+    let mut object = object.clone();
+    change(object.meta_mut().finalizers.get_or_insert_default());
+    unless_gone(api.update(&object).await).map(drop)
 }
 
 /// A bound pod uses its claims until it is gone, an ephemeral volume's only until it has shut down.

@@ -10,4 +10,5 @@ mod kubelet;
 mod namespaces;
 mod plane;
 mod scheduling;
+mod volumes;
 mod workloads;
