@@ -76,7 +76,7 @@ pub async fn run(api: Api, accounts: Accounts, informers: Informers, options: Op
         let context = Context::new(own, api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());
         let Some(work) = (controller.start)(&context)? else { continue };
         let synced = context.synced();
-        running.push(tokio::spawn(async move {
+        running.push(skiff_watching::task::spawn(async move {
             if synced.await {
                 work.await;
             }
