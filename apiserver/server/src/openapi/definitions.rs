@@ -36,8 +36,7 @@ pub fn all() -> Value {
     let tags = group_version_kinds();
     let schema = Schema::builtin();
     let mut out = Map::new();
-    // discovery has no path in the document that would speak of its types
-    for definition in schema.types.iter().filter(|definition| !definition.name.starts_with("apidiscovery.")) {
+    for definition in schema.types.iter().filter(|definition| !definition.unspoken) {
         let name = name_of(&definition.name);
         out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
     }

@@ -6,3 +6,4 @@ mod apply;
 mod deletion;
 mod lists;
 mod order;
+mod versions;

@@ -32,6 +32,8 @@ pub struct Type {
     pub name: Box<str>,
     /// Owned as a whole by server-side apply.
     pub atomic: bool,
+    /// OpenAPI does not speak of it.
+    pub unspoken: bool,
     /// Fields that the type does not name are kept (custom resources).
     pub preserve_unknown: bool,
     /// In Go's order.
@@ -162,7 +164,7 @@ impl Type {
     pub fn new(name: &str, atomic: bool, preserve_unknown: bool, fields: Vec<Field>) -> Type {
         let mut by_name: Vec<(u64, u16)> = (0..).zip(&fields).map(|(at, field)| (beginning(&field.name), at)).collect();
         by_name.sort_unstable();
-        Type { name: name.into(), atomic, preserve_unknown, fields, by_name }
+        Type { name: name.into(), atomic, unspoken: false, preserve_unknown, fields, by_name }
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {

@@ -12,18 +12,19 @@ pub(super) fn read(text: &'static str) -> Result<Schema, String> {
         .map(|(index, rest)| (rest.split(' ').next().unwrap_or(rest), index as u32))
         .collect();
     let mut types = Vec::with_capacity(names.len());
-    let mut open: Option<(&str, bool, Vec<Field>)> = None;
+    let mut open: Option<(&str, &str, Vec<Field>)> = None;
+    let closed = |(name, flag, fields): (&str, &str, Vec<Field>)| Type { unspoken: flag == "unspoken", ..Type::new(name, flag == "atomic", false, fields) };
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("type ") {
-            types.extend(open.take().map(|(name, atomic, fields)| Type::new(name, atomic, false, fields)));
-            let (name, atomic) = rest.split_once(' ').map_or((rest, false), |(name, flags)| (name, flags == "atomic"));
-            open = Some((name, atomic, Vec::new()));
+            types.extend(open.take().map(closed));
+            let (name, flag) = rest.split_once(' ').unwrap_or((rest, ""));
+            open = Some((name, flag, Vec::new()));
         } else if let Some(rest) = line.strip_prefix("  ") {
             let (_, _, fields) = open.as_mut().ok_or_else(|| format!("a field outside a type: {line}"))?;
             fields.push(field(rest, &names).ok_or_else(|| format!("cannot read {line:?}"))?);
         }
     }
-    types.extend(open.take().map(|(name, atomic, fields)| Type::new(name, atomic, false, fields)));
+    types.extend(open.take().map(closed));
     Ok(Schema::new(types))
 }
 

@@ -98,7 +98,7 @@ fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
     errors.len() == before
 }
 
-fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
+pub fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
     resource_name(name, path, errors);
     if name.split('/').count() == 1 {
         if !STANDARD_CONTAINER.contains(&name) && !name.starts_with(HUGE_PAGES) {
