@@ -88,11 +88,12 @@ impl<'v> Encoder<'v> {
     fn value(&mut self, value: &'v Value, shape: Option<&'v Shape>) {
         match (value, shape) {
             (Value::Object(map), Some(Shape::Struct(index))) => self.structure(map, &self.schema.types[*index as usize]),
+            (Value::Object(_), Some(Shape::SchemaOr(_, of))) => self.value(value, Some(of)),
             (Value::Object(map), Some(Shape::Map(of))) => self.map(map, Some(of)),
             (Value::Object(map), Some(Shape::Raw)) => self.embedded(map),
             (Value::Object(map), Some(Shape::Fields)) => self.owned_fields(map),
             (Value::Object(map), _) => self.map(map, None),
-            (Value::Array(items), Some(Shape::List(of))) => self.list(items, Some(of)),
+            (Value::Array(items), Some(Shape::List(of) | Shape::SchemaOr(_, of))) => self.list(items, Some(of)),
             (Value::Array(items), _) => self.list(items, None),
             (Value::String(text), _) => string(&mut self.out, text),
             (Value::Number(number), _) => self::number(&mut self.out, number),

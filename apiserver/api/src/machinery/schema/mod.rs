@@ -112,11 +112,34 @@ pub enum Shape {
     Raw,
     /// Any JSON.
     Json,
+    /// A schema of custom resources (the shape within), or something simpler in its place.
+    SchemaOr(Or, Box<Shape>),
     /// `FieldsV1`: who owns what.
     Fields,
     Struct(u32),
     List(Box<Shape>),
     Map(Box<Shape>),
+}
+
+/// What may stand in a schema's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Or {
+    /// Several schemas.
+    Array,
+    Bool,
+    /// Names of properties.
+    Strings,
+}
+
+impl Or {
+    /// Go's name for either.
+    pub fn name(self) -> &'static str {
+        match self {
+            Or::Array => "JSONSchemaPropsOrArray",
+            Or::Bool => "JSONSchemaPropsOrBool",
+            Or::Strings => "JSONSchemaPropsOrStringArray",
+        }
+    }
 }
 
 impl Schema {
@@ -207,6 +230,7 @@ impl Shape {
             Shape::IntOrString => "intstr.IntOrString".into(),
             Shape::Raw => "runtime.RawExtension".into(),
             Shape::Json => "interface {}".into(),
+            Shape::SchemaOr(or, _) => format!("v1.{}", or.name()),
             Shape::Fields => "v1.FieldsV1".into(),
             Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
             Shape::List(of) => format!("[]{}", of.go_name(schema)),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Field, ListType, Omit, Schema, Shape, Type};
+use super::{Field, ListType, Omit, Or, Schema, Shape, Type};
 
 pub(super) fn read(text: &'static str) -> Result<Schema, String> {
     let names: HashMap<&str, u32> = text
@@ -88,6 +88,7 @@ fn shape(text: &str, names: &HashMap<&str, u32>) -> Option<Shape> {
     if let Some(of) = text.strip_prefix("map:") {
         return Some(Shape::Map(Box::new(shape(of.trim_start_matches('*'), names)?)));
     }
+    let schema_or = |or| Some(Shape::SchemaOr(or, Box::new(Shape::Struct(*names.get("apiextensions.v1.JSONSchemaProps")?))));
     let (word, go) = text.split_once(':').map_or((text, None), |(word, go)| (word, Some(go.into())));
     Some(match word {
         "string" => Shape::String(go),
@@ -103,6 +104,9 @@ fn shape(text: &str, names: &HashMap<&str, u32>) -> Option<Shape> {
         "intorstring" => Shape::IntOrString,
         "raw" => Shape::Raw,
         "json" => Shape::Json,
+        "schemaorarray" => schema_or(Or::Array)?,
+        "schemaorbool" => schema_or(Or::Bool)?,
+        "schemaorstrings" => schema_or(Or::Strings)?,
         "fields" => Shape::Fields,
         name => Shape::Struct(*names.get(name)?),
     })
