@@ -38,10 +38,15 @@ impl Versions for Rows {
 
 /// Notes the request's manager as the owner of what it changed between `live` and `new`.
 pub fn track_update(ctx: &Context, kind: &'static Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
+    track_update_as(ctx, &ctx.field_manager(), kind, part, live, new)
+}
+
+/// The same for another manager than the request's.
+pub fn track_update_as(ctx: &Context, manager: &str, kind: &'static Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
     let now = time::seconds(ctx.app.clock.now());
     let rows = Rows(kind);
     let update = managed_fields::Update {
-        manager: &ctx.field_manager(),
+        manager,
         subresource: part.name(),
         api_version: &kind.api_version(),
         now: &now,

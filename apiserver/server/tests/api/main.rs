@@ -4,6 +4,7 @@ mod server;
 
 mod apply;
 mod deletion;
+mod eviction;
 mod lists;
 mod order;
 mod versions;
