@@ -2,6 +2,7 @@
 
 mod server;
 
+mod admission;
 mod apply;
 mod deletion;
 mod eviction;

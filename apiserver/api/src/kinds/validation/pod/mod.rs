@@ -10,13 +10,13 @@ mod containers;
 mod env;
 mod handlers;
 mod host;
-mod options;
+pub mod options;
 mod projected;
 pub mod resize;
 pub mod resources;
 mod security;
 pub mod status;
-mod tolerations;
+pub mod tolerations;
 mod topology;
 pub mod update;
 mod volume_paths;
@@ -158,7 +158,7 @@ fn plain_fields(spec: &Value, options: &Options, path: &Path, errors: &mut Error
         required_one_of(policy, &["PreemptLowerPriority", "Never"], &path.child("preemptionPolicy"), errors);
     }
     if spec.some("overhead").is_some() {
-        resources::overhead(spec, options, &path.child("overhead"), errors);
+        resources::overhead(spec, "overhead", options, &path.child("overhead"), errors);
     }
 }
 

@@ -148,10 +148,10 @@ pub fn of_container(resources: Option<&Value>, claims: &[&str], options: &Option
     }
 }
 
-/// `spec.overhead`, which is checked as limits are.
-pub fn overhead(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) {
+/// A pod's overhead, which is checked as limits are.
+pub fn overhead(owner: &Value, list: &str, options: &Options, path: &Path, errors: &mut Errors) {
     let mut seen = Seen::default();
-    limits(spec, "overhead", container_resource_name, options, &path.child("limits"), &mut seen, errors);
+    limits(owner, list, container_resource_name, options, &path.child("limits"), &mut seen, errors);
     seen.report(path, errors);
 }
 
