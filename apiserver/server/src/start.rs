@@ -68,6 +68,8 @@ pub struct Config {
     pub bootstrap_tokens: bool,
     /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
     pub anonymous: bool,
+    /// Clients are warned when they write what is stored and not acted upon.
+    pub warns_of_no_effect: bool,
 }
 
 impl Config {
@@ -92,6 +94,7 @@ impl Config {
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
             anonymous: true,
+            warns_of_no_effect: true,
         }
     }
 }
@@ -182,6 +185,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
     let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
+        warns_of_no_effect: config.warns_of_no_effect,
         external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
         authenticator: authenticator.telling(telling),

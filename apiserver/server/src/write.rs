@@ -175,6 +175,7 @@ async fn create_tracked(ctx: &Context, shown: &'static Kind, namespace: &str, mu
         for warning in (kind.strategy.warnings)(&value, None) {
             ctx.warn(warning);
         }
+        warn_of_no_effect(ctx, kind, &value);
         let key = stored::key_of(kind, namespace, &name);
         if dry {
             return match ctx.app.store.get(&key) {
@@ -202,6 +203,13 @@ async fn create_tracked(ctx: &Context, shown: &'static Kind, namespace: &str, mu
             Err(Error::Exists(_)) if attempts > 0 => {}
             Err(error) => return Err(store_error(kind, &name, error)),
         }
+    }
+}
+
+/// Nobody is to rely on what is only stored.
+fn warn_of_no_effect(ctx: &Context, kind: &Kind, value: &Value) {
+    if let Some(told) = (kind.strategy.without_effect)(value).filter(|_| ctx.app.warns_of_no_effect) {
+        ctx.warn(told);
     }
 }
 
@@ -407,6 +415,7 @@ async fn attempt(
         for warning in (kind.strategy.warnings)(&new, Some(live)) {
             ctx.warn(warning);
         }
+        warn_of_no_effect(ctx, kind, &new);
     }
     if dry {
         kind.convert(&mut new, shown);

@@ -9,3 +9,4 @@ mod eviction;
 mod lists;
 mod order;
 mod versions;
+mod warnings;
