@@ -20,7 +20,7 @@ pub mod tolerations;
 mod topology;
 pub mod update;
 mod volume_paths;
-mod volume_sources;
+pub mod volume_sources;
 pub mod warnings;
 mod windows;
 
