@@ -240,6 +240,8 @@ fn may_create(ctx: &Context) -> Result<(), Status> {
 /// The namespace of the body is that of the path, or absent.
 pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Result<(), Status> {
     if !kind.namespaced {
+        // what stands in no namespace is not asked where it stands
+        value.set_meta("namespace", "");
         return Ok(());
     }
     let given = value.namespace();
