@@ -125,7 +125,20 @@ async fn logs_pods_and_figures() {
     let node = Node::start().await;
     assert_eq!(node.get(SERVER, "/containerLogs/default/p/c").await, (200, "hello from c\n".to_owned()));
     assert_eq!(node.get(SERVER, "/containerLogs/default/p/c?limitBytes=5").await.1, "hello");
-    assert_eq!(node.get(SERVER, "/containerLogs/default/none/c").await.0, 404);
+    for (path, code, text) in [
+        ("/containerLogs/default/none/c", 404, "pod \"none\" does not exist"),
+        ("/containerLogs/default/p/none", 404, "container \"none\" not found in pod \"p\""),
+        ("/containerLogs/default/p/c?tailLines=-1", 422, "{\"message\": \"Invalid request.\"}"),
+        ("/containerLogs/default/p/c?tailLines=x", 400, "{\"message\": \"Unable to decode query.\"}"),
+        ("/exec/default/none/c?output=1", 404, "pod does not exist"),
+        ("/exec/default/none/c", 400, "you must specify at least 1 of stdin, stdout, stderr"),
+        ("/exec/default/p/none?output=1", 500, "container not found (\"none\")"),
+        ("/attach/default/p/none?output=1", 500, "container none not found in pod p_default"),
+        ("/exec/default/p/c?output=1", 500, "Upgrade request required\n"),
+        ("/portForward/default/none", 404, "pod does not exist"),
+    ] {
+        assert_eq!(node.get(SERVER, path).await, (code, text.to_owned()), "{path}");
+    }
     let (code, text) = node.get(SERVER, "/containerLogs/default/p/bad").await;
     assert_eq!(code, 400);
     assert!(text.starts_with("container \"bad\" in pod \"p\" is waiting to start: "), "{text}");
@@ -166,6 +179,6 @@ async fn commands_through_a_websocket() {
         let told: Value = serde_json::from_slice(&channels[3]).unwrap();
         assert_eq!(told["status"], status);
     }
-    assert_eq!(node.get(SERVER, "/exec/default/p/c?command=x&output=1").await, (400, "Upgrade request required".to_owned()));
+    assert_eq!(node.get(SERVER, "/exec/default/p/c?command=x&output=1").await, (500, "Upgrade request required\n".to_owned()));
     node.end().await;
 }

@@ -10,10 +10,12 @@ pub mod labels;
 pub mod list;
 pub mod options;
 pub mod owners;
+mod pace;
 pub mod pods;
 pub mod quota;
 pub mod runner;
 
+pub mod bootstrap_tokens;
 mod certificates;
 mod clusterrole_aggregation;
 mod cronjob;
@@ -26,6 +28,7 @@ mod endpointslice_mirroring;
 mod fraction;
 mod gc;
 mod history;
+pub mod horizontalpodautoscaler;
 mod job;
 mod legacy_token_cleaner;
 mod namespace;
@@ -35,10 +38,12 @@ mod node_ttl;
 mod pod_gc;
 mod replicaset;
 mod root_ca;
+mod service_cidr;
 mod service_pods;
 mod serviceaccount;
 mod serviceaccount_tokens;
 mod statefulset;
+mod subsets;
 mod taint_eviction;
 mod ttl_after_finished;
 mod volume;
@@ -68,10 +73,10 @@ pub async fn run(api: Api, accounts: Accounts, informers: Informers, options: Op
             "" => api.clone(),
             account => accounts(account),
         };
-        let context = Context::new(own, informers.clone(), events.clone(), options.clone(), stop.clone());
+        let context = Context::new(own, api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());
         let Some(work) = (controller.start)(&context)? else { continue };
         let synced = context.synced();
-        running.push(tokio::spawn(async move {
+        running.push(skiff_watching::task::spawn(async move {
             if synced.await {
                 work.await;
             }

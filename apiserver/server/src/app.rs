@@ -157,7 +157,9 @@ async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts,
         return response;
     };
     let in_time = match detached {
-        true => tokio::time::timeout_at(due, tokio::spawn(work)).await.map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
+        true => tokio::time::timeout_at(due, skiff_watching::task::spawn(work))
+            .await
+            .map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
         false => tokio::time::timeout_at(due, work).await,
     };
     in_time.unwrap_or_else(|_| {

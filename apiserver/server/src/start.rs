@@ -197,10 +197,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         store,
     });
     bootstrap::run(&app, &advertised).await?;
-    tokio::spawn(legacy_tokens::label(app.clone(), used));
+    skiff_watching::task::spawn(legacy_tokens::label(app.clone(), used));
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
-    let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
+    let listeners =
+        listeners.into_iter().map(|listener| skiff_watching::task::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
     Ok(Running { app, pki, addresses, stop, listeners })
 }
 

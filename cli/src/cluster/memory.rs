@@ -9,7 +9,7 @@ const AFTER: Duration = Duration::from_secs(2);
 
 /// Gives back, a moment from now, the pages of code that only the start needed: most of what an idle process holds.
 pub fn settle() {
-    tokio::spawn(async {
+    skiff_watching::task::spawn(async {
         tokio::time::sleep(AFTER).await;
         if let Err(error) = give_back_code() {
             tracing::debug!(%error, "pages of code were not given back");

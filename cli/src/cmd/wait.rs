@@ -294,7 +294,7 @@ mod tests {
             ("condition=Old", false),
             ("condition=Nosuch", false),
             ("jsonpath={.status.phase}=Running", true),
-            ("jsonpath='{.status.phase}'=Failed", false),
+            ("jsonpath={.status.phase}='Failed'", false),
             ("jsonpath={.status.phase}", true),
             ("jsonpath=.status.nosuch", false),
             ("delete", false),
@@ -312,6 +312,7 @@ mod tests {
         }
         for (text, want) in [
             ("jsonpath=", "jsonpath expression cannot be empty"),
+            ("jsonpath='{.a}'=b", "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'"),
             ("jsonpath={.a}=", "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"),
             ("jsonpath={.a}=b=c", "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'"),
         ] {

@@ -44,7 +44,7 @@ impl Place {
     }
 
     /// The fields of an object in their order, with the places of their values.
-    pub fn fields<'v>(self, map: &'v Map<String, Value>) -> Vec<(&'v String, &'v Value, Place)> {
+    pub fn fields(self, map: &Map<String, Value>) -> Vec<(&String, &Value, Place)> {
         let here = self.holding(map);
         let in_type = here.node.and_then(|n| n.as_type());
         let place = |name: &str| match here.order {

@@ -421,10 +421,8 @@ impl Builder {
         let parts = if self.flatten { files::flatten(manifest) } else { vec![manifest] };
         for part in parts {
             let mut info = self.placed(part).await?;
-            if let Some(wanted) = selector {
-                if !wanted.matches(&info.object["metadata"]["labels"]) {
-                    continue;
-                }
+            if selector.is_some_and(|wanted| !wanted.matches(&info.object["metadata"]["labels"])) {
+                continue;
             }
             if self.latest {
                 info.object = match self.get(&info.resource, &info.namespace, &info.name).await {

@@ -46,6 +46,8 @@ pub struct Cluster {
     child: Option<Child>,
     pub folder: PathBuf,
     said: String,
+    /// What lay on the machine before it, of whoever.
+    before: Vec<String>,
     _temporary: Option<tempfile::TempDir>,
     _turn: MutexGuard<'static, ()>,
 }
@@ -56,7 +58,7 @@ impl Cluster {
         let turn = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().to_path_buf();
-        let mut cluster = Cluster { child: None, folder, said: String::new(), _temporary: Some(temporary), _turn: turn };
+        let mut cluster = Cluster { child: None, folder, said: String::new(), before: on_the_machine(), _temporary: Some(temporary), _turn: turn };
         cluster.up(flags);
         cluster
     }
@@ -195,28 +197,31 @@ impl Cluster {
 
     /// What of it is still on the machine: processes, mounts, interfaces, tables.
     pub fn left(&self) -> Vec<String> {
-        let data = self.data().to_string_lossy().into_owned();
-        let mut left = Vec::new();
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        left.extend(mounts.lines().filter(|line| line.contains(&data) || line.contains("/run/skiff/")).map(str::to_string));
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let name = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            if name.starts_with("skiff-shim") {
-                left.push(name.replace('\0', " "));
-            }
-        }
-        for entry in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("skiff") {
-                left.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        if let Some(nft) = on_path("nft") {
-            let tables =
-                Command::new(nft).args(["list", "tables"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-            left.extend(tables.lines().filter(|line| line.contains("skiff")).map(str::to_string));
-        }
-        left
+        on_the_machine().into_iter().filter(|thing| !self.before.contains(thing)).collect()
     }
+}
+
+/// Whatever of any cluster is on the machine.
+fn on_the_machine() -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut found: Vec<String> = mounts.lines().filter(|line| line.contains("/run/skiff/") || line.contains("/data/")).map(str::to_string).collect();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if name.starts_with("skiff-shim") {
+            found.push(name.replace('\0', " "));
+        }
+    }
+    for entry in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("skiff") {
+            found.push(name);
+        }
+    }
+    if let Some(nft) = on_path("nft") {
+        let tables = Command::new(nft).args(["list", "tables"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        found.extend(tables.lines().filter(|line| line.contains("skiff")).map(str::to_string));
+    }
+    found
 }
 
 impl Drop for Cluster {

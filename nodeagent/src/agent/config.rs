@@ -101,8 +101,13 @@ impl Config {
         self.addresses.iter().filter(|address| address.type_ == "InternalIP").filter_map(|address| address.address.parse().ok()).collect()
     }
 
+    /// Where the pods' files are.
+    pub fn pods_dir(&self) -> PathBuf {
+        self.data_dir.join("pods")
+    }
+
     /// Where one pod's files are.
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
-        self.data_dir.join("pods").join(uid)
+        self.pods_dir().join(uid)
     }
 }

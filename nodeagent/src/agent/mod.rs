@@ -12,6 +12,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use skiff_watching::task::boxed;
 use skiff_watching::{
     api::Api as Server,
     clock::Clock,
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod config;
 pub mod context;
+mod leftovers;
 pub mod objects;
 pub mod observer;
 
@@ -63,18 +65,18 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     if let Some(api) = node.config.api.clone() {
         let server = api::server::Server::bind(node.clone(), &api).await?;
         node.api_port.store(server.port(), Ordering::Relaxed);
-        tasks.spawn(server.serve());
+        tasks.spawn(boxed(server.serve()));
     }
     let registered = tokio::select! {
         registered = register_until_done(&node) => registered,
         () = node.stop.cancelled() => return Ok(()),
     };
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
-    tasks.spawn(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default()));
-    tasks.spawn(register::keep_status(node.clone()));
-    tasks.spawn(resize::grant::keep(node.clone()));
+    tasks.spawn(boxed(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default())));
+    tasks.spawn(boxed(register::keep_status(node.clone())));
+    tasks.spawn(boxed(resize::grant::keep(node.clone())));
     if !node.config.simulated {
-        tasks.spawn(rotate::keep(node.clone()));
+        tasks.spawn(boxed(rotate::keep(node.clone())));
     }
     dispatch(&node).await;
     while let Some(ended) = tasks.join_next().await {
@@ -87,7 +89,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
 
 /// The agent's folders. That of the pods holds secrets: it is the agent's alone.
 fn make_folders(config: &Config) -> Result<(), (PathBuf, std::io::Error)> {
-    let pods = config.data_dir.join("pods");
+    let pods = config.pods_dir();
     for (dir, mode) in [(&config.data_dir, None), (&config.log_dir, None), (&pods, Some(0o700))] {
         let made = std::fs::create_dir_all(dir).and_then(|()| mode.map_or(Ok(()), |mode| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))));
         made.map_err(|error| (dir.clone(), error))?;
@@ -292,22 +294,7 @@ impl Dispatcher<'_> {
             handle.vanish();
             self.start(uid, handle);
         }
-        self.clear_networks().await;
-    }
-
-    /// Networks of pods that are gone are taken down.
-    async fn clear_networks(&self) {
-        let Some(network) = &self.node.network else { return };
-        match network.list().await {
-            Ok(uids) => {
-                for uid in uids.into_iter().filter(|uid| !self.node.pods.read().contains_key(uid)) {
-                    if let Err(error) = network.teardown(&uid).await {
-                        tracing::warn!(%error, uid, "network of a pod that is gone not taken down");
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "pod networks not listed"),
-        }
+        leftovers::clear(self.node).await;
     }
 }
 

@@ -33,7 +33,7 @@ impl Observer {
     pub fn start(runtime: SharedRuntime, stop: CancellationToken) -> Self {
         let (requests, incoming) = mpsc::unbounded_channel();
         let events = runtime.events();
-        tokio::spawn(observe(runtime, incoming, events, stop));
+        skiff_watching::task::spawn(observe(runtime, incoming, events, stop));
         Self { requests }
     }
 
@@ -170,8 +170,10 @@ async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, pods: &mut Pod
         }
     }
     for (uid, answer) in refreshes {
+        let sandboxes = by_pod.get(&uid).cloned().unwrap_or_default();
+        let trouble = sandboxes.iter().find_map(|sandbox| Some(format!("sandbox {}: {}", sandbox.id, sandbox.trouble.as_ref()?)));
         // Who no longer waits for the answer needs none.
-        drop(answer.send(Ok(PodView::new(by_pod.get(&uid).cloned().unwrap_or_default(), pods.listings))));
+        drop(answer.send(trouble.map_or_else(|| Ok(PodView::new(sandboxes, pods.listings)), Err)));
     }
 }
 

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -22,6 +23,7 @@ use crate::{
         read::{self, Options},
     },
     pod::{
+        containers::ID_PREFIX,
         handle::Handle,
         names::{find_container, name},
     },
@@ -69,56 +71,67 @@ fn is_set(value: &Option<String>) -> bool {
 }
 
 impl Wanted {
-    fn options(&self, now: Timestamp) -> Result<Options, String> {
-        let positive = |value: Option<i64>, name: &str, least: i64| match value {
-            Some(value) if value < least => Err(format!("{name} must be greater than or equal to {least}")),
-            value => Ok(value.and_then(|value| u64::try_from(value).ok())),
+    /// What the reader is to do; none when the values do not go together (`ValidatePodLogOptions`).
+    fn options(&self, now: Timestamp, since_time: Option<Timestamp>) -> Option<Options> {
+        let stream = match self.stream.as_deref().unwrap_or_default() {
+            "" | "All" => None,
+            "Stdout" => Some(Stream::Stdout),
+            "Stderr" => Some(Stream::Stderr),
+            _ => return None,
         };
-        let since = match (self.since_seconds, self.since_time.as_deref().filter(|text| !text.is_empty())) {
-            (Some(_), Some(_)) => return Err("at most one of `sinceTime` or `sinceSeconds` may be specified".to_owned()),
-            (Some(seconds), None) if seconds < 1 => return Err("sinceSeconds must be greater than 0".to_owned()),
-            (Some(seconds), None) => now.checked_sub(Duration::from_secs(seconds.unsigned_abs())).ok(),
-            (None, Some(text)) => Some(text.parse().map_err(|error| format!("sinceTime: {error}"))?),
-            (None, None) => None,
-        };
-        Ok(Options {
+        let exclusive = (self.since_seconds.is_some() && since_time.is_some()) || (stream.is_some() && self.tail_lines.is_some());
+        let positive = |value: Option<i64>| value.is_none_or(|value| value > 0);
+        if exclusive || !positive(self.since_seconds) || !positive(self.limit_bytes) || self.tail_lines.is_some_and(|lines| lines < 0) {
+            return None;
+        }
+        let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+        let ago = |seconds: u64| now.checked_sub(Duration::from_secs(seconds)).ok();
+        Some(Options {
             follow: is_set(&self.follow),
             timestamps: is_set(&self.timestamps),
-            since,
-            tail: positive(self.tail_lines, "tailLines", 0)?,
-            limit_bytes: positive(self.limit_bytes, "limitBytes", 1)?,
-            stream: match self.stream.as_deref().unwrap_or_default() {
-                "" | "All" => None,
-                "Stdout" => Some(Stream::Stdout),
-                "Stderr" => Some(Stream::Stderr),
-                other => return Err(format!("unsupported value: {other:?}")),
-            },
+            since: since_time.or_else(|| number(self.since_seconds).and_then(ago)),
+            tail: number(self.tail_lines),
+            limit_bytes: number(self.limit_bytes),
+            stream,
         })
     }
 }
 
-fn refuse(status: StatusCode, text: String) -> Response {
-    (status, text).into_response()
+fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
+    (status, text.into()).into_response()
+}
+
+/// Reads a request's parameters.
+fn parameters_of(query: &str) -> Result<(Options, bool), Response> {
+    let read = Wanted::parse(query).and_then(|wanted| {
+        let since_time = wanted.since_time.as_deref().filter(|text| !text.is_empty()).map(|text| text.parse().map_err(|error| format!("sinceTime: {error}")));
+        Ok((since_time.transpose()?, wanted))
+    });
+    let (since_time, wanted) = read.map_err(|error| {
+        tracing::debug!(error, "parameters of a log not read");
+        refuse(StatusCode::BAD_REQUEST, r#"{"message": "Unable to decode query."}"#)
+    })?;
+    let options = wanted.options(time::now(), since_time);
+    Ok((options.ok_or_else(|| refuse(StatusCode::UNPROCESSABLE_ENTITY, r#"{"message": "Invalid request."}"#))?, is_set(&wanted.previous)))
 }
 
 pub async fn container(State(shared): State<Shared>, Path((namespace, pod, container)): Path<(String, String, String)>, request: Request) -> Response {
-    let parsed = Wanted::parse(request.uri().query().unwrap_or_default());
-    let (wanted, options) = match parsed.and_then(|wanted| wanted.options(time::now()).map(|options| (wanted, options))) {
+    let (options, previous) = match parameters_of(request.uri().query().unwrap_or_default()) {
         Ok(both) => both,
-        Err(reason) => return refuse(StatusCode::UNPROCESSABLE_ENTITY, format!("{{\"message\": {reason:?}}}")),
+        Err(refusal) => return refusal,
     };
     let Some(handle) = shared.node.pod_named(&namespace, &pod) else {
-        return refuse(StatusCode::NOT_FOUND, format!("pod {pod:?} not found\n"));
+        return refuse(StatusCode::NOT_FOUND, format!("pod {pod:?} does not exist"));
     };
     if find_container(&handle.pod(), &container).is_none() {
-        return refuse(StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {pod:?}\n"));
+        return refuse(StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {pod:?}"));
     }
-    let log = match log_of(&handle, &container, is_set(&wanted.previous)) {
+    let log = match log_of(&handle, &container, previous) {
         Ok(log) => log,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
     let (sink, pieces) = mpsc::channel(16);
-    tokio::spawn(send(shared.node.clone(), handle, log, options, sink));
+    skiff_watching::task::spawn(send(shared.node.clone(), handle, log, options, sink));
     let body = Body::from_stream(ReceiverStream::new(pieces));
     ([(header::CONTENT_TYPE, "text/plain")], body).into_response()
 }
@@ -143,48 +156,95 @@ async fn send(node: Arc<Context>, handle: Arc<Handle>, (id, log): (String, PathB
 fn log_of(handle: &Handle, container: &str, previous: bool) -> Result<(String, PathBuf), String> {
     let pod = handle.pod();
     let state = handle.state.lock();
-    let mut history = state.view.history(container).filter(|state| state.phase != ContainerPhase::Created);
-    // A container that ended and waits to be started again is its own predecessor.
-    let waits = waiting(&state.status, container).is_some();
-    let found = if previous && !waits { history.nth(1) } else { history.next() };
-    if let Some(found) = found {
-        return Ok((found.id.clone(), found.log_path.clone()));
-    }
-    let pod = name(&pod);
-    if previous {
-        return Err(format!("previous terminated container {container:?} in pod {pod:?} not found"));
-    }
-    Err(match waiting(&state.status, container).as_deref() {
-        Some("ErrImagePull") => format!("container {container:?} in pod {pod:?} is waiting to start: image can't be pulled"),
-        Some("ImagePullBackOff") => format!("container {container:?} in pod {pod:?} is waiting to start: trying and failing to pull image"),
-        Some(reason) => format!("container {container:?} in pod {pod:?} is waiting to start: {reason}"),
-        None => format!("container {container:?} in pod {pod:?} is not available"),
-    })
+    let id = container_id(&state.status, name(&pod), container, previous)?;
+    let found = state.view.by_id(id.strip_prefix(ID_PREFIX).unwrap_or(id));
+    found.map(|found| (found.id.clone(), found.log_path.clone())).ok_or_else(|| format!("unable to retrieve container logs for {id}"))
 }
 
-fn waiting(status: &k8s_openapi::api::core::v1::PodStatus, container: &str) -> Option<String> {
-    let all = status
-        .container_statuses
-        .iter()
-        .flatten()
-        .chain(status.init_container_statuses.iter().flatten())
-        .chain(status.ephemeral_container_statuses.iter().flatten());
-    let status = all.into_iter().find(|status| status.name == container)?;
-    Some(status.state.as_ref()?.waiting.as_ref()?.reason.clone().unwrap_or_default())
+/// The container that the status means, or why it means none.
+fn container_id<'a>(status: &'a PodStatus, pod: &str, container: &str, previous: bool) -> Result<&'a str, String> {
+    let all = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    let Some(status) = all.into_iter().flatten().flatten().find(|status| status.name == container) else {
+        return Err(format!("container {container:?} in pod {pod:?} is not available"));
+    };
+    let id = |id: &'a Option<String>| id.as_deref().filter(|id| !id.is_empty());
+    let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let before = last.and_then(|ended| id(&ended.container_id));
+    if previous {
+        return before.ok_or_else(|| format!("previous terminated container {container:?} in pod {pod:?} not found"));
+    }
+    let ended = || format!("container {container:?} in pod {pod:?} is terminated");
+    let state = status.state.as_ref();
+    if state.is_some_and(|state| state.running.is_some()) {
+        return Ok(status.container_id.as_deref().unwrap_or_default());
+    }
+    if let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) {
+        // Empty where the next one did not start: then the one before it counts.
+        return id(&terminated.container_id).or(before).ok_or_else(ended);
+    }
+    if last.is_some() {
+        return before.ok_or_else(ended);
+    }
+    let waits = |why: &str| Err(format!("container {container:?} in pod {pod:?} is waiting to start{why}"));
+    match state.and_then(|state| state.waiting.as_ref()).map(|waiting| waiting.reason.as_deref().unwrap_or_default()) {
+        Some("ErrImagePull") => waits(": image can't be pulled"),
+        Some("ImagePullBackOff") => waits(": trying and failing to pull image"),
+        Some(reason) => waits(&format!(": {reason}")),
+        None => waits(" - no logs yet"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, from_value, json};
+
     use super::*;
 
     #[test]
     fn queries() {
-        let now: Timestamp = "2024-01-01T00:01:00Z".parse().unwrap();
-        let parse = |text: &str| Wanted::parse(text).and_then(|wanted| wanted.options(now));
-        let options = parse("follow=true&sinceSeconds=60&tailLines=5").unwrap();
-        assert_eq!((options.follow, options.tail, options.since.unwrap().to_string()), (true, Some(5), "2024-01-01T00:00:00Z".to_owned()));
-        assert!(parse("sinceSeconds=1&sinceTime=2024-01-01T00:00:00Z").is_err());
-        assert!(parse("tailLines=-1").is_err() && parse("limitBytes=x").is_err());
-        assert_eq!(parse("stream=Stderr").unwrap().stream, Some(Stream::Stderr));
+        let options = parameters_of("follow=true&tailLines=5").map(|(options, previous)| (options.follow, options.tail, previous)).unwrap();
+        assert_eq!(options, (true, Some(5), false));
+        let at = "2024-01-01T00:00:00Z";
+        assert_eq!(parameters_of(&format!("sinceTime={at}")).unwrap().0.since.unwrap().to_string(), at);
+        assert_eq!(parameters_of("stream=Stderr&previous=true").map(|(options, previous)| (options.stream, previous)).unwrap(), (Some(Stream::Stderr), true));
+        for (query, code) in [
+            ("sinceSeconds=1&sinceTime=2024-01-01T00:00:00Z", 422),
+            ("sinceSeconds=0", 422),
+            ("tailLines=-1", 422),
+            ("limitBytes=0", 422),
+            ("stream=Both", 422),
+            ("stream=Stdout&tailLines=1", 422),
+            ("limitBytes=x", 400),
+            ("sinceTime=x", 400),
+        ] {
+            assert_eq!(parameters_of(query).unwrap_err().status(), code, "{query}");
+        }
+    }
+
+    #[test]
+    fn which_container_a_status_means() {
+        let ended = |id: &str| json!({"terminated": {"exitCode": 1, "containerID": id}});
+        let waits = |reason: &str| json!({"waiting": {"reason": reason}});
+        let before = Err("previous terminated container \"c\" in pod \"p\" not found");
+        let table: [(Value, Value, Result<&str, &str>, Result<&str, &str>); 9] = [
+            (json!({"running": {}}), Value::Null, Ok("now"), before),
+            (json!({"running": {}}), ended("old"), Ok("now"), Ok("old")),
+            (ended("now"), ended("old"), Ok("now"), Ok("old")),
+            (ended(""), ended("old"), Ok("old"), Ok("old")),
+            (ended(""), Value::Null, Err("container \"c\" in pod \"p\" is terminated"), before),
+            (waits("CrashLoopBackOff"), ended("old"), Ok("old"), Ok("old")),
+            (waits("ErrImagePull"), Value::Null, Err("container \"c\" in pod \"p\" is waiting to start: image can't be pulled"), before),
+            (waits("ContainerCreating"), Value::Null, Err("container \"c\" in pod \"p\" is waiting to start: ContainerCreating"), before),
+            (json!({}), Value::Null, Err("container \"c\" in pod \"p\" is waiting to start - no logs yet"), before),
+        ];
+        for (state, last, now, previous) in table {
+            let container =
+                json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "containerID": "now", "state": state, "lastState": last});
+            let status: PodStatus = from_value(json!({"ephemeralContainerStatuses": [container]})).unwrap();
+            for (wanted, is_previous) in [(now, false), (previous, true)] {
+                assert_eq!(container_id(&status, "p", "c", is_previous), wanted.map_err(str::to_owned), "{state} {last} {is_previous}");
+            }
+        }
+        assert_eq!(container_id(&PodStatus::default(), "p", "c", false), Err("container \"c\" in pod \"p\" is not available".to_owned()));
     }
 }

@@ -48,12 +48,15 @@ fn exec_spec(request: &Request) -> ExecSpec {
     }
 }
 
-/// The running container of that name, or the refusal.
-fn running(node: &Context, namespace: &str, pod: &str, container: &str) -> Result<String, Response> {
-    let Some(handle) = node.pod_named(namespace, pod) else { return Err(refuse(StatusCode::NOT_FOUND, "pod does not exist")) };
+/// The pod of that name, or the refusal.
+fn found(node: &Context, namespace: &str, pod: &str) -> Result<Arc<Handle>, Box<Response>> {
+    node.pod_named(namespace, pod).ok_or_else(|| Box::new(refuse(StatusCode::NOT_FOUND, "pod does not exist")))
+}
+
+/// The running container of that name.
+fn running(handle: &Handle, container: &str) -> Option<String> {
     let state = handle.state.lock();
-    let found = state.view.container(container).filter(|state| state.phase == ContainerPhase::Running);
-    found.map(|state| state.id.clone()).ok_or_else(|| refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("container not found ({container:?})")))
+    state.view.container(container).filter(|state| state.phase == ContainerPhase::Running).map(|state| state.id.clone())
 }
 
 #[derive(Clone, Copy)]
@@ -62,40 +65,52 @@ enum Way {
     Attach,
 }
 
-pub async fn exec(State(shared): State<Shared>, Path((namespace, pod, container)): Path<(String, String, String)>, request: Request) -> Response {
-    let spec = exec_spec(&request);
-    remote_command(&shared, running(&shared.node, &namespace, &pod, &container), spec, Way::Exec, request)
+type Place = Path<(String, String, String)>;
+
+pub async fn exec(State(shared): State<Shared>, Path(place): Place, request: Request) -> Response {
+    remote_command(&shared, place, Way::Exec, request).unwrap_or_else(|refusal| *refusal)
 }
 
-pub async fn attach(State(shared): State<Shared>, Path((namespace, pod, container)): Path<(String, String, String)>, request: Request) -> Response {
-    let mut spec = exec_spec(&request);
-    spec.command.clear();
-    let tty =
-        shared.node.pod_named(&namespace, &pod).and_then(|handle| names::find_container(&handle.pod(), &container)).and_then(|(_, container)| container.tty);
-    spec.tty = tty.unwrap_or(false);
-    spec.stderr &= !spec.tty;
-    remote_command(&shared, running(&shared.node, &namespace, &pod, &container), spec, Way::Attach, request)
+pub async fn attach(State(shared): State<Shared>, Path(place): Place, request: Request) -> Response {
+    remote_command(&shared, place, Way::Attach, request).unwrap_or_else(|refusal| *refusal)
 }
 
-fn remote_command(shared: &Shared, container: Result<String, Response>, spec: ExecSpec, way: Way, request: Request) -> Response {
-    let id = match container {
-        Ok(id) => id,
-        Err(refusal) => return refusal,
-    };
+/// Which container is meant, and what is to be done with it.
+fn wanted(shared: &Shared, (namespace, pod, container): (String, String, String), way: Way, request: &Request) -> Result<(String, ExecSpec), Box<Response>> {
+    let mut spec = exec_spec(request);
     if !(spec.stdin || spec.stdout || spec.stderr) {
-        return refuse(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr");
+        return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr")));
     }
+    let handle = found(&shared.node, &namespace, &pod)?;
+    let missing = match way {
+        Way::Exec => format!("container not found ({container:?})"),
+        Way::Attach => format!("container {container} not found in pod {pod}_{namespace}"),
+    };
+    let id = running(&handle, &container).ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, missing)))?;
+    if matches!(way, Way::Attach) {
+        spec.command.clear();
+        // Whether there is a terminal was decided when the container was started.
+        spec.tty = names::find_container(&handle.pod(), &container).and_then(|(_, container)| container.tty).unwrap_or(false);
+        spec.stderr &= !spec.tty;
+    }
+    Ok((id, spec))
+}
+
+/// The stream protocol that the request is to be upgraded to.
+fn upgraded_to(request: &Request) -> Result<Kind, Box<Response>> {
+    upgrade::kind(request.headers()).ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, "Upgrade request required\n")))
+}
+
+fn remote_command(shared: &Shared, place: (String, String, String), way: Way, request: Request) -> Result<Response, Box<Response>> {
+    let (id, spec) = wanted(shared, place, way, &request)?;
     let runtime = shared.node.runtime.clone();
-    let Some(kind) = upgrade::kind(request.headers()) else { return refuse(StatusCode::BAD_REQUEST, "Upgrade request required") };
+    let kind = upgraded_to(&request)?;
     let spoken: Vec<&str> = match kind {
         Kind::Spdy => remote::SPDY.iter().map(|(name, _)| *name).collect(),
         Kind::WebSocket => remote::WEBSOCKET.iter().map(|(name, ..)| *name).collect(),
     };
-    let protocol = match upgrade::choose(kind, request.headers(), &spoken) {
-        Ok(protocol) => protocol,
-        Err(refusal) => return *refusal,
-    };
-    upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
+    let protocol = upgrade::choose(kind, request.headers(), &spoken)?;
+    Ok(upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
         let session = match kind {
             Kind::Spdy => {
                 let Some((_, version)) = remote::SPDY.iter().find(|(name, _)| *name == protocol) else { return };
@@ -111,7 +126,7 @@ fn remote_command(shared: &Shared, container: Result<String, Response>, spec: Ex
         };
         let started = start(&*runtime, &id, &spec, way).await;
         session.join(started, &spec.command).await;
-    })
+    }))
 }
 
 async fn start(runtime: &dyn Runtime, id: &str, spec: &ExecSpec, way: Way) -> Result<crate::runtime::Streams, crate::runtime::Error> {
@@ -127,34 +142,33 @@ async fn start(runtime: &dyn Runtime, id: &str, spec: &ExecSpec, way: Way) -> Re
 }
 
 /// Where the pod's ports are, or the refusal.
-fn target(handle: &Arc<Handle>) -> Result<Target, Response> {
+fn target(handle: &Arc<Handle>) -> Result<Target, Box<Response>> {
     let pod = handle.pod();
-    let netns = handle.state.lock().view.sandboxes.first().filter(|sandbox| sandbox.ready).map(|sandbox| sandbox.spec.netns.clone());
-    let described = || format!("{}/{}", names::namespace(&pod), names::name(&pod));
-    match netns {
-        None => Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("sandbox of pod {} is not running", described()))),
-        Some(None) if !names::is_host_network(&pod) => {
-            Err(refuse(StatusCode::NOT_IMPLEMENTED, format!("pod {} has no network that could be forwarded to: its node is simulated", described())))
+    let refuse = |status, text: String| Err(Box::new(refuse(status, text)));
+    let newest = handle.state.lock().view.sandboxes.first().map(|sandbox| (sandbox.ready, sandbox.id.clone(), sandbox.spec.netns.clone()));
+    let (namespace, name, uid) = (names::namespace(&pod), names::name(&pod), names::uid(&pod));
+    match newest {
+        None => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("pod not found (\"{name}_{namespace}\")")),
+        Some((false, id, _)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("sandbox container {id:?} is not running")),
+        Some((true, _, None)) if !names::is_host_network(&pod) => {
+            refuse(StatusCode::NOT_IMPLEMENTED, format!("pod {namespace}/{name} has no network that could be forwarded to: its node is simulated"))
         }
-        Some(netns) => Ok(Target { netns, pod: described(), uid: names::uid(&pod).to_owned() }),
+        Some((true, _, netns)) => Ok(Target { netns, pod: format!("{namespace}/{name}"), uid: uid.to_owned() }),
     }
 }
 
-pub async fn port_forward(State(shared): State<Shared>, Path((namespace, pod)): Path<(String, String)>, request: Request) -> Response {
-    let Some(handle) = shared.node.pod_named(&namespace, &pod) else { return refuse(StatusCode::NOT_FOUND, "pod does not exist") };
-    let target = match target(&handle) {
-        Ok(target) => target,
-        Err(refusal) => return refusal,
-    };
-    let Some(kind) = upgrade::kind(request.headers()) else { return refuse(StatusCode::BAD_REQUEST, "Upgrade request required") };
+pub async fn port_forward(State(shared): State<Shared>, Path(place): Path<(String, String)>, request: Request) -> Response {
+    forward_ports(&shared, place, request).unwrap_or_else(|refusal| *refusal)
+}
+
+fn forward_ports(shared: &Shared, (namespace, pod): (String, String), request: Request) -> Result<Response, Box<Response>> {
+    let target = target(&found(&shared.node, &namespace, &pod)?)?;
+    let kind = upgraded_to(&request)?;
     let spoken: Vec<&str> = match kind {
         Kind::Spdy => vec![forward::PROTOCOL],
         Kind::WebSocket => std::iter::once(forward::TUNNEL).chain(forward::WEBSOCKET.iter().map(|(name, _)| *name)).collect(),
     };
-    let protocol = match upgrade::choose(kind, request.headers(), &spoken) {
-        Ok(protocol) => protocol,
-        Err(refusal) => return *refusal,
-    };
+    let protocol = upgrade::choose(kind, request.headers(), &spoken)?;
     let ports: Vec<u16> = values(&request, "ports")
         .iter()
         .chain(&values(&request, "port"))
@@ -162,22 +176,25 @@ pub async fn port_forward(State(shared): State<Shared>, Path((namespace, pod)): 
         .collect();
     let old = forward::WEBSOCKET.iter().find(|(name, _)| *name == protocol).map(|(_, framing)| *framing);
     if kind == Kind::WebSocket && old.is_some() && ports.is_empty() {
-        return refuse(StatusCode::BAD_REQUEST, "query parameter \"port\" is required");
+        return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "query parameter \"port\" is required")));
     }
-    upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
+    Ok(upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
         match (kind, old) {
             (Kind::Spdy, _) => forward::limited(forward::spdy(io, target)).await,
             (Kind::WebSocket, None) => forward::limited(forward::tunnelled(io, target)).await,
             (Kind::WebSocket, Some(framing)) => forward::limited(forward::websocket(io, framing, &ports, target)).await,
         }
-    })
+    }))
 }
 
 /// Runs a command and answers its output.
-pub async fn run(State(shared): State<Shared>, Path((namespace, pod, container)): Path<(String, String, String)>, request: Request) -> Response {
-    let id = match running(&shared.node, &namespace, &pod, &container) {
-        Ok(id) => id,
-        Err(refusal) => return refusal,
+pub async fn run(State(shared): State<Shared>, Path((namespace, pod, container)): Place, request: Request) -> Response {
+    let handle = match found(&shared.node, &namespace, &pod) {
+        Ok(handle) => handle,
+        Err(refusal) => return *refusal,
+    };
+    let Some(id) = running(&handle, &container) else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("container not found ({container:?})"));
     };
     let command: Vec<String> = values(&request, "cmd").join(" ").split_whitespace().map(str::to_owned).collect();
     if command.is_empty() {

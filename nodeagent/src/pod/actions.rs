@@ -290,7 +290,7 @@ mod tests {
             from_value(json!({"pod_uid": "u", "namespace": "n", "name": "p", "hostname": "p", "netns": null, "host_pid": false, "host_ipc": false,
             "share_process_namespace": false, "sysctls": {}, "log_dir": "/", "cgroup": "", "cgroup_limits": {}}))
             .unwrap();
-        SandboxState { id: "s".into(), spec, ready: true, created_at: Timestamp::UNIX_EPOCH, containers, ips: Vec::new() }
+        SandboxState { id: "s".into(), spec, ready: true, created_at: Timestamp::UNIX_EPOCH, containers, ips: Vec::new(), trouble: None }
     }
 
     fn words(actions: &Actions) -> String {

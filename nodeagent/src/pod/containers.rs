@@ -179,9 +179,12 @@ fn user(user: &runtime::User) -> ContainerUser {
     ContainerUser { linux: Some(LinuxContainerUser { uid: user.uid, gid: user.gid, supplemental_groups: Some(user.groups.clone()) }) }
 }
 
-/// `skiff://` and the id.
+/// What ids of containers begin with in the API.
+pub const ID_PREFIX: &str = "skiff://";
+
+/// The id as the API has it.
 pub fn container_id(id: &str) -> String {
-    format!("skiff://{id}")
+    format!("{ID_PREFIX}{id}")
 }
 
 fn state_of(inputs: &Inputs, state: &runtime::ContainerState) -> ContainerState {

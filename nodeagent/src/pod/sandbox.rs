@@ -13,7 +13,7 @@ use super::{
     resources::{self, resources_text},
     view::annotation,
 };
-use crate::{agent::context::Context, runtime::SandboxSpec};
+use crate::{agent::context::Context, network, runtime::SandboxSpec};
 
 /// Where the pod's logs are.
 pub fn log_dir(node: &Context, pod: &Pod) -> PathBuf {
@@ -60,7 +60,9 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
     match node.runtime.run_sandbox(sandbox).await {
         Ok(id) => check_addresses(node, pod, id, &ips).await.map(|id| (id, ips)),
         Err(error) => {
-            take_network_back(node, pod).await;
+            if let Err(error) = take_network_back(node, pod).await {
+                tracing::warn!(%error, pod = name(pod), "pod network not taken down");
+            }
             Err(error.to_string())
         }
     }
@@ -106,10 +108,9 @@ async fn check_addresses(node: &Context, pod: &Pod, id: String, ips: &[IpAddr]) 
 }
 
 /// Gives the pod's addresses back.
-pub async fn take_network_back(node: &Context, pod: &Pod) {
-    if let (Some(network), false) = (&node.network, is_host_network(pod))
-        && let Err(error) = network.teardown(uid(pod)).await
-    {
-        tracing::warn!(%error, pod = name(pod), "pod network not taken down");
+pub async fn take_network_back(node: &Context, pod: &Pod) -> Result<(), network::Error> {
+    match &node.network {
+        Some(network) if !is_host_network(pod) => network.teardown(uid(pod)).await,
+        _ => Ok(()),
     }
 }

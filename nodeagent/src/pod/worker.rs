@@ -3,7 +3,13 @@
 //! Invariant: the phases below are passed in order, never back; while a phase waits for something slow, the pod's status stays true.
 //! Follows `pkg/kubelet/pod_workers.go`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     handle::Handle,
@@ -143,21 +149,35 @@ async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Ph
 
 async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
     let pod = handle.pod();
-    sandbox::take_network_back(node, &pod).await;
+    until_done(&pod, "network not taken down", || sandbox::take_network_back(node, &pod)).await;
     node.objects.watch(uid(&pod), namespace(&pod), &Default::default(), &handle.wake);
     let dir = node.config.pod_dir(uid(&pod));
-    loop {
-        let dir = dir.clone();
-        match tokio::task::spawn_blocking(move || volume::tear_down(&dir)).await {
-            Ok(Ok(())) => break,
-            Ok(Err(error)) => tracing::warn!(%error, pod = name(&pod), "volumes not taken down"),
-            Err(error) => tracing::error!(%error, "taking volumes down broke off"),
-        }
-        time::sleep(Duration::from_secs(1)).await;
-    }
+    until_done(&pod, "volumes not taken down", || tear_down(dir.clone())).await;
     handle.state.lock().finished = true;
     publish(node, handle);
     Phase::Finished
+}
+
+/// Tries until it is done: what a pod leaves behind is nobody else's to clear away.
+async fn until_done<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(pod: &Pod, trouble: &str, what: impl Fn() -> F) {
+    let mut pause = Duration::from_secs(1);
+    while let Err(error) = what().await {
+        tracing::warn!(%error, pod = name(pod), namespace = namespace(pod), "{trouble}; trying again");
+        time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(30));
+    }
+}
+
+async fn tear_down(pod_dir: PathBuf) -> Result<(), String> {
+    let torn_down = tokio::task::spawn_blocking(move || volume::tear_down(&pod_dir)).await.map_err(|error| error.to_string())?;
+    torn_down.map_err(|error| error.to_string())
+}
+
+async fn remove_folder(path: &Path) -> std::io::Result<()> {
+    match tokio::fs::remove_dir_all(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Waits for the API to let go of the pod, then removes what was kept for its logs' sake.
@@ -173,19 +193,17 @@ async fn finished(node: &Arc<Context>, handle: &Arc<Handle>) {
         }
     }
     let pod = handle.pod();
-    match node.observer.refresh(uid(&pod)).await {
-        Ok(view) => {
-            for sandbox in view.sandboxes {
-                if let Err(error) = node.runtime.remove_sandbox(&sandbox.id).await {
-                    tracing::warn!(%error, sandbox = sandbox.id, "sandbox not removed");
-                }
-            }
-        }
-        Err(error) => tracing::warn!(%error, "runtime not listed"),
-    }
+    until_done(&pod, "sandboxes not removed", || remove_sandboxes(node, &pod)).await;
     let logs = sandbox::log_dir(node, &pod);
-    match tokio::fs::remove_dir_all(&logs).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!(%error, path = %logs.display(), "logs not removed"),
-        _ => {}
+    until_done(&pod, "logs not removed", || remove_folder(&logs)).await;
+}
+
+/// Removes all of them, past those that fail.
+async fn remove_sandboxes(node: &Context, pod: &Pod) -> Result<(), runtime::Error> {
+    let mut outcome = Ok(());
+    // Those too that cannot be read whole.
+    for sandbox in node.runtime.list().await?.iter().filter(|sandbox| sandbox.spec.pod_uid == uid(pod)) {
+        outcome = outcome.and(node.runtime.remove_sandbox(&sandbox.id).await);
     }
+    outcome
 }

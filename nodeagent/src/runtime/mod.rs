@@ -166,6 +166,9 @@ pub struct SandboxState {
     pub containers: Vec<ContainerState>,
     /// For runtimes that give the addresses themselves (`simulated`).
     pub ips: Vec<IpAddr>,
+    /// What of it could not be read; the rest is then not the whole truth.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -190,7 +190,7 @@ impl Runtime for SimulatedRuntime {
         let full = || Error::Failed { what: "give the pod an address".into(), reason: "no addresses are free in the node's range".into() };
         // Pods in the host's network have the node's own address, which the agent knows.
         let ips = if spec.netns.is_some() { vec![state.pool.take().ok_or_else(full)?] } else { vec![] };
-        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips };
+        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips, trouble: None };
         state.sandboxes.insert(id.clone(), sandbox);
         Ok(id)
     }
@@ -274,7 +274,7 @@ impl Runtime for SimulatedRuntime {
         self.inner.tell(RuntimeEvent::ContainerStarted { sandbox, container: container.to_owned() });
         if let Some(run_for) = behaviour.run_for {
             let (inner, id, mut gone) = (Arc::clone(&self.inner), container.to_owned(), behaviour.gone.0.subscribe());
-            tokio::spawn(async move {
+            skiff_watching::task::spawn(async move {
                 tokio::select! {
                     () = tokio::time::sleep(run_for) => inner.end(&id, behaviour.exit_code.unwrap_or(0)),
                     _ = gone.wait_for(|gone| *gone) => {}

@@ -3,10 +3,18 @@
 //! Invariant: the connection is made from inside the pod's network namespace, by a thread that is thrown away afterwards.
 //! Follows `staging/src/k8s.io/streaming/pkg/cri/portforward`.
 
-use std::{collections::HashMap, fs::File, net::TcpStream as StdStream, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs::File,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream as StdStream},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use nix::sched::{CloneFlags, setns};
+use skiff_watching::task::boxed;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -15,7 +23,7 @@ use tokio::{
 };
 
 use super::{Io, spdy, ws};
-use crate::time;
+use crate::{probe::http::words, time};
 
 /// The protocol of port-forwarding over SPDY.
 pub const PROTOCOL: &str = "portforward.k8s.io";
@@ -36,21 +44,24 @@ pub struct Target {
 /// Connects to `port` on the pod's loopback address.
 async fn dial(target: &Target, port: u16) -> Result<TcpStream, String> {
     let netns = target.netns.clone();
-    let failed = |error: std::io::Error| format!("failed to connect to localhost:{port} inside namespace {:?}: {error}", target.uid);
-    let connect = move || -> std::io::Result<StdStream> {
+    let failed = |error: String| format!("failed to connect to localhost:{port} inside namespace {:?}, {error}", target.uid);
+    let connect = move || -> Result<StdStream, String> {
         if let Some(path) = netns {
-            setns(File::open(path)?, CloneFlags::CLONE_NEWNET)?;
+            let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| format!("setns: {error}"))?;
         }
-        let limit = Duration::from_secs(10);
-        let v4 = StdStream::connect_timeout(&([127, 0, 0, 1], port).into(), limit);
-        let stream = v4.or_else(|error| StdStream::connect_timeout(&(std::net::Ipv6Addr::LOCALHOST, port).into(), limit).map_err(|_| error))?;
-        stream.set_nonblocking(true)?;
+        let dial = |address: IpAddr| StdStream::connect_timeout(&(address, port).into(), Duration::from_secs(10));
+        let stream = dial(Ipv4Addr::LOCALHOST.into()).or_else(|v4| {
+            let both = |v6| format!("IPv4: dial tcp4 127.0.0.1:{port}: {} IPv6 dial tcp6 [::1]:{port}: {} ", words(&v4), words(&v6));
+            dial(Ipv6Addr::LOCALHOST.into()).map_err(both)
+        })?;
+        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         Ok(stream)
     };
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || drop(sender.send(connect())));
     let stream = receiver.await.map_err(|_| "the connecting thread broke off".to_owned())?.map_err(failed)?;
-    TcpStream::from_std(stream).map_err(failed)
+    TcpStream::from_std(stream).map_err(|error| failed(error.to_string()))
 }
 
 fn wording(target: &Target, port: u16, error: &str) -> String {
@@ -85,7 +96,7 @@ pub async fn spdy(io: impl Io, target: Target) {
         if let Pair { data: Some(_), error: Some(_) } = pair
             && let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&request)
         {
-            forwards.spawn(one(target.clone(), data, error));
+            forwards.spawn(boxed(one(target.clone(), data, error)));
         }
     }
 }
@@ -152,7 +163,7 @@ pub async fn websocket(io: impl Io, framing: ws::Framing, ports: &[u16], target:
         let Ok(channel) = u8::try_from(index * 2) else { break };
         let (sender, receiver) = mpsc::channel(64);
         into.insert(channel, sender);
-        forwards.spawn(one_channel(target.clone(), *port, channel, receiver, outbound.clone()));
+        forwards.spawn(boxed(one_channel(target.clone(), *port, channel, receiver, outbound.clone())));
     }
     drop(outbound);
     while let Some(message) = inbound.recv().await {
@@ -226,14 +237,14 @@ mod tests {
     async fn bytes_reach_the_port_and_come_back() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).await.unwrap();
             stream.write_all(text.to_uppercase().as_bytes()).await.unwrap();
         });
         let (near, far) = tokio::io::duplex(1 << 16);
-        tokio::spawn(spdy(far, target()));
+        skiff_watching::task::spawn(spdy(far, target()));
         let mut client = Client::new(near);
         client.open(1, &[("streamtype", "error"), ("port", &port), ("requestid", "0")]).await;
         client.open(3, &[("streamtype", "data"), ("port", &port), ("requestid", "0")]).await;
@@ -255,7 +266,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let (near, far) = tokio::io::duplex(1 << 16);
-        tokio::spawn(spdy(far, target()));
+        skiff_watching::task::spawn(spdy(far, target()));
         let mut client = Client::new(near);
         let text = port.to_string();
         client.open(1, &[("streamtype", "error"), ("port", &text), ("requestid", "0")]).await;

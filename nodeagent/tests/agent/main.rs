@@ -348,3 +348,45 @@ async fn a_replacement_is_ready_soon() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     node.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_pods_trouble_is_its_own() {
+    let node = Node::start();
+    for name in ["a", "b"] {
+        node.api.create_pod("node", name, container(json!(["run"])));
+        node.pod(name, "ready", ready).await;
+    }
+    let trouble = |trouble: Option<&str>| {
+        let mut sandboxes = node.runtime.sandboxes.lock();
+        sandboxes.values_mut().find(|sandbox| sandbox.spec.name == "a").unwrap().trouble = trouble.map(str::to_owned);
+    };
+    let end = |name: &str| {
+        let sandboxes = node.runtime.sandboxes.lock();
+        let id = sandboxes.values().find(|sandbox| sandbox.spec.name == name).unwrap().containers.last().unwrap().id.clone();
+        drop(sandboxes);
+        node.runtime.end(&id, 1);
+    };
+    trouble(Some("a container: no such file"));
+    end("a");
+    end("b");
+    node.pod("b", "restarted", |pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1 && ready(pod)).await;
+    assert_eq!(node.api.pod("a").unwrap()["status"]["containerStatuses"][0]["restartCount"], 0, "what cannot be read is not taken for something else");
+    trouble(None);
+    node.pod("a", "restarted", |pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1 && ready(pod)).await;
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pod_leaves_is_cleared_away_in_the_end() {
+    let node = Node::start();
+    node.api.create_pod("node", "p", container(json!(["run"])));
+    let uid = node.pod("p", "ready", ready).await["metadata"]["uid"].as_str().unwrap().to_owned();
+    let logs = node.dir.path().join("logs").join(format!("default_p_{uid}"));
+    assert!(logs.exists());
+    node.runtime.failing_removals.store(1, std::sync::atomic::Ordering::SeqCst);
+    node.api.delete_pod("p", 5);
+    eventually("deletion", || node.api.pod("p").is_none().then_some(())).await;
+    eventually("its sandbox is gone", || node.runtime.sandboxes.lock().is_empty().then_some(())).await;
+    eventually("its logs are gone", || (!logs.exists()).then_some(())).await;
+    node.end().await;
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent};
+use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Mount, Runtime, RuntimeEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{World, log, until};
@@ -107,6 +107,16 @@ pub async fn programs_that_cannot_start() {
     }
     let nothing = world.runtime.create_container(&pod, ContainerSpec { image_id: format!("sha256:{}", "0".repeat(64)), ..world.script("") }).await;
     assert!(matches!(nothing, Err(Error::NoImage(_))));
+    // What fails is told down to the system call and its error.
+    let file = world.path("file");
+    std::fs::write(&file, "").unwrap();
+    let mount = Mount { host_path: file, container_path: "/etc".into(), read_only: false, propagation: String::new() };
+    let mounted = ContainerSpec { mounts: vec![mount], ..world.script("") };
+    let tight = ContainerSpec { limits: Limits { cpu_quota_us: Some(1), ..Limits::default() }, ..world.script("") };
+    for (spec, parts) in [(mounted, ["failed to mount ", "(os error "]), (tight, ["cgroup", ": Invalid argument (os error 22)"])] {
+        let refused = world.runtime.create_container(&pod, spec).await.unwrap_err().to_string();
+        assert!(refused.starts_with("cannot create the container: ") && parts.iter().all(|part| refused.contains(part)), "{refused}");
+    }
     world.finish().await;
 }
 

@@ -1,6 +1,6 @@
 //! What a container's process may do.
 
-use skiff_nodeagent::runtime::{ContainerSpec, Error, Runtime, Security};
+use skiff_nodeagent::runtime::{ContainerSpec, Error, Limits, Runtime, Security};
 
 use crate::world::{World, strings};
 
@@ -116,5 +116,38 @@ pub async fn privileged_sees_the_machine() {
     let script = "mount -t tmpfs x /tmp && echo mounts; test -e /dev/kmsg && (exec 3< /dev/kmsg) && echo kmsg; grep Seccomp: /proc/self/status; test -w /sys/kernel && mkdir /sys/fs/cgroup/x 2>/dev/null; grep ' /sys sysfs rw' /proc/mounts | grep -c sysfs";
     let (_, log) = run(&world, &pod, privileged, script).await;
     assert_eq!(log, "stdout F mounts\nstdout F kmsg\nstdout F Seccomp:\t0\nstdout F 1\n");
+    world.finish().await;
+}
+
+/// Set in the copy of this program that may not lower scores.
+const UNABLE: &str = "SKIFF_TEST_WITHOUT_SYS_RESOURCE";
+
+pub async fn the_best_oom_score_that_is_allowed() {
+    const CAP_SYS_RESOURCE: libc::c_ulong = 24;
+    if std::env::var_os(UNABLE).is_none() {
+        use std::os::unix::process::CommandExt;
+        let mut copy = std::process::Command::new(std::env::current_exe().unwrap());
+        copy.arg("the_best_oom_score_that_is_allowed").env(UNABLE, "1");
+        // SAFETY: one system call, between fork and exec.
+        unsafe {
+            copy.pre_exec(|| match libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        let output = tokio::task::spawn_blocking(move || copy.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    assert!(std::fs::write("/proc/self/oom_score_adj", "-1000").is_err(), "this copy may not");
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let limits = Limits { oom_score_adj: Some(-997), ..Limits::default() };
+    let id = world.start(&pod, ContainerSpec { limits, ..world.script("sleep 1000") }).await;
+    let read = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim().parse::<i32>().unwrap();
+    let score = read(&world.state(&id).await.pid.unwrap().to_string());
+    assert!((-997..=read("self")).contains(&score), "{score}");
+    let (code, text, _) = world.exec(&id, &["cat", "/proc/self/oom_score_adj"], None).await;
+    assert_eq!((code, text), (0, format!("{score}\n")));
     world.finish().await;
 }

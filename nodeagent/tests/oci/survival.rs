@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Runtime, RuntimeEvent};
+use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Runtime, RuntimeEvent, SandboxSpec};
 
 use crate::world::{World, log, until};
 
@@ -75,4 +75,58 @@ pub async fn the_shim_is_killed() {
     world.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
     world.runtime.remove_container(&id).await.unwrap();
     world.finish().await;
+}
+
+pub async fn each_sandbox_for_itself() {
+    let world = World::new().await;
+    let whole = world.pod().await;
+    let other = SandboxSpec { pod_uid: "other".into(), cgroup: "burstable/podother".into(), ..world.sandbox_spec() };
+    let broken = world.runtime.run_sandbox(other).await.unwrap();
+    let (a, b) = (world.start(&whole, world.script("sleep 1000")).await, world.start(&broken, world.script("sleep 1000")).await);
+    let status = world.path("run").join(&broken).join("c").join(&b).join("status.json");
+    let text = fs::read(&status).unwrap();
+    fs::write(&status, "{").unwrap();
+    let find = async |id: &str| world.runtime.list().await.unwrap().into_iter().find(|sandbox| sandbox.id == id);
+    assert!(find(&broken).await.unwrap().trouble.unwrap().contains("status.json"));
+    let seen = find(&whole).await.unwrap();
+    assert_eq!((seen.trouble.as_deref(), seen.containers[0].id.as_str()), (None, a.as_str()));
+    fs::write(&status, text).unwrap();
+    assert_eq!(find(&broken).await.unwrap().trouble, None);
+    // What cannot be removed is still known, and can be removed later.
+    world.runtime.stop_sandbox(&broken).await.unwrap();
+    let busy = world.path("run").join(&broken).join("busy");
+    fs::create_dir(&busy).unwrap();
+    nix::mount::mount(Some("tmpfs"), &busy, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>).unwrap();
+    let refused = world.runtime.remove_sandbox(&broken).await.unwrap_err().to_string();
+    assert!(refused.contains("busy") && refused.contains("(os error 16)"), "{refused}");
+    assert!(find(&broken).await.is_some());
+    nix::mount::umount(&busy).unwrap();
+    world.runtime.remove_sandbox(&broken).await.unwrap();
+    assert!(find(&broken).await.is_none());
+    world.finish().await;
+}
+
+pub async fn listing_while_others_are_removed() {
+    let world = std::sync::Arc::new(World::new().await);
+    let kept = world.pod().await;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let removing = async {
+        for number in 0..6 {
+            let uid = format!("uid{number}");
+            let spec = SandboxSpec { cgroup: format!("burstable/pod{uid}"), pod_uid: uid, ..world.sandbox_spec() };
+            let pod = world.runtime.run_sandbox(spec).await.unwrap();
+            world.start(&pod, world.script("sleep 1000")).await;
+            world.runtime.stop_sandbox(&pod).await.unwrap();
+            world.runtime.remove_sandbox(&pod).await.unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let listing = async {
+        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            let listed = world.runtime.list().await.unwrap();
+            assert!(listed.iter().any(|sandbox| sandbox.id == kept && sandbox.ready && sandbox.trouble.is_none()));
+        }
+    };
+    futures::join!(removing, listing);
+    std::sync::Arc::into_inner(world).unwrap().finish().await;
 }

@@ -284,13 +284,21 @@ pub async fn eventually<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T
 pub struct FakeRuntime {
     pub sandboxes: Mutex<BTreeMap<String, SandboxState>>,
     pub specs: Mutex<HashMap<String, ContainerSpec>>,
+    /// How often removing a sandbox fails from now on.
+    pub failing_removals: AtomicU64,
     events: broadcast::Sender<RuntimeEvent>,
     next: AtomicU64,
 }
 
 impl FakeRuntime {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { sandboxes: Mutex::default(), specs: Mutex::default(), events: broadcast::channel(256).0, next: AtomicU64::new(1) })
+        Arc::new(Self {
+            sandboxes: Mutex::default(),
+            specs: Mutex::default(),
+            failing_removals: AtomicU64::new(0),
+            events: broadcast::channel(256).0,
+            next: AtomicU64::new(1),
+        })
     }
 
     fn id(&self, prefix: &str) -> String {
@@ -330,6 +338,11 @@ impl FakeRuntime {
         self.change(&id, |state| end(state, code)).unwrap();
     }
 
+    /// Ends the container of that id.
+    pub fn end(&self, id: &str, code: i32) {
+        self.change(id, |state| end(state, code)).unwrap();
+    }
+
     pub fn running(&self) -> Vec<String> {
         self.sandboxes
             .lock()
@@ -358,7 +371,7 @@ impl Runtime for FakeRuntime {
     async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, runtime::Error> {
         let id = self.id("s");
         let ip = format!("10.0.0.{}", self.next.load(Ordering::SeqCst) % 250 + 1).parse().unwrap();
-        let state = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: Vec::new(), ips: vec![ip] };
+        let state = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: Vec::new(), ips: vec![ip], trouble: None };
         self.sandboxes.lock().insert(id.clone(), state);
         Ok(id)
     }
@@ -372,6 +385,10 @@ impl Runtime for FakeRuntime {
     }
 
     async fn remove_sandbox(&self, sandbox: &str) -> Result<(), runtime::Error> {
+        let fails = self.failing_removals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails {
+            return Err(runtime::Error::Failed { what: format!("remove the sandbox {sandbox}"), reason: "busy".to_owned() });
+        }
         self.sandboxes.lock().remove(sandbox);
         Ok(())
     }

@@ -134,11 +134,11 @@ impl Monitors {
         }
     }
 
-    /// The resource of a kind.
+    /// The resource of a kind, if it is served in this version.
     pub fn resource(&self, api_version: &str, kind: &str) -> Option<ApiResource> {
-        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().map(|k| &k.resource).find(|r| r.group == group && r.kind == kind).cloned()
+        known.values().map(|k| &k.resource).find(|r| r.group == group && r.kind == kind && r.serves(version)).cloned()
     }
 
     /// Waits until all resources found at first have been listed, or long enough; false when stopped.
@@ -225,7 +225,7 @@ impl Monitors {
         match self.informers.subscribe_metadata(path, Box::new(handler)) {
             Some(mut synced) => {
                 if !listed {
-                    tokio::spawn(async move {
+                    skiff_watching::task::spawn(async move {
                         if synced.wait_for(|synced| *synced).await.is_ok() {
                             waiting.send_modify(|waiting| *waiting = waiting.map(|n| n.saturating_sub(1)));
                         }
@@ -234,7 +234,7 @@ impl Monitors {
             }
             None => {
                 let source = Source { path: path.to_string(), query: String::new(), accept: Some((LIST, WATCH)) };
-                tokio::spawn(reflect(self.api.clone(), self.clock.clone(), source, Box::new(sink), stop));
+                skiff_watching::task::spawn(reflect(self.api.clone(), self.clock.clone(), source, Box::new(sink), stop));
             }
         }
     }

@@ -3,8 +3,10 @@
 //! Invariant: none of them touches what is on a volume. Follows pkg/controller/volume.
 
 pub mod binder;
+pub mod class_protection;
 mod decide;
 pub mod ephemeral;
+pub mod expander;
 pub mod protection;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, Volume};

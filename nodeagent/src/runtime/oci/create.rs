@@ -9,7 +9,9 @@ use std::{
 };
 
 use super::{
-    Inner, capability, failed, propagation, seccomp, signals, spec,
+    Inner, capability,
+    cause::During,
+    failed, propagation, seccomp, signals, spec,
     state::{self, ContainerRecord, ProcessRights, SandboxDir, SandboxRecord, ShimRecord, now},
     user::Accounts,
 };
@@ -23,8 +25,8 @@ impl Inner {
         let group = |name: &str| format!("/{}/{}", self.config.cgroup.trim_matches('/'), name.trim_matches('/'));
         let record = SandboxRecord { id: id.clone(), created_at: now(), cgroup: group(&spec.cgroup), shim_cgroup: group("shims"), spec };
         let describe = || {
-            fs::create_dir(&dir.0)?;
-            fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o711))?;
+            fs::create_dir(&dir.0).during(format_args!("mkdir {}", dir.0.display()))?;
+            fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o711)).during(format_args!("chmod {}", dir.0.display()))?;
             state::write(&dir.record(), &record)
         };
         let made = describe().map_err(|err| failed("make the sandbox's folder", err)).and_then(|()| self.program.start_shim(&dir.0));
@@ -97,9 +99,9 @@ impl Inner {
             spec,
         };
         let write = || {
-            fs::create_dir_all(dir.rootfs())?;
+            make_folder(&dir.rootfs())?;
             if let Some(folder) = record.log_path.parent() {
-                fs::create_dir_all(folder)?;
+                make_folder(folder)?;
             }
             make_writable(&record)?;
             state::write(&dir.config(), &config)?;
@@ -112,14 +114,18 @@ impl Inner {
 /// The root folder that the container sees has the rights of the image's.
 fn make_writable(record: &ContainerRecord) -> io::Result<()> {
     let upper = record.writable.join("upper");
-    fs::create_dir_all(&upper)?;
-    fs::create_dir_all(record.writable.join("work"))?;
+    make_folder(&upper)?;
+    make_folder(&record.writable.join("work"))?;
     if let Some(top) = record.layers.first() {
-        let meta = fs::metadata(top)?;
-        std::os::unix::fs::chown(&upper, Some(meta.uid()), Some(meta.gid()))?;
-        fs::set_permissions(&upper, meta.permissions())?;
+        let meta = fs::metadata(top).during(format_args!("stat {}", top.display()))?;
+        std::os::unix::fs::chown(&upper, Some(meta.uid()), Some(meta.gid())).during(format_args!("chown {}", upper.display()))?;
+        fs::set_permissions(&upper, meta.permissions()).during(format_args!("chmod {}", upper.display()))?;
     }
     Ok(())
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path).during(format_args!("mkdir {}", path.display()))
 }
 
 /// A missing source of a bind mount becomes a folder, as with every CRI runtime.

@@ -5,6 +5,7 @@
 //! Plays the part of containerd's CRI plugin (`internal/cri/server`).
 
 mod capability;
+mod cause;
 mod cgroup;
 mod client;
 mod create;
@@ -105,7 +106,12 @@ impl OciRuntime {
         };
         let runtime = Self { inner: Arc::new(inner) };
         for id in state::names(&runtime.inner.config.run_dir).map_err(io)? {
-            watch::spawn(&runtime.inner, id);
+            let dir = runtime.inner.dir(&id);
+            // Without a record nothing was begun in it, or all but the folder is gone.
+            match dir.record().exists() {
+                true => watch::spawn(&runtime.inner, id),
+                false => fs::remove_dir_all(&dir.0).map_err(io)?,
+            }
         }
         Ok(runtime)
     }

@@ -106,8 +106,6 @@ pub fn config(inputs: &Inputs<'_>) -> Result<Value, Error> {
         "args": arguments(spec, image)?,
         "env": environment(spec, image, inputs.hostname),
         "cwd": working_dir(spec, image),
-        // Said always, because what starts it is itself protected from running out of memory.
-        "oomScoreAdj": spec.limits.oom_score_adj.unwrap_or(0),
         "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities, "inheritable": [], "ambient": [] },
     });
     // Absent and false are different to libcontainer.

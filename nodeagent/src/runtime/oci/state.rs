@@ -11,6 +11,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::cause::During;
 use crate::runtime::{ContainerPhase, ContainerSpec, ContainerState, SandboxSpec, User};
 
 /// Exit code of containers whose keeper died, so that theirs was lost (containerd's `unknownExitCode`).
@@ -199,7 +200,7 @@ pub fn now() -> Timestamp {
 }
 
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
-    let bytes = fs::read(path)?;
+    let bytes = fs::read(path).during(format_args!("read {}", path.display()))?;
     serde_json::from_slice(&bytes).map_err(|err| io::Error::other(format!("{}: {err}", path.display())))
 }
 
@@ -213,8 +214,8 @@ pub fn read_if_there<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> 
 
 pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let beside = path.with_extension("new");
-    fs::write(&beside, serde_json::to_vec(value)?)?;
-    fs::rename(&beside, path)
+    fs::write(&beside, serde_json::to_vec(value)?).during(format_args!("write {}", beside.display()))?;
+    fs::rename(&beside, path).during(format_args!("rename {} to {}", beside.display(), path.display()))
 }
 
 /// Names in a folder; none when there is no such folder.

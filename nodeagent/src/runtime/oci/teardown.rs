@@ -16,7 +16,9 @@ use nix::{
 };
 
 use super::{
-    Inner, client, failed,
+    Inner,
+    cause::During,
+    client, failed,
     protocol::Request,
     state::{self, ContainerRecord, SandboxDir, SandboxRecord, ShimRecord, StatusRecord},
 };
@@ -86,7 +88,11 @@ impl Inner {
             let status: Option<StatusRecord> = state::read_if_there(&container.status()).map_err(io)?;
             if status.as_ref().is_none_or(|status| status.phase != ContainerPhase::Exited) {
                 self.cgroups.kill(&format!("{}/{id}", record.cgroup));
-                state::write(&container.status(), &StatusRecord::lost(status)).map_err(io)?;
+                match state::write(&container.status(), &StatusRecord::lost(status)) {
+                    // It is being removed.
+                    Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                    other => other.map_err(io)?,
+                }
             }
         }
         Ok(())
@@ -119,8 +125,13 @@ impl Inner {
         {
             failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
         }
-        failures.note("its folder", remove_all(&dir.0));
-        self.stopping.lock().remove(sandbox);
+        // The record goes last: what is left is found again as long as it is there.
+        if failures.0.is_empty() {
+            failures.note("its folder", remove_all_but(&dir.0, &dir.record()).and_then(|()| remove_all(&dir.0)));
+        }
+        if failures.0.is_empty() {
+            self.stopping.lock().remove(sandbox);
+        }
         self.cgroups.prune(&format!("/{}", self.config.cgroup.trim_matches('/')));
         failures.into_result(&format!("remove the sandbox {sandbox}"))
     }
@@ -131,31 +142,44 @@ impl Inner {
         others.iter().filter(|id| **id != record.id).any(|id| self.sandbox(id).is_ok_and(|other| other.cgroup == record.cgroup))
     }
 
-    /// All sandboxes with their containers, as the disk tells. Blocks.
+    /// All sandboxes with their containers, as the disk tells, each for itself. Blocks.
     pub fn list_now(&self) -> Result<Vec<SandboxState>, Error> {
-        let io = |err: io::Error| failed("list sandboxes", err);
+        let ids = state::names(&self.config.run_dir).map_err(|err| failed("list sandboxes", err))?;
         let mut sandboxes = Vec::new();
-        for id in state::names(&self.config.run_dir).map_err(io)? {
-            let record = match self.sandbox(&id) {
-                Err(Error::NotFound(_)) => continue, // being made or removed
-                other => other?,
-            };
-            let dir = self.dir(&id);
-            let ready = self.alive(&id);
-            if !ready && dir.shim().exists() {
-                self.settle(&record)?;
+        for id in ids {
+            match self.sandbox(&id) {
+                Err(Error::NotFound(_)) => {} // being made or removed
+                other => sandboxes.push(self.sandbox_state(other?)),
             }
-            let mut containers = Vec::new();
-            for container in dir.container_ids().map_err(io)? {
-                match dir.container(&container).state() {
-                    Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-                    state => containers.push(state.map_err(io)?),
-                }
-            }
-            containers.sort_by_key(|container| container.created_at);
-            sandboxes.push(SandboxState { id, spec: record.spec, ready, created_at: record.created_at, containers, ips: vec![] });
         }
         Ok(sandboxes)
+    }
+
+    fn sandbox_state(&self, record: SandboxRecord) -> SandboxState {
+        let dir = self.dir(&record.id);
+        let ready = self.alive(&record.id);
+        let mut failures = Failures::default();
+        if !ready
+            && dir.shim().exists()
+            && let Err(err) = self.settle(&record)
+        {
+            failures.0.push(err.to_string());
+        }
+        let mut containers = Vec::new();
+        let ids = dir.container_ids().unwrap_or_else(|err| {
+            failures.note("its containers", Err(err));
+            Vec::new()
+        });
+        for id in ids {
+            match dir.container(&id).state() {
+                Ok(state) => containers.push(state),
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                Err(err) => failures.note("a container", Err(err)),
+            }
+        }
+        containers.sort_by_key(|container| container.created_at);
+        let trouble = (!failures.0.is_empty()).then(|| failures.0.join("; "));
+        SandboxState { id: record.id, spec: record.spec, ready, created_at: record.created_at, containers, ips: vec![], trouble }
     }
 }
 
@@ -197,4 +221,24 @@ fn remove_all(folder: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir_all(folder)
+}
+
+/// All that is in the folder but one file.
+fn remove_all_but(folder: &Path, kept: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.path() == kept {
+            continue;
+        }
+        let removed = if entry.file_type()?.is_dir() { remove_all(&entry.path()) } else { fs::remove_file(entry.path()) };
+        match removed {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            other => other.during(format_args!("remove {}", entry.path().display()))?,
+        }
+    }
+    Ok(())
 }

@@ -26,6 +26,7 @@ use super::{
 use crate::runtime::{
     ContainerPhase,
     oci::{
+        cause::{During, chain},
         protocol::{self, Event, Failure},
         state::{self, ContainerDir, ContainerRecord, StatusRecord, now},
     },
@@ -130,7 +131,7 @@ impl Container {
         }
         let Some(pipe) = errors.take() else { return Err(failed("start the container", "it is being started")) };
         let begin = || libcontainer::container::Container::load(self.dir.libcontainer().join(&self.record.id))?.start();
-        begin().map_err(|err| failed("start the container", err))?;
+        begin().map_err(|err| failed("start the container", chain(&err)))?;
         let reason = read_to_end(pipe).await.map_err(|err| failed("start the container", err))?;
         if !reason.is_empty() {
             let text = format!("OCI runtime create failed: unable to start container process: error during container init: {reason}: unknown");
@@ -225,7 +226,7 @@ impl Container {
 
 /// Has a helper make a process, and answers its id, what descriptors came with it, and the pipe that tells of a failed `execve`.
 pub async fn launch(job: &Job<'_>, stdio: Option<Stdio>) -> Result<(i32, Vec<OwnedFd>, OwnedFd), String> {
-    let (errors, theirs) = io::pipe().map_err(|err| err.to_string())?;
+    let (errors, theirs) = io::pipe().during("pipe").map_err(|err| err.to_string())?;
     let socket = helper::spawn(job, stdio, theirs.into()).map_err(|err| err.to_string())?;
     socket.set_nonblocking(true).map_err(|err| err.to_string())?;
     let socket = UnixStream::from_std(socket).map_err(|err| err.to_string())?;
@@ -249,18 +250,19 @@ pub async fn read_to_end(pipe: OwnedFd) -> io::Result<String> {
 
 /// Pipes for a process without a terminal. The process's user owns them, so that it may open `/dev/stdout` anew.
 pub fn pipes(stdin: bool, uid: u32) -> io::Result<Ends> {
-    let ((stdout, their_stdout), (stderr, their_stderr)) = (io::pipe()?, io::pipe()?);
+    let pipe = || io::pipe().during("pipe");
+    let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
     let (ours, their_stdin) = match stdin {
         true => {
-            let (theirs, ours) = io::pipe()?;
+            let (theirs, ours) = pipe()?;
             (Some(OwnedFd::from(ours)), OwnedFd::from(theirs))
         }
-        false => (None, OwnedFd::from(std::fs::File::open("/dev/null")?)),
+        false => (None, OwnedFd::from(std::fs::File::open("/dev/null").during("open /dev/null")?)),
     };
     let theirs = Stdio { stdin: their_stdin, stdout: their_stdout.into(), stderr: their_stderr.into() };
     let owned = [Some(&theirs.stdout), Some(&theirs.stderr), stdin.then_some(&theirs.stdin)];
     for fd in owned.into_iter().flatten() {
-        nix::unistd::fchown(fd, Some(uid.into()), None)?;
+        nix::unistd::fchown(fd, Some(uid.into()), None).during(format_args!("chown a pipe to {uid}"))?;
     }
     Ok(Ends { stdin: ours, stdout: stdout.into(), stderr: stderr.into(), theirs })
 }

@@ -21,8 +21,9 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{executor::Workload, reasons};
+use super::{executor::Workload, oom, reasons};
 use crate::runtime::oci::{
+    cause::{During, chain},
     protocol,
     state::{ContainerDir, ContainerRecord, ProcessRights},
 };
@@ -44,14 +45,22 @@ pub struct Stdio {
 /// What the copy is to do.
 pub enum Job<'a> {
     Create { dir: &'a ContainerDir, record: &'a ContainerRecord },
-    Exec { dir: &'a ContainerDir, id: &'a str, process: &'a Path, rights: ProcessRights },
+    Exec { dir: &'a ContainerDir, record: &'a ContainerRecord, process: &'a Path },
+}
+
+impl Job<'_> {
+    fn record(&self) -> &ContainerRecord {
+        match self {
+            Self::Create { record, .. } | Self::Exec { record, .. } => record,
+        }
+    }
 }
 
 /// Forks the copy. `stdio` and `errors` are the container's; they are closed here.
 pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result<StdStream> {
-    let (ours, theirs) = StdStream::pair()?;
+    let (ours, theirs) = StdStream::pair().during("socketpair")?;
     // SAFETY: this process has one thread, so that the copy may go on as any program would.
-    match unsafe { nix::unistd::fork() }? {
+    match unsafe { nix::unistd::fork() }.during("fork")? {
         ForkResult::Parent { .. } => Ok(ours),
         ForkResult::Child => {
             let mut keep = vec![0, 1, 2, theirs.as_raw_fd(), errors.as_raw_fd()];
@@ -64,7 +73,7 @@ pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result
             let done = work(job, stdio, errors.as_raw_fd(), terminal);
             let (outcome, master) = match done {
                 Ok((pid, master)) => (Outcome::Running { pid }, master),
-                Err(reason) => (Outcome::Failed { reason }, None),
+                Err(reason) => (Outcome::Failed { reason: reasons::complete(reason) }, None),
             };
             let fds: Vec<BorrowedFd<'_>> = master.iter().map(AsFd::as_fd).collect();
             let told = protocol::send_blocking(&theirs, &outcome, &fds);
@@ -77,9 +86,11 @@ pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result
 type Done = Result<(i32, Option<OwnedFd>), String>;
 
 fn work(job: &Job<'_>, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
+    // What started this process is itself protected from running out of memory, so that the score is set always.
+    oom::set(job.record().spec.limits.oom_score_adj.unwrap_or(0)).map_err(|err| err.to_string())?;
     match job {
         Job::Create { dir, record } => create(dir, record, stdio, errors, terminal),
-        Job::Exec { dir, id, process, rights } => exec(dir, id, process, rights, stdio, errors, terminal),
+        Job::Exec { dir, record, process } => exec(dir, record, process, stdio, errors, terminal),
     }
 }
 
@@ -93,17 +104,17 @@ fn create(dir: &ContainerDir, record: &ContainerRecord, stdio: Option<Stdio>, er
     Ok((pid.as_raw(), console.master()?))
 }
 
-fn exec(dir: &ContainerDir, id: &str, process: &Path, rights: &ProcessRights, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
+fn exec(dir: &ContainerDir, record: &ContainerRecord, process: &Path, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
     let name = process.file_stem().unwrap_or_default().to_string_lossy();
     let console = Console::open(dir, &format!("{name}.sock"), terminal)?;
-    let builder = builder(id, dir, rights.clone(), errors, stdio)?.with_console_socket(console.path());
+    let builder = builder(&record.id, dir, record.process.clone(), errors, stdio)?.with_console_socket(console.path());
     let pid = builder.as_tenant().with_process(Some(process)).with_detach(true).as_sibling(true).build().map_err(|err| chain(&err))?;
     Ok((pid.as_raw(), console.master()?))
 }
 
 fn builder(id: &str, dir: &ContainerDir, rights: ProcessRights, errors: RawFd, stdio: Option<Stdio>) -> Result<ContainerBuilder, String> {
     let root = dir.libcontainer();
-    fs::create_dir_all(&root).map_err(|err| err.to_string())?;
+    fs::create_dir_all(&root).during(format_args!("mkdir {}", root.display())).map_err(|err| err.to_string())?;
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
         .with_executor(Workload { rights, errors })
         .with_root_path(root)
@@ -117,20 +128,20 @@ fn builder(id: &str, dir: &ContainerDir, rights: ProcessRights, errors: RawFd, s
 /// The container's root file system exists only in this copy's mount namespace and in the container's, which is copied
 /// from it: nothing is left on the host, however the container ends. Only a container whose mounts must reach the host is mounted there.
 fn mount_rootfs(dir: &ContainerDir, record: &ContainerRecord) -> io::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
+    unshare(CloneFlags::CLONE_NEWNS).during("unshare the mount namespace")?;
     if !record.bidirectional {
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).during("mount / as a slave")?;
     }
     let (upper, work) = (record.writable.join("upper"), record.writable.join("work"));
     // The names of layers in one folder are given relative to it: the options must fit one page.
     let parent = record.layers.first().and_then(|layer| layer.parent()).ok_or_else(|| io::Error::other("an image without layers"))?;
     let lower: Vec<String> = record.layers.iter().map(|layer| layer.strip_prefix(parent).unwrap_or(layer).to_string_lossy().into_owned()).collect();
     let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
-    nix::unistd::chdir(parent)?;
+    nix::unistd::chdir(parent).during(format_args!("chdir {}", parent.display()))?;
     let mounted = mount(Some("overlay"), &dir.rootfs(), Some("overlay"), MsFlags::empty(), Some(options.as_str()));
     nix::unistd::chdir("/")?;
-    mounted?;
-    make_folder_inside(&dir.rootfs(), Path::new(&record.working_dir), record.uid)
+    mounted.during(format_args!("mount overlay on {} ({options})", dir.rootfs().display()))?;
+    make_folder_inside(&dir.rootfs(), Path::new(&record.working_dir), record.uid).during(format_args!("mkdir {}", record.working_dir))
 }
 
 /// The working directory is made when the image lacks it, as runc does; never through a link that leads out.
@@ -216,18 +227,4 @@ fn close_others(mut keep: Vec<RawFd>) {
 fn close_range(first: u32, last: u32) {
     // SAFETY: the copy uses none of these descriptors, and never runs the destructors of what owned them.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-}
-
-/// An error with its causes, outermost first, without saying anything twice.
-fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -8,6 +8,7 @@ mod container;
 mod executor;
 mod helper;
 mod log;
+mod oom;
 mod output;
 mod pause;
 mod reaper;
@@ -38,6 +39,7 @@ use tokio::{
 
 use self::{container::Container, reaper::Reaper};
 use super::{
+    cause::During,
     cgroup::Cgroups,
     protocol::{self, Event, Failure, Reply, Request},
     state::{self, SandboxDir, SandboxRecord, ShimRecord},
@@ -86,11 +88,11 @@ fn report(err: &io::Error) -> i32 {
 
 fn run(folder: &Path) -> io::Result<()> {
     let dir = SandboxDir(folder.to_owned());
-    let record: SandboxRecord = state::read(&dir.record())?;
-    let cgroups = Cgroups::detect()?;
+    let record: SandboxRecord = state::read(&dir.record()).during("read the sandbox's record")?;
+    let cgroups = Cgroups::detect().during("find the machine's cgroups")?;
     become_keeper(&record, &cgroups)?;
     let pause = set_up_sandbox(&dir, &record, &cgroups)?;
-    let listener = protocol::bind(&dir.0, SandboxDir::SOCKET)?;
+    let listener = protocol::bind(&dir.0, SandboxDir::SOCKET).during("open the shim's socket")?;
     listener.set_nonblocking(true)?;
     write_process(&dir.shim(), std::process::id() as i32)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -103,8 +105,8 @@ fn become_keeper(record: &SandboxRecord, cgroups: &Cgroups) -> io::Result<()> {
     cgroups.leave_unit(&record.shim_cgroup)?;
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_name(c"skiff-shim")?;
-    // The last to go when memory is short; not allowed in some containers, and then it is as others are.
-    let _ = fs::write("/proc/self/oom_score_adj", "-998");
+    // The last to go when memory is short, as far as that is allowed.
+    oom::set(-998)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     Ok(())
 }
@@ -112,29 +114,29 @@ fn become_keeper(record: &SandboxRecord, cgroups: &Cgroups) -> io::Result<()> {
 /// Makes what the pod's containers share. Answers the process id of the holder of the shared pid namespace.
 fn set_up_sandbox(dir: &SandboxDir, record: &SandboxRecord, cgroups: &Cgroups) -> io::Result<Option<i32>> {
     let spec = &record.spec;
-    let context = |what: String| move |err: io::Error| io::Error::new(err.kind(), format!("{what}: {err}"));
     if let Some(netns) = &spec.netns {
         let enter = || -> io::Result<()> {
-            setns(fs::File::open(netns)?, CloneFlags::CLONE_NEWNET)?;
-            unshare(CloneFlags::CLONE_NEWUTS)?;
-            Ok(nix::unistd::sethostname(&spec.hostname)?)
+            setns(fs::File::open(netns)?, CloneFlags::CLONE_NEWNET).during("setns")?;
+            unshare(CloneFlags::CLONE_NEWUTS).during("unshare the host's name")?;
+            nix::unistd::sethostname(&spec.hostname).during(format_args!("sethostname {:?}", spec.hostname))
         };
-        enter().map_err(context(format!("cannot enter the network namespace {}", netns.display())))?;
+        enter().during(format_args!("cannot enter the network namespace {}", netns.display()))?;
     }
     if !spec.host_ipc {
-        unshare(CloneFlags::CLONE_NEWIPC)?;
-        make_shm(&dir.shm()).map_err(context("cannot mount the pod's /dev/shm".into()))?;
+        unshare(CloneFlags::CLONE_NEWIPC).during("unshare the IPC namespace")?;
+        make_shm(&dir.shm()).during("cannot mount the pod's /dev/shm")?;
     }
     set_sysctls(&spec.sysctls)?;
-    cgroups.create(&record.cgroup, &spec.cgroup_limits).map_err(context("cannot make the pod's cgroup".into()))?;
-    fs::create_dir_all(dir.containers())?;
-    fs::create_dir_all(&spec.log_dir).map_err(context(format!("cannot make {}", spec.log_dir.display())))?;
+    cgroups.create(&record.cgroup, &spec.cgroup_limits).during("cannot make the pod's cgroup")?;
+    for folder in [&dir.containers(), &spec.log_dir] {
+        fs::create_dir_all(folder).during(format_args!("cannot make {}", folder.display()))?;
+    }
     if !spec.share_process_namespace || spec.host_pid {
         return Ok(None);
     }
     let cage = dir.0.join("pause");
-    fs::create_dir_all(&cage)?;
-    let pid = pause::start(&cage)?;
+    fs::create_dir_all(&cage).during(format_args!("cannot make {}", cage.display()))?;
+    let pid = pause::start(&cage).during("cannot start the holder of the pod's process namespace")?;
     write_process(&dir.pause(), pid)?;
     Ok(Some(pid))
 }
@@ -158,7 +160,7 @@ fn set_sysctls(sysctls: &BTreeMap<String, String>) -> io::Result<()> {
         if path.split('/').any(|part| part.is_empty() || part == "..") {
             return Err(io::Error::other(format!("invalid sysctl {name:?}")));
         }
-        fs::write(Path::new("/proc/sys").join(path), value).map_err(|err| io::Error::new(err.kind(), format!("cannot set sysctl {name}={value}: {err}")))?;
+        fs::write(Path::new("/proc/sys").join(path), value).during(format_args!("cannot set sysctl {name}={value}"))?;
     }
     Ok(())
 }

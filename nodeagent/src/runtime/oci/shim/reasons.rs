@@ -5,11 +5,13 @@
 
 use std::{
     fmt::{Debug, Write as _},
-    io::Write as _,
+    io::{self, Write as _},
     mem::ManuallyDrop,
     os::fd::{FromRawFd, RawFd},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use nix::errno::Errno;
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -17,18 +19,61 @@ use tracing::{
     span,
 };
 
+use crate::runtime::oci::cause::add;
+
 /// What libcontainer logs last in a process that gives up.
 const GIVING_UP: [&str; 2] = ["failed to initialize container process", "failed to run intermediate process"];
 
-/// Keeps the first error that is logged, and writes it to the error pipe when the process gives up.
+/// Keeps the errors that are logged, and writes them to the error pipe when the process gives up.
 pub fn listen(errors: RawFd) {
     // A helper is a fresh copy of the shim, which listens to nothing.
-    let _ = tracing::subscriber::set_global_default(Reasons { errors, first: Mutex::default() });
+    let _ = tracing::subscriber::set_global_default(Reasons { errors });
+}
+
+/// What was logged in this process, the innermost first.
+static LOGGED: Mutex<Vec<Text>> = Mutex::new(Vec::new());
+
+fn logged() -> MutexGuard<'static, Vec<Text>> {
+    LOGGED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts what was logged behind `reason`, as far as it says more.
+pub fn complete(reason: String) -> String {
+    told(&logged(), &reason)
+}
+
+/// One text of all that was logged: the outermost first, and the system's own error at the end.
+fn told(logged: &[Text], last: &str) -> String {
+    let mut text = String::new();
+    // What has its error beside it wraps it; what has it in its words is nearer to the cause.
+    let (wrapping, inner): (Vec<&Text>, Vec<&Text>) = logged.iter().rev().partition(|text| !text.error.is_empty());
+    let parts = wrapping.iter().map(|text| text.message.as_str()).chain([last]).chain(inner.iter().map(|text| text.message.as_str()));
+    for part in parts.filter(|part| !part.is_empty()) {
+        if text.is_empty() { text = part.to_owned() } else { add(&mut text, part) }
+    }
+    for error in wrapping.iter().map(|text| text.error.as_str()) {
+        match errno(error) {
+            Some(errno) => add(&mut text, &io::Error::from(errno).to_string()),
+            None if inner.is_empty() && wrapping.iter().any(|text| text.message == last) => add(&mut text, error),
+            None => {}
+        }
+    }
+    text
+}
+
+/// The system's error in the innermost brackets of an error's debug text.
+fn errno(text: &str) -> Option<Errno> {
+    let behind = |mark: &str| text.split_once(mark).map(|(_, rest)| rest.split([')', ',', ' ']).next().unwrap_or_default());
+    let number = behind("code: ").and_then(|code| code.parse().ok());
+    let named = || {
+        let name = behind("Nix(")?;
+        (1..=133).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name)
+    };
+    number.map(Errno::from_raw).or_else(named)
 }
 
 struct Reasons {
     errors: RawFd,
-    first: Mutex<String>,
 }
 
 impl Subscriber for Reasons {
@@ -39,16 +84,12 @@ impl Subscriber for Reasons {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let mut first = self.first.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if GIVING_UP.iter().any(|last| text.message.starts_with(last)) {
-            let reason = if first.is_empty() { text.message } else { std::mem::take(&mut *first) };
-            // SAFETY: the descriptor is open in this process, and is not closed by this handle.
-            let mut pipe = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.errors) });
-            // Without a pipe there is nobody left to tell.
-            let _ = pipe.write_all(reason.as_bytes());
-        } else if first.is_empty() {
-            *first = text.message + &text.fields;
-        }
+        let Some(begin) = GIVING_UP.iter().find(|last| text.message.starts_with(**last)) else { return logged().push(text) };
+        let reason = complete(text.message[begin.len()..].trim_start_matches([':', ' ']).to_owned());
+        // SAFETY: the descriptor is open in this process, and is not closed by this handle.
+        let mut pipe = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.errors) });
+        // Without a pipe there is nobody left to tell.
+        let _ = pipe.write_all(reason.as_bytes());
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -60,10 +101,11 @@ impl Subscriber for Reasons {
     fn exit(&self, _: &span::Id) {}
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Text {
     message: String,
-    fields: String,
+    /// As `Debug` writes it.
+    error: String,
 }
 
 impl Visit for Text {
@@ -71,8 +113,40 @@ impl Visit for Text {
         // Writing to a string does not fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
-            "err" => write!(self.fields, ": {value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
+            "err" | "errno" => write!(self.error, "{value:?}"),
+            _ => Ok(()),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libcontainer_logs_becomes_one_text() {
+        let text = |message: &str, error: &str| Text { message: message.to_owned(), error: error.to_owned() };
+        let table = [
+            (
+                vec![text("failed to mount X: syscall", ""), text("failed to prepare rootfs", "Mount(Syscall(Nix(EINVAL)))")],
+                "failed to prepare rootfs",
+                "failed to prepare rootfs: failed to mount X: syscall: Invalid argument (os error 22)",
+            ),
+            (
+                vec![text("failed to apply cgroup", "V1(MemoryController(UnableToSet { target: 1 }))")],
+                "cgroup error: unable to set memory limit to 1",
+                "failed to apply cgroup: cgroup error: unable to set memory limit to 1",
+            ),
+            (
+                vec![text("failed to apply cgroup", "V1(WrappedIo(Write { err: Os { code: 22, kind: InvalidInput, message: \"Invalid argument\" } }))")],
+                "cgroup error: failed to write 1 to cpu.cfs_quota_us: Invalid argument (os error 22)",
+                "failed to apply cgroup: cgroup error: failed to write 1 to cpu.cfs_quota_us: Invalid argument (os error 22)",
+            ),
+            (vec![text("failed to set groups", "EPERM")], "failed to set groups", "failed to set groups: EPERM"),
+            (vec![], "no more", "no more"),
+        ];
+        for (logged, last, wanted) in table {
+            assert_eq!(told(&logged, last), wanted);
+        }
     }
 }

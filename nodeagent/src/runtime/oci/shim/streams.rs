@@ -58,7 +58,7 @@ pub async fn exec(shim: &Rc<Shim>, container: &Container, request: ExecRequest, 
         (passed.stdin, passed.stdout, passed.stderr, theirs) = (ends.stdin, Some(ends.stdout), Some(ends.stderr), Some(ends.theirs));
     }
     let flight = shim.reaper.flight();
-    let job = Job::Exec { dir: &container.dir, id: &container.record.id, process: &file, rights: container.record.process.clone() };
+    let job = Job::Exec { dir: &container.dir, record: &container.record, process: &file };
     let launched = launch(&job, theirs).await;
     let _ = std::fs::remove_file(&file);
     let (pid, mut fds, errors) = launched.map_err(|reason| exec_failure(&reason))?;
