@@ -126,10 +126,10 @@ fn cpu(pid: u32) -> f64 {
     ticks as f64 / 100.0
 }
 
-/// Megabytes that a process holds.
+/// Megabytes that a process holds of its own: pages of the program itself are the machine's, which keeps them for as long as it likes.
 fn memory(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
