@@ -31,6 +31,8 @@ pub const NODE_ROUTE_PROTOCOL: u8 = 99;
 pub struct Links {
     handle: Handle,
     protocol: u8,
+    /// Of the routes that are added.
+    metric: Option<u32>,
     _connection: std::sync::Arc<Connection>,
 }
 
@@ -68,7 +70,12 @@ impl Links {
             .await?
             .map_err(|e| failed("open a netlink socket", e))?;
         let task = tokio::spawn(connection);
-        Ok(Links { handle, protocol, _connection: std::sync::Arc::new(Connection(task.abort_handle())) })
+        Ok(Links { handle, protocol, metric: None, _connection: std::sync::Arc::new(Connection(task.abort_handle())) })
+    }
+
+    /// Routes that are added from now on have this metric: they stand beside those of others to the same networks.
+    pub fn with_metric(self, metric: u32) -> Self {
+        Links { metric: Some(metric), ..self }
     }
 
     /// Interface index by name.
@@ -195,7 +202,8 @@ impl Links {
 
     /// Adds or replaces the route to `to`, via a gateway (`onlink`: it needs no route of its own) or straight onto the link.
     pub async fn route(&self, to: IpNet, via: Option<IpAddr>, link: u32) -> Result<(), Error> {
-        let message = route_message(to, via, link, self.protocol)?;
+        let mut message = route_message(to, via, link, self.protocol)?;
+        message.attributes.extend(self.metric.map(RouteAttribute::Priority));
         self.handle.route().add(message).replace().execute().await.map_err(|e| failed(format!("add a route to {to}"), e))
     }
 
