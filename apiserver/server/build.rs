@@ -56,10 +56,10 @@ fn gather(folder: &Path, out: &mut String) {
         let text = fs::read_to_string(&path).expect("the crate's files can be read");
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
-            if line.trim_start().starts_with("fn schema_name()") {
-                if let Some(name) = lines.next().and_then(|line| literal(line, "\"")) {
-                    schema(name, &mut lines, out);
-                }
+            if line.trim_start().starts_with("fn schema_name()")
+                && let Some(name) = lines.next().and_then(|line| literal(line, "\""))
+            {
+                schema(name, &mut lines, out);
             }
         }
     }

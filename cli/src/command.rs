@@ -228,7 +228,7 @@ pub fn flag_list<'a>(list: impl Iterator<Item = &'a Flag>) -> String {
         .map(|f| {
             let default = match f.kind {
                 Kind::Str => format!("'{}'", f.default),
-                Kind::Slice | Kind::Array => "[]".to_string(),
+                Kind::Slice | Kind::Array | Kind::Pairs => "[]".to_string(),
                 Kind::Bool | Kind::Int | Kind::Duration => f.default.to_string(),
             };
             let short = if f.short == '\0' { String::new() } else { format!("-{}, ", f.short) };

@@ -23,6 +23,8 @@ pub enum Kind {
     Slice,
     /// Texts taken whole; each use adds one to the list.
     Array,
+    /// Comma-separated `KEY=VALUE`; each use adds to the list.
+    Pairs,
 }
 
 /// One declared flag.
@@ -64,6 +66,9 @@ impl Flag {
     pub const fn slice(name: &'static str, short: char, help: &'static str) -> Self {
         Self::new(name, short, Kind::Slice, "", "", help)
     }
+    pub const fn pairs(name: &'static str, short: char, help: &'static str) -> Self {
+        Self::new(name, short, Kind::Pairs, "", "", help)
+    }
     pub const fn array(name: &'static str, short: char, help: &'static str) -> Self {
         Self::new(name, short, Kind::Array, "", "", help)
     }
@@ -87,6 +92,7 @@ impl Flag {
             Kind::Bool => parse_bool(value).err(),
             Kind::Int => parse_int(value).err(),
             Kind::Duration => parse_duration(value).err(),
+            Kind::Pairs => split_pairs(value).iter().find(|p| !p.contains('=')).map(|p| format!("{p} must be formatted as key=value")),
             Kind::Str | Kind::Slice | Kind::Array => None,
         };
         match wrong {
@@ -166,14 +172,22 @@ impl Parsed {
     }
     /// A list flag's values in the order given; commas split a `Slice`.
     pub fn list(&self, name: &str) -> Vec<String> {
-        let split = self.flag(name).kind == Kind::Slice;
-        let values = self.given.get(name).map(Vec::as_slice).unwrap_or_default();
-        values.iter().flat_map(|v| if split { split_csv(v) } else { vec![v.clone()] }).collect()
+        let split = match self.flag(name).kind {
+            Kind::Slice => split_csv,
+            Kind::Pairs => split_pairs,
+            _ => |whole: &str| vec![whole.to_string()],
+        };
+        self.given.get(name).map(Vec::as_slice).unwrap_or_default().iter().flat_map(|v| split(v)).collect()
     }
     /// Sets a flag as if it had been given, for verbs that call others.
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.given.insert(name, vec![value.to_string()]);
     }
+}
+
+/// What has one `=` is one pair, whatever commas its value has.
+fn split_pairs(text: &str) -> Vec<String> {
+    if text.matches('=').count() == 1 { vec![text.trim_matches('"').to_string()] } else { split_csv(text) }
 }
 
 fn split_csv(text: &str) -> Vec<String> {

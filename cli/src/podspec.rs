@@ -26,7 +26,7 @@ pub fn spec_mut(object: &mut Value) -> Result<&mut Value> {
 }
 
 fn not_a_pod(object: &Value) -> Error {
-    Error::msg(format!("the object is not a pod or does not have a pod template: {}", object["kind"].as_str().unwrap_or("unknown")))
+    Error::msg(format!("the object is not a pod or does not have a pod template: {}", crate::typed::go_type(object)))
 }
 
 /// The pod's spec.
@@ -43,6 +43,16 @@ pub fn containers_mut<'a>(spec: &'a mut Value, pattern: &str, init: bool) -> Vec
         .flatten()
         .filter(|c| matches_pattern(pattern, c["name"].as_str().unwrap_or("")))
         .collect()
+}
+
+/// Whether a text names an image: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+pub fn is_image(text: &str) -> bool {
+    const PART: &str = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?";
+    const PATH: &str = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
+    let host = format!(r"(?:{PART}(?:\.{PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?");
+    let digest = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}";
+    let whole = format!(r"^(?:{host}/)?{PATH}(?:/{PATH})*(?::[0-9A-Za-z_][0-9A-Za-z_.-]{{0,127}})?(?:@{digest})?$");
+    regex::Regex::new(&whole).is_ok_and(|r| r.is_match(text))
 }
 
 /// Whether a name fits a pattern in which `*` stands for anything.
@@ -68,6 +78,16 @@ pub fn matches_pattern(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images() {
+        for good in ["x", "nginx:1.2", "host.example.com:5000/a/b_c:tag", "[::1]:5000/a", "a@sha256:0123456789abcdef0123456789abcdef", "a__b"] {
+            assert!(is_image(good), "{good}");
+        }
+        for bad in ["", "X", "a b", "/a", ":t", "a:", "a@x", "a//b", "a:b:c"] {
+            assert!(!is_image(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn patterns() {

@@ -2,6 +2,7 @@
 //! Invariant: nothing is held back: what has come is written before more is waited for.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/logs` and `client-go/tools/remotecommand`.
 
+pub mod detach;
 pub mod session;
 pub mod terminal;
 

@@ -25,6 +25,14 @@ pub fn of(api_version: &str, kind: &str) -> Option<Node<'static>> {
     Schema::builtin().get(&format!("{short}.{version}.{kind}"))
 }
 
+/// What Go calls the type that it reads the object into.
+pub fn go_type(object: &Value) -> String {
+    match schema(object) {
+        Some(_) => format!("*{}.{}", split_api_version(object["apiVersion"].as_str().unwrap_or("")).1, object["kind"].as_str().unwrap_or("")),
+        None => "*unstructured.Unstructured".into(),
+    }
+}
+
 /// The object as Go would write it after reading it into its type; unknown kinds stay as they are.
 pub fn canonical(object: &Value) -> Value {
     let mut copy = object.clone();

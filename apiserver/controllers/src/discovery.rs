@@ -11,12 +11,14 @@ use crate::{api::Api, error::Error};
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// One resource that the server has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiResource {
     /// Empty for the core group.
     pub group: String,
     /// The preferred version.
     pub version: String,
+    /// The other versions that are served.
+    pub other_versions: Vec<String>,
     /// The plural name.
     pub resource: String,
     /// The kind of its objects.
@@ -36,6 +38,11 @@ impl ApiResource {
     /// `group/version`, or `v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Whether its objects can be had in this version.
+    pub fn serves(&self, version: &str) -> bool {
+        self.version == version || self.other_versions.iter().any(|v| v == version)
     }
 
     /// The path of the collection; in a namespace unless that is empty.
@@ -164,9 +171,9 @@ pub async fn discover(api: &Api) -> Result<Found, Error> {
 }
 
 fn push(found: &mut Found, resource: ApiResource) {
-    let known = found.resources.iter().any(|r| r.group == resource.group && r.resource == resource.resource);
-    if !known {
-        found.resources.push(resource);
+    match found.resources.iter_mut().find(|r| r.group == resource.group && r.resource == resource.resource) {
+        Some(known) => known.other_versions.push(resource.version),
+        None => found.resources.push(resource),
     }
 }
 
@@ -186,6 +193,7 @@ fn take_group(group: Group, found: &mut Found) {
                 kind: resource.response_kind.kind,
                 namespaced: resource.scope == "Namespaced",
                 verbs: resource.verbs,
+                ..ApiResource::default()
             };
             push(found, resource);
         }
@@ -199,7 +207,9 @@ async fn ask_group(api: &Api, group: LegacyGroup, found: &mut Found) {
             Ok(list) => {
                 for r in list.resources.into_iter().filter(|r| !r.name.contains('/')) {
                     let (group, version) = (group.name.clone(), version.version.clone());
-                    push(found, ApiResource { group, version, resource: r.name, kind: r.kind, namespaced: r.namespaced, verbs: r.verbs });
+                    let resource =
+                        ApiResource { group, version, resource: r.name, kind: r.kind, namespaced: r.namespaced, verbs: r.verbs, ..Default::default() };
+                    push(found, resource);
                 }
             }
             Err(error) => found.failed.push(format!("{}: {error}", version.group_version)),
@@ -225,6 +235,7 @@ mod tests {
         let paths: Vec<_> = found.resources.iter().map(|r| r.item("ns", "x")).collect();
         assert_eq!(paths, ["/apis/g/v2/namespaces/ns/as/x", "/apis/g/v1/bs/x"]);
         assert_eq!(found.failed, ["down/v1: stale GroupVersion discovery: down/v1"]);
+        assert!(["v2", "v1"].iter().all(|version| found.resources[0].serves(version)) && !found.resources[1].serves("v2"));
         assert!(found.resources[1].supports(&["list", "delete"]) && !found.resources[0].supports(&["delete"]));
     }
 }

@@ -62,15 +62,22 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     controller.pods.subscribe(move |change| service_pods::wake(change, &services, &q));
     let q = queue.clone();
     controller.endpoints.subscribe(move |change| {
-        let elected = |e: &Endpoints| e.metadata.annotations.as_ref().is_some_and(|a| a.contains_key("control-plane.alpha.kubernetes.io/leader"));
-        match change {
-            Change::Deleted(old) => q.add(Key::of(&old.metadata)),
-            // what was left behind while nobody watched
-            Change::Added(new) if !elected(new) => q.add(Key::of(&new.metadata)),
-            _ => {}
+        if let Change::Deleted(old) = change {
+            q.add(Key::of(&old.metadata));
         }
     });
-    Ok(Some(context.workers(controller, queue)))
+    let endpoints = controller.endpoints.clone();
+    let workers = context.workers(controller, queue.clone());
+    Ok(Some(Box::pin(async move {
+        // what services left behind that went while nobody watched; whoever makes some without a service later is left alone
+        endpoints.list().iter().filter(|endpoints| !is_lock(endpoints)).for_each(|endpoints| queue.add(Key::of(&endpoints.metadata)));
+        workers.await;
+    })))
+}
+
+/// Whether they only hold who is the leader of something.
+fn is_lock(endpoints: &Endpoints) -> bool {
+    endpoints.metadata.annotations.as_ref().is_some_and(|a| a.contains_key("control-plane.alpha.kubernetes.io/leader"))
 }
 
 /// A port as it can be compared: name, number, protocol, application protocol.

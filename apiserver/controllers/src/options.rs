@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{clock::Clock, error::Error, list};
+use crate::{clock::Clock, error::Error, horizontalpodautoscaler, list};
 
 /// What the controller manager is told on its command line.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub struct Options {
     pub concurrent_syncs: usize,
     /// `--terminated-pod-gc-threshold`: how many ended pods may exist before the oldest are deleted; 0 or less: any number.
     pub terminated_pod_gc_threshold: i32,
+    /// How the horizontal pod autoscaler is to run.
+    pub horizontal_pod_autoscaler: horizontalpodautoscaler::Options,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -66,6 +68,7 @@ impl Default for Options {
             legacy_token_clean_up_period: Duration::from_secs(365 * 24 * 3600),
             concurrent_syncs: 5,
             terminated_pod_gc_threshold: 12_500,
+            horizontal_pod_autoscaler: horizontalpodautoscaler::Options::default(),
             clock: Clock::system(),
         }
     }

@@ -145,8 +145,12 @@ impl Controller {
                 return Ok(());
             }
         }
-        let at_once = Delete { grace_seconds: Some(0), ..Delete::default() };
-        unless_gone(self.api.delete_path(&path, &at_once).await).map(drop)
+        // one of the same name may have come meanwhile: that is another, and stays
+        let at_once = Delete { grace_seconds: Some(0), uid: pod.metadata.uid.clone(), ..Delete::default() };
+        match self.api.delete_path(&path, &at_once).await {
+            Err(error) if error.is_conflict() => Ok(()),
+            other => unless_gone(other).map(drop),
+        }
     }
 }
 

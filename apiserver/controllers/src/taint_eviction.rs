@@ -51,13 +51,16 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     controller.pods.subscribe(move |change| {
         let pod = change.object();
         let key = Key::of(&pod.metadata);
+        if matches!(change, Change::Deleted(_)) {
+            return watcher.cancel(&key);
+        }
         let concerns = match change {
             Change::Added(_) => !pods::node_name(pod).is_empty() && watcher.is_tainted(pods::node_name(pod)),
             Change::Updated { old, new } => {
                 pods::spec(old).tolerations != pods::spec(new).tolerations
                     || (pods::node_name(old) != pods::node_name(new) && watcher.is_tainted(pods::node_name(new)))
             }
-            Change::Deleted(_) => watcher.scheduled().contains_key(&key),
+            Change::Deleted(_) => false,
         };
         if concerns {
             q.add(key);
@@ -123,22 +126,18 @@ impl Controller {
             name: Some(key.name().into()),
             ..Default::default()
         };
-        self.recorder.about(
-            about,
-            EventType::Normal,
-            "TaintManagerEviction",
-            format!("{what} deletion {}Pod {key}", if what == "Cancelling" { "of " } else { "" }),
-        );
+        self.recorder.about(about, EventType::Normal, "TaintManagerEviction", format!("{what} Pod {key}"));
     }
 
+    /// The pod is not to go any more, or is gone. (Upstream says so, too, of one that is gone at once by its own eviction.)
     fn cancel(&self, key: &Key) {
         if self.scheduled().remove(key).is_some() {
-            self.say(key, "Cancelling");
+            self.say(key, "Cancelling deletion of");
         }
     }
 
     async fn evict(&self, key: &Key) -> Result<(), Error> {
-        self.say(key, "Marking for");
+        self.say(key, "Marking for deletion");
         let condition = json!({
             "type": "DisruptionTarget",
             "status": "True",
@@ -160,7 +159,11 @@ impl Controller {
                 return Ok(());
             }
         }
-        unless_gone(self.api.delete_path(&path, &Delete::default()).await).map(drop)
+        unless_gone(self.api.delete_path(&path, &Delete::of_uid(pod.metadata.uid.as_deref().unwrap_or(""))).await)?;
+        if pods::spec(&pod).termination_grace_period_seconds == Some(0) {
+            self.cancel(key);
+        }
+        Ok(())
     }
 }
 

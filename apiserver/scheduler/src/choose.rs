@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use rand::Rng;
+use rand::RngExt;
 
 use crate::{
     diagnosis::Diagnosis,

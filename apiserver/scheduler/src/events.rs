@@ -1,6 +1,6 @@
 //! What the scheduler tells of pods: events in events.k8s.io/v1, like ones as a series, and conditions of their status.
 //!
-//! Invariant: an event that is like an earlier one (same pod in the same version, same reason) is counted on it. Follows
+//! Invariant: an event that is like an earlier one (same pod in the same version, same reason and note) is counted on it. Follows
 //! `k8s.io/client-go/tools/events/event_broadcaster.go` and `pkg/api/v1/pod/util.go` (UpdatePodCondition).
 
 use std::{
@@ -105,7 +105,8 @@ impl Recorder {
         let now = self.clock.now();
         let regarding = reference(pod);
         let related = told.related.map(reference);
-        let key = format!("{} {} {} {regarding} {related:?}", told.kind, told.action, told.reason);
+        // upstream leaves the note out, but its pods have another version by the time of the next note
+        let key = format!("{} {} {} {} {regarding} {related:?}", told.kind, told.action, told.reason, told.note);
         let write = decide(&mut self.series.lock().unwrap_or_else(PoisonError::into_inner), key, &pod.name, now);
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", pod.namespace);
         let done = match write {

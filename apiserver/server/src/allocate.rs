@@ -12,7 +12,7 @@ use std::{
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use rand::Rng;
+use rand::RngExt;
 use serde_json::{Map, Value, json};
 use skiff_api::{
     kinds::Kind,
@@ -95,7 +95,7 @@ fn nth(cidr: &IpNet, n: u64) -> IpAddr {
     }
 }
 
-fn cluster_ips(service: &Value) -> impl Iterator<Item = IpAddr> {
+pub fn cluster_ips(service: &Value) -> impl Iterator<Item = IpAddr> {
     service["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok())
 }
 
@@ -147,7 +147,7 @@ impl Drop for Allocation {
     }
 }
 
-fn is_service(kind: &Kind) -> bool {
+pub fn is_service(kind: &Kind) -> bool {
     kind.group.is_empty() && kind.plural == "services"
 }
 
@@ -173,15 +173,20 @@ pub fn on_update(ctx: &Context, kind: &Kind, value: &mut Value, live: &Value, dr
 }
 
 /// A service is gone.
-pub fn release(ctx: &Context, kind: &Kind, value: &Value) {
+pub async fn release(ctx: &Context, kind: &Kind, value: &Value) {
     if is_service(kind) {
-        let mut used = ctx.app.allocator.used.lock();
-        for ip in cluster_ips(value) {
-            used.ips.remove(&ip);
-        }
-        for port in node_ports(value) {
-            used.ports.remove(&port);
-        }
+        free(ctx, value);
+        crate::addresses::follow(&ctx.app, &Value::Null, value).await;
+    }
+}
+
+fn free(ctx: &Context, value: &Value) {
+    let mut used = ctx.app.allocator.used.lock();
+    for ip in cluster_ips(value) {
+        used.ips.remove(&ip);
+    }
+    for port in node_ports(value) {
+        used.ports.remove(&port);
     }
 }
 

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::{self, Kind},
-    machinery::{meta::Meta, schema::conform, status::Status},
+    machinery::{meta::Meta, schema::conform, status::Status, time},
 };
 
 use crate::{
@@ -62,7 +62,36 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
         ensure(&ctx, "scheduling.k8s.io", "v1", "priorityclasses", "", class).await?;
     }
     legacy_tokens::track(&ctx).await?;
-    kubernetes_service(&ctx, advertised).await
+    service_cidr(app).await?;
+    kubernetes_service(&ctx, advertised).await?;
+    crate::addresses::repair(app).await
+}
+
+/// The network of the services, as an object. Follows `pkg/controlplane/controller/defaultservicecidr`.
+async fn service_cidr(app: &Arc<App>) -> Result<(), Status> {
+    const NAME: &str = "kubernetes";
+    let cidr = app.allocator.cidr.trunc().to_string();
+    ensure(&own_context(app), "networking.k8s.io", "v1", "servicecidrs", "", json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}})).await?;
+    let row = kinds::find("networking.k8s.io", "v1", "servicecidrs").ok_or_else(|| Status::internal("no row for servicecidrs"))?;
+    let status = row.subresource("status").ok_or_else(|| Status::internal("servicecidrs have no status"))?;
+    let part = write::Part::Sub(status);
+    let ctx = Context { query: Query::read(Some("fieldManager=kubernetes-service-cidr-controller&force=true")), ..own_context(app) };
+    let now = time::seconds(app.clock.now());
+    let config = json!({"apiVersion": "networking.k8s.io/v1", "kind": row.kind, "metadata": {"name": NAME}, "status": {"conditions": [
+        {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now}]}});
+    write::update(&ctx, row, "", NAME, write::Update::of(part), &mut |live| {
+        let live = live.unwrap_or(&Value::Null);
+        let conditions = live["status"]["conditions"].as_array();
+        let told = conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] != "Unknown");
+        if told || live.is_deleting() || live["spec"]["cidrs"] != json!([cidr]) {
+            return Ok(live.clone());
+        }
+        let mut new = crate::managed::apply(&ctx, row, part, Some(live), &config)?;
+        conform(&mut new, row.node()).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(new)
+    })
+    .await
+    .map(|_| ())
 }
 
 /// The service `kubernetes` and where it leads.
@@ -90,7 +119,7 @@ pub async fn ensure(ctx: &Context, group: &str, version: &str, plural: &str, nam
     ensure_row(ctx, row, namespace, value).await
 }
 
-fn ready(row: &'static Kind, mut value: Value) -> Result<Value, Status> {
+pub fn ready(row: &'static Kind, mut value: Value) -> Result<Value, Status> {
     conform(&mut value, row.node()).map_err(|error| Status::internal(format!("{}: {error}", value.name())))?;
     value["apiVersion"] = row.api_version().into();
     value["kind"] = row.kind.into();

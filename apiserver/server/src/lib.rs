@@ -2,6 +2,7 @@
 //!
 //! Invariant: one way in for every request, one way to write for every object. [`start`] makes a running server out of a [`Config`].
 
+mod addresses;
 pub mod admission;
 mod allocate;
 mod app;

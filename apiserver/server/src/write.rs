@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
-use rand::Rng;
+use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Generation, Kind, Subresource},
+    kinds::{Generation, Kind, Subresource, UpdateChecks, strategy::path_segment},
     machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
 };
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use crate::{
     admission::{Attributes, Operation},
+    allocate,
     auth::{
         self, Authorizer, Decision,
         authorize::{escalation, forbidden},
@@ -158,7 +159,7 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
             value.set_meta("name", name);
         }
         (kind.strategy.after_system_fields)(&mut value);
-        let allocation = crate::allocate::on_create(ctx, kind, &mut value, dry)?;
+        let allocation = allocate::on_create(ctx, kind, &mut value, dry)?;
         validate_create(kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
@@ -187,6 +188,9 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
         match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
             Ok(object) => {
                 allocation.keep();
+                if allocate::is_service(kind) {
+                    crate::addresses::follow(&ctx.app, &value, &Value::Null).await;
+                }
                 return Ok(Written::Stored(object));
             }
             Err(Error::Exists(_)) if attempts > 0 => {}
@@ -255,9 +259,7 @@ fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
 
 fn validate_create(kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
-    if !kind.strategy.any_finalizers {
-        errors.extend(object_meta::standard_finalizers(value));
-    }
+    errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
 }
@@ -372,7 +374,7 @@ async fn attempt(
     new.set_meta("resourceVersion", live.resource_version());
     prepare_update(kind, part, &mut new, live);
     stamp(ctx, kind, &mut new, Some(live));
-    let allocation = crate::allocate::on_update(ctx, kind, &mut new, live, dry)?;
+    let allocation = allocate::on_update(ctx, kind, &mut new, live, dry)?;
     validate_update(kind, part, &new, live)?;
     escalation(ctx, kind, &new, Some(live))?;
     attributes.object = Some(new);
@@ -397,9 +399,12 @@ async fn attempt(
         Ok(object) => {
             allocation.keep();
             if removal {
-                crate::allocate::release(ctx, kind, &new);
+                allocate::release(ctx, kind, &new).await;
                 // the answer is the object as it was sent, not the removal's revision
                 return Ok(Some(Written::Unstored(new)));
+            }
+            if allocate::is_service(kind) {
+                crate::addresses::follow(&ctx.app, &new, live).await;
             }
             Ok(Some(Written::Stored(object)))
         }
@@ -520,10 +525,21 @@ fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
     desired(new) != desired(live)
 }
 
+fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {
+    if kind.strategy.any_finalizers { Errors::default() } else { object_meta::standard_finalizers(value) }
+}
+
 fn validate_update(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
-    let mut errors = object_meta::validate_update(new, live);
-    if !kind.strategy.any_finalizers {
-        errors.extend(object_meta::standard_finalizers(new));
+    let mut errors = object_meta::validate(new, kind.namespaced, path_segment);
+    errors.extend(object_meta::validate_update(new, live));
+    let checks = if matches!(part, Part::Whole) { kind.strategy.update_checks } else { UpdateChecks::Update };
+    if checks != UpdateChecks::New {
+        errors.extend(object_meta::validate_update(new, live));
+        errors.extend(standard_finalizers(kind, new));
+    }
+    if checks != UpdateChecks::Update {
+        errors.extend(object_meta::validate(new, kind.namespaced, kind.strategy.validate_name));
+        errors.extend(standard_finalizers(kind, new));
     }
     errors.extend(match part {
         Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),

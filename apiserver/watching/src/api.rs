@@ -282,7 +282,7 @@ impl Api {
     }
 
     /// PUTs a typed object at a path, such as a sub-resource's.
-    pub async fn put<K: Kind>(&self, path: &str, object: &K) -> Result<K, Error> {
+    pub async fn put<K: Wire>(&self, path: &str, object: &K) -> Result<K, Error> {
         let text = self.send(Method::PUT, path, Some("application/json"), None, write(path, object)?).await?;
         read(path, &text)
     }

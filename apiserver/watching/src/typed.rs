@@ -97,7 +97,7 @@ kinds!(
     namespaced: Pod, Service, Endpoints, ServiceAccount, ConfigMap, Secret, Event, ReplicationController, PersistentVolumeClaim, ResourceQuota,
         Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, Job, CronJob, PodDisruptionBudget, HorizontalPodAutoscaler, Lease,
         EndpointSlice;
-    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass,
+    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass,
         TokenReview, SubjectAccessReview
 );
 

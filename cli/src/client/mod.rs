@@ -190,6 +190,15 @@ impl Client {
     /// # Errors
     /// No connection, or an answer that is not a success.
     pub async fn bytes(&self, call: &Call<'_>) -> Result<Bytes> {
+        let (status, body) = self.answer(call).await?;
+        if status.is_success() { Ok(body) } else { Err(failure(call, status.as_u16(), &body)) }
+    }
+
+    /// Sends a request and reads the whole answer, whatever it is.
+    ///
+    /// # Errors
+    /// No connection.
+    pub async fn answer(&self, call: &Call<'_>) -> Result<(http::StatusCode, Bytes)> {
         let started = Instant::now();
         let work = async {
             let (response, sender) = self.exchange(call).await?;
@@ -202,7 +211,7 @@ impl Client {
         self.0.idle.borrow_mut().push(sender);
         self.log(call, status.as_u16(), started);
         self.log_body(call, &body);
-        if status.is_success() { Ok(body) } else { Err(failure(call, status.as_u16(), &body)) }
+        Ok((status, body))
     }
 
     /// Sends a request and reads the answer as JSON.
@@ -302,14 +311,27 @@ fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
     {
         return Error::Status(Box::new(status));
     }
-    let (reason, message) = match code {
+    let (reason, message) = generic(&call.method, code, body);
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code});
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
+    }
+    if reason == "Invalid" {
+        status.as_object_mut().map(|s| s.remove("details"));
+    }
+    Error::Status(Box::new(status))
+}
+
+/// The reason and message that a code stands for.
+pub fn generic(method: &Method, code: u16, body: &[u8]) -> (&'static str, String) {
+    match code {
         400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
         401 => ("Unauthorized", "Unauthorized".to_string()),
         403 => ("Forbidden", plain(body).unwrap_or_else(|| "forbidden".into())),
         404 => ("NotFound", "the server could not find the requested resource".to_string()),
         405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".to_string()),
         406 => ("NotAcceptable", plain(body).unwrap_or_else(|| "the server was unable to respond with a content type that the client supports".into())),
-        409 if call.method == Method::POST => ("AlreadyExists", "the server reported a conflict".to_string()),
+        409 if *method == Method::POST => ("AlreadyExists", "the server reported a conflict".to_string()),
         409 => ("Conflict", "the server reported a conflict".to_string()),
         410 => ("Expired", "the provided resource version has expired".to_string()),
         413 => ("RequestEntityTooLarge", plain(body).unwrap_or_else(|| "limit exceeded".into())),
@@ -326,15 +348,7 @@ fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
             format!("an error on the server ({}) has prevented the request from succeeding", json!(plain(body).unwrap_or_else(|| "unknown".into()))),
         ),
         _ => ("", format!("the server responded with the status code {code} but did not return more information")),
-    };
-    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code});
-    if !reason.is_empty() {
-        status["reason"] = json!(reason);
     }
-    if reason == "Invalid" {
-        status.as_object_mut().map(|s| s.remove("details"));
-    }
-    Error::Status(Box::new(status))
 }
 
 fn plain(body: &[u8]) -> Option<String> {

@@ -15,7 +15,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use http::Method;
-use rand::Rng;
+use rand::RngExt;
 use serde_json::{Value, json};
 use skiff_watching::{
     Error,

@@ -68,8 +68,12 @@ fn threads() -> usize {
 }
 
 fn logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SKIFF_LOG").unwrap_or_else(|_| "warn,kube=error,kube_client=error,kube_runtime=error".into());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+    let wanted = std::env::var("SKIFF_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    // another subscriber is there already when several clusters run in one process
+    let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
 /// A token that Ctrl-C and SIGTERM cancel.

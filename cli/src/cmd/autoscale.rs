@@ -69,7 +69,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if max < min {
         return Err(Error::msg(format!("--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}")));
     }
-    if f.int("cpu-percent") >= 0 && !f.str("cpu").is_empty() {
+    if f.int("cpu-percent") > 0 && !f.str("cpu").is_empty() {
         return Err(Error::msg("--cpu-percent and --cpu are mutually exclusive"));
     }
     if f.changed("cpu-percent") {
@@ -83,7 +83,11 @@ async fn run(ctx: Ctx) -> Result<()> {
     let count = found.infos.len();
     for info in found.infos {
         if info.resource.subresources.iter().all(|s| s != "scale") {
-            errors.push(Error::msg(format!("cannot autoscale a {}: no kind of it has the sub-resource scale", info.resource.kind)));
+            errors.push(Error::msg(format!(
+                "cannot autoscale a {}: could not find scale subresource for {} in discovery information",
+                info.resource.kind,
+                info.resource.long_name()
+            )));
             continue;
         }
         match autoscaler(&ctx, &info) {

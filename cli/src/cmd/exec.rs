@@ -8,6 +8,7 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::remote::{session, terminal};
+use crate::resource::Builder;
 
 pub static COMMAND: Command = Command {
     name: "exec",
@@ -37,54 +38,58 @@ pub const SESSION: &[Flag] = &[
     Flag::duration("pod-running-timeout", '\0', "1m0s", "How long to wait until a pod runs"),
 ];
 
-async fn run(ctx: Ctx) -> Result<()> {
+/// The word that names the object, and the command.
+fn words(ctx: &Ctx) -> Result<(Option<String>, Vec<String>)> {
     let f = ctx.flags();
-    let Some(dash) = f.dash else {
-        return match ctx.args() {
-            [] => Err(Error::msg("pod, type/name or --filename must be specified")),
-            [_] => Err(Error::msg("you must specify at least one command for the container")),
-            _ => Err(Error::msg(format!(
-                "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee '{} -h' for help and examples",
-                ctx.path()
-            ))),
-        };
+    let (args, files) = (ctx.args(), !f.list("filename").is_empty());
+    let word = args.first().filter(|_| f.dash != Some(0)).cloned();
+    let command = match f.dash {
+        Some(dash) => args[dash..].to_vec(),
+        None if args.len() > 1 || (files && !args.is_empty()) => {
+            return Err(Error::usage(ctx.path(), "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"));
+        }
+        None => vec![],
     };
-    let files = f.list("filename");
-    let (target, command) = match (dash, files.is_empty()) {
-        (0, true) => return Err(Error::msg("pod, type/name or --filename must be specified")),
-        (0, false) => (None, ctx.args().to_vec()),
-        (n, _) => (Some(ctx.args()[0].clone()), ctx.args()[n..].to_vec()),
-    };
+    if f.duration("pod-running-timeout") <= 0.0 {
+        return Err(Error::usage(ctx.path(), "--pod-running-timeout must be higher than zero"));
+    }
+    if word.is_none() && !files {
+        return Err(Error::msg("pod, type/name or --filename must be specified"));
+    }
     if command.is_empty() {
         return Err(Error::msg("you must specify at least one command for the container"));
     }
-    if f.duration("pod-running-timeout") <= 0.0 {
-        return Err(Error::msg("--pod-running-timeout must be higher than zero"));
-    }
-    let pod = match target {
-        Some(word) => pods::find(&ctx, &word, f.duration("pod-running-timeout")).await?,
+    Ok((word, command))
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let (word, command) = words(&ctx)?;
+    let info = match word {
+        Some(word) => pods::object(&ctx, &word).await?,
         None => {
-            let infos = crate::resource::Builder::new(&ctx)?.args(&[]).find().await?.all()?;
-            let info = infos.first().ok_or_else(|| Error::msg("the file describes nothing"))?;
-            pods::find(&ctx, &format!("{}/{}", info.resource.group_resource(), info.name), f.duration("pod-running-timeout")).await?
+            let infos = Builder::new(&ctx)?.args(&[]).find().await?.all()?;
+            let [info] = infos.as_slice() else { return Err(Error::msg("cannot exec into multiple objects at a time")) };
+            info.clone()
         }
     };
+    let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
-    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
-        return Err(Error::msg(format!("cannot exec into a container in a completed pod; current phase is {}", pod["status"]["phase"].as_str().unwrap_or(""))));
+    if let Some(phase) = pod["status"]["phase"].as_str().filter(|p| matches!(*p, "Succeeded" | "Failed")) {
+        return Err(Error::msg(format!("cannot exec into a container in a completed pod; current phase is {phase}")));
     }
     let container = pods::container(&pod, f.str("container"), f.bool("quiet"))?;
-    let request = session::Request { container, stdin: f.bool("stdin"), tty: tty(&ctx), command: Some(command) };
+    let request = session::Request { container, stdin: f.bool("stdin"), tty: tty(&ctx, f.bool("tty")), command: Some(command), detach: vec![] };
     session::run(&ctx, &text("namespace"), &text("name"), &request).await
 }
 
-/// Whether to ask for a terminal: only if there is one here.
-pub fn tty(ctx: &Ctx) -> bool {
+/// Whether to ask for a terminal where one is wanted: only if there is one here, and it is typed at.
+pub fn tty(ctx: &Ctx, wanted: bool) -> bool {
     let f = ctx.flags();
-    if !f.bool("tty") {
+    if !wanted || !f.bool("stdin") {
         return false;
     }
-    if !f.bool("stdin") || !terminal::is_terminal() {
+    if !terminal::is_terminal() {
         if !f.bool("quiet") {
             eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
         }

@@ -190,22 +190,28 @@ fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
 /// # Errors
 /// JSON that cannot be read or does not fit.
 pub fn overridden(ctx: &Ctx, mut object: Value) -> Result<Value> {
-    use skiff_api::machinery::patch;
+    use skiff_api::machinery::{patch, schema::parse_json};
     let f = ctx.flags();
     let text = f.str("overrides");
     if text.is_empty() {
         return Ok(object);
     }
-    let over: Value = serde_json::from_str(text).map_err(|e| Error::msg(format!("the overrides are not JSON: {e}")))?;
     let bad = |e: String| Error::msg(e);
-    match f.str("override-type") {
+    let kind = f.str("override-type");
+    let over = parse_json(text.as_bytes()).map(|p| p.value).map_err(|e| match kind {
+        "merge" => Error::msg("Invalid JSON Patch"),
+        "strategic" => Error::msg("invalid JSON document"),
+        _ => Error::msg(e.to_string()),
+    });
+    let over = if matches!(kind, "json" | "merge" | "strategic") { over? } else { Value::Null };
+    match kind {
         "json" => patch::json::JsonPatch::decode(&over, false).and_then(|p| p.apply(&mut object)).map_err(|e| bad(e.to_string()))?,
         "merge" => patch::merge::apply(&mut object, over, false).map_err(|e| bad(e.to_string()))?,
         "strategic" => {
             let node = crate::typed::schema(&object).ok_or_else(|| bad("the object has no schema".into()))?;
             object = patch::strategic::apply(&object, &over, node).map_err(|e| bad(e.to_string()))?;
         }
-        other => return Err(Error::msg(format!("invalid override type: {other}. Valid options are json, merge and strategic"))),
+        other => return Err(Error::msg(format!("invalid override type: {other}"))),
     }
     Ok(object)
 }

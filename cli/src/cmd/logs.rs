@@ -6,12 +6,14 @@ use super::pods;
 use crate::client::{Call, query, segment};
 use crate::command::{Command, Run};
 use crate::context::Ctx;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
 use crate::print;
 use crate::remote::{self, Chunks};
-use crate::resource::SELECTOR;
+use crate::resource::{Info, SELECTOR};
 use serde_json::Value;
+use skiff_api::machinery::time;
+use tokio::time::{Duration, Instant};
 
 pub static COMMAND: Command = Command {
     name: "logs",
@@ -53,52 +55,74 @@ pub static COMMAND: Command = Command {
             Flag::bool("prefix", '\0', false, "Put pod and container before each line"),
         ],
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: Run::Verb(|ctx| Box::pin(remote::interruptible(run(ctx)))),
     ..Command::NEW
 };
 
 struct Source {
-    namespace: String,
     pod: String,
     container: String,
     path: String,
 }
 
-fn check(ctx: &Ctx) -> Result<()> {
+const USAGE: &str = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command";
+
+/// What the command line asks for.
+struct Plan {
+    /// The word that names a pod, or an object that has some; none with a selector.
+    word: Option<String>,
+    container: String,
+    since_time: Option<String>,
+}
+
+/// Reads the words, and what fails before the server is asked.
+fn plan(ctx: &Ctx) -> Result<Plan> {
     let f = ctx.flags();
-    let usage = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command";
-    match ctx.args() {
-        [] if f.str("selector").is_empty() => return Err(Error::usage(ctx.path(), usage)),
-        [_] if !f.str("selector").is_empty() => return Err(Error::usage(ctx.path(), "only a selector (-l) or a POD name is allowed")),
-        [] | [_] => {}
-        [_, _] if f.str("container").is_empty() && f.str("selector").is_empty() => {}
-        _ => return Err(Error::usage(ctx.path(), usage)),
+    let selecting = !f.str("selector").is_empty();
+    let (word, container) = match ctx.args() {
+        [] if !selecting => return Err(Error::usage(ctx.path(), USAGE)),
+        [] => (None, f.str("container")),
+        [_] if selecting => return Err(Error::usage(ctx.path(), "only a selector (-l) or a POD name is allowed")),
+        [word] => (Some(word.clone()), f.str("container")),
+        [word, container] => (Some(word.clone()), container.as_str()),
+        _ => return Err(Error::usage(ctx.path(), USAGE)),
+    };
+    if f.duration("pod-running-timeout") <= 0.0 {
+        return Err(Error::msg("--pod-running-timeout must be higher than zero"));
     }
-    if !f.str("since-time").is_empty() && f.duration("since") != 0.0 {
-        return Err(Error::msg("at most one of `sinceTime` or `sinceSeconds` may be specified"));
-    }
-    if f.int("limit-bytes") < 0 {
-        return Err(Error::msg("--limit-bytes must be greater than 0"));
-    }
-    if f.int("tail") < -1 {
-        return Err(Error::msg("--tail must be greater than or equal to -1"));
-    }
-    if f.bool("all-containers") && !f.str("container").is_empty() {
-        return Err(Error::msg("--all-containers=true should not be specified with container name"));
-    }
-    if f.duration("since") < 0.0 {
-        return Err(Error::msg("--since must be greater than 0"));
+    let since_time = match f.str("since-time") {
+        "" => None,
+        text => Some(time::seconds(time::parse(text).map_err(Error::msg)?)),
+    };
+    Ok(Plan { word, container: container.into(), since_time })
+}
+
+/// Refuses what does not go together, in kubectl's order.
+fn check(ctx: &Ctx, plan: &Plan) -> Result<()> {
+    let f = ctx.flags();
+    let inline = ctx.args().len() == 2;
+    for (wrong, message) in [
+        (plan.since_time.is_some() && f.duration("since") != 0.0, "at most one of `sinceTime` or `sinceSeconds` may be specified".to_string()),
+        (
+            f.bool("all-containers") && !plan.container.is_empty(),
+            format!("--all-containers=true should not be specified with container name {}", plan.container),
+        ),
+        (inline && f.changed("container"), "only one of -c or an inline [CONTAINER] arg is allowed".into()),
+        (f.int("limit-bytes") < 0, "--limit-bytes must be greater than 0".into()),
+        (f.duration("since").round() < 0.0, "--since must be greater than 0".into()),
+        (f.int("tail") < -1, "--tail must be greater than or equal to -1".into()),
+    ] {
+        if wrong {
+            return Err(Error::msg(message));
+        }
     }
     Ok(())
 }
 
 /// The query for one container.
-fn parameters(ctx: &Ctx, container: &str) -> String {
+fn parameters(ctx: &Ctx, plan: &Plan, container: &str) -> String {
     let f = ctx.flags();
-    let mut pairs: Vec<(&str, String)> = Vec::new();
-    if !container.is_empty() {
-        pairs.push(("container", container.into()));
-    }
+    let mut pairs: Vec<(&str, String)> = vec![("container", container.into())];
     for (flag, name) in
         [("follow", "follow"), ("insecure-skip-tls-verify-backend", "insecureSkipTLSVerifyBackend"), ("previous", "previous"), ("timestamps", "timestamps")]
     {
@@ -106,18 +130,17 @@ fn parameters(ctx: &Ctx, container: &str) -> String {
             pairs.push((name, "true".into()));
         }
     }
-    if f.int("limit-bytes") > 0 {
+    if f.int("limit-bytes") != 0 {
         pairs.push(("limitBytes", f.int("limit-bytes").to_string()));
     }
-    if f.duration("since") > 0.0 {
-        pairs.push(("sinceSeconds", (f.duration("since").ceil() as i64).to_string()));
+    if f.duration("since") != 0.0 {
+        pairs.push(("sinceSeconds", (f.duration("since").round() as i64).to_string()));
     }
-    if !f.str("since-time").is_empty() {
-        pairs.push(("sinceTime", f.str("since-time").into()));
+    if let Some(time) = &plan.since_time {
+        pairs.push(("sinceTime", time.clone()));
     }
-    let selecting = !f.str("selector").is_empty();
-    let tail = if f.int("tail") == -1 && selecting && !f.changed("tail") { 10 } else { f.int("tail") };
-    if tail >= 0 {
+    let tail = if !f.str("selector").is_empty() && !f.changed("tail") { 10 } else { f.int("tail") };
+    if tail != -1 {
         pairs.push(("tailLines", tail.to_string()));
     }
     pairs.sort();
@@ -125,85 +148,81 @@ fn parameters(ctx: &Ctx, container: &str) -> String {
     query(&list)
 }
 
-fn sources_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<Vec<Source>> {
+/// The containers of a pod whose logs are meant.
+fn containers(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<String>> {
     let f = ctx.flags();
+    if f.bool("all-containers") {
+        return Ok(pods::names(pod, &["initContainers", "containers", "ephemeralContainers"]));
+    }
+    if !plan.container.is_empty() {
+        return pods::check_container(pod, &plan.container).map(|()| vec![plan.container.clone()]);
+    }
+    let name = pod["metadata"]["name"].as_str().unwrap_or("");
+    if let Some(marked) = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str().filter(|m| !m.is_empty()) {
+        if pods::check_container(pod, marked).is_ok() {
+            return Ok(vec![marked.into()]);
+        }
+        eprintln!("Default container name {} not found in pod {name}", quote(marked));
+    }
+    let first = pods::names(pod, &["containers"]).into_iter().next().ok_or_else(|| Error::msg(format!("pod {name} does not have any containers")))?;
+    if !f.bool("all-pods") {
+        pods::tell_choice(pod, &first);
+    }
+    Ok(vec![first])
+}
+
+fn sources_of(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<Source>> {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
-    let containers = if f.bool("all-containers") || f.bool("all-pods") && f.str("container").is_empty() {
-        pods::names(pod, &["initContainers", "containers", "ephemeralContainers"])
-    } else if f.str("container").is_empty() {
-        vec![pods::container(pod, "", quiet)?]
-    } else {
-        let known = pods::names(pod, &["containers", "initContainers", "ephemeralContainers"]);
-        if !known.iter().any(|k| k == f.str("container")) {
-            return Err(Error::msg(format!("container {} is not valid for pod {} out of: {}", f.str("container"), text("name"), pods::shown(pod).join(", "))));
-        }
-        vec![f.str("container").to_string()]
-    };
-    let make = |container: String| Source {
-        namespace: text("namespace"),
-        pod: text("name"),
-        path: format!("/api/v1/namespaces/{}/pods/{}/log{}", segment(&text("namespace")), segment(&text("name")), parameters(ctx, &container)),
-        container,
-    };
-    Ok(containers.into_iter().map(make).collect())
+    let place = format!("/api/v1/namespaces/{}/pods/{}/log", segment(&text("namespace")), segment(&text("name")));
+    let make = |container: String| Source { pod: text("name"), path: format!("{place}{}", parameters(ctx, plan, &container)), container };
+    Ok(containers(ctx, plan, pod)?.into_iter().map(make).collect())
 }
 
-async fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
+/// The pods that are meant, the best first; `info` is the object that a word names.
+async fn pods_of(ctx: &Ctx, info: Option<Info>) -> Result<Vec<Value>> {
     let f = ctx.flags();
-    if f.str("selector").is_empty() {
-        let mut word = ctx.args()[0].clone();
-        if let [_, container] = ctx.args() {
-            word = format!("{}/{container}", ctx.args()[0]);
-            if !ctx.args()[0].contains('/') {
-                let pod = pods::find(ctx, &ctx.args()[0], 20.0).await?;
-                let mut flags = f.clone();
-                flags.set("container", container);
-                return sources_of(&ctx.with_flags(flags), &pod, false);
-            }
+    let Some(info) = info else {
+        let namespace = ctx.namespace()?.0;
+        let q = query(&[("labelSelector", f.str("selector").trim())]);
+        let mut list = ctx.client()?.json(&Call::get(format!("/api/v1/namespaces/{}/pods{q}", segment(&namespace)))).await?;
+        let Value::Array(pods) = list["items"].take() else { return Ok(vec![]) };
+        if pods.is_empty() {
+            eprintln!("No resources found in {namespace} namespace.");
         }
-        if word.contains('/') && f.bool("all-pods") {
-            let infos = crate::resource::Builder::new(ctx)?.args(&[word]).find().await?.all()?;
-            let info = infos.first().ok_or_else(|| Error::msg("nothing was found"))?;
-            return selected(ctx, &pods::selector(info)?, &info.namespace).await;
-        }
-        let pod = pods::find(ctx, &word, f.duration("pod-running-timeout")).await?;
-        if word.contains('/') && !word.starts_with("pod/") && !word.starts_with("pods/") && !word.starts_with("po/") {
-            let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("");
-            let name = word.split_once('/').map_or("", |(_, n)| n);
-            let infos = crate::resource::Builder::new(ctx)?.args(&[word.clone()]).find().await?.all()?;
-            if let Some(info) = infos.first() {
-                let list = ctx
-                    .client()?
-                    .json(&Call::get(format!("/api/v1/namespaces/{}/pods{}", segment(namespace), query(&[("labelSelector", &pods::selector(info)?)]))))
-                    .await?;
-                let count = list["items"].as_array().map_or(0, Vec::len);
-                if count > 1 {
-                    eprintln!("Found {count} pods, using pod/{}", pod["metadata"]["name"].as_str().unwrap_or(name));
-                }
-            }
-        }
-        return sources_of(ctx, &pod, false);
+        return Ok(pods);
+    };
+    if info.resource.kind == "Pod" {
+        return Ok(vec![info.object]);
     }
-    let namespace = ctx.namespace()?.0;
-    selected(ctx, f.str("selector"), &namespace).await
+    let selector = pods::selector(&info).map_err(|e| Error::msg(format!("cannot get the logs from {}: {e}", crate::typed::go_type(&info.object))))?;
+    let mut found = pods::all_of(ctx, &info.namespace, &selector, f.duration("pod-running-timeout"), pods::by_logging).await?;
+    if found.len() > 1 && !f.bool("all-pods") {
+        eprintln!("Found {} pods, using pod/{}", found.len(), found[0]["metadata"]["name"].as_str().unwrap_or(""));
+        found.truncate(1);
+    }
+    Ok(found)
 }
 
-async fn selected(ctx: &Ctx, selector: &str, namespace: &str) -> Result<Vec<Source>> {
-    let list = ctx.client()?.json(&Call::get(format!("/api/v1/namespaces/{}/pods{}", segment(namespace), query(&[("labelSelector", selector)])))).await?;
-    let mut out = Vec::new();
-    for pod in list["items"].as_array().into_iter().flatten() {
-        out.extend(sources_of(ctx, pod, false)?);
+/// Says of what is not there where it was looked for.
+fn not_found(e: Error, ctx: &Ctx) -> Error {
+    match ctx.namespace() {
+        Ok((namespace, _)) if e.is_not_found() => Error::msg(format!("error from server (NotFound): {e} in namespace {}", quote(&namespace))),
+        _ => e,
     }
-    Ok(out)
 }
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    check(&ctx)?;
-    let sources = sources(&ctx).await?;
-    if sources.is_empty() {
-        eprintln!("No resources found in {} namespace.", ctx.namespace()?.0);
-        return Ok(());
+    let plan = plan(&ctx)?;
+    let info = match &plan.word {
+        Some(word) => Some(pods::object(&ctx, word).await.map_err(|e| not_found(e, &ctx))?),
+        None => None,
+    };
+    check(&ctx, &plan)?;
+    let pods = pods_of(&ctx, info).await?;
+    let mut sources = Vec::new();
+    for pod in &pods {
+        sources.extend(sources_of(&ctx, &plan, pod)?);
     }
     if f.bool("follow") && sources.len() > 1 {
         let limit = f.int("max-log-requests");
@@ -213,38 +232,44 @@ async fn run(ctx: Ctx) -> Result<()> {
                 sources.len()
             )));
         }
-        let mut tasks = tokio::task::JoinSet::new();
-        for s in sources {
-            let ctx = ctx.clone();
-            tasks.spawn_local(async move { copy(&ctx, &s, true).await });
-        }
-        while let Some(done) = tasks.join_next().await {
-            match done {
-                Ok(Ok(())) | Err(_) => {}
-                Ok(Err(e)) if f.bool("ignore-errors") => eprintln!("error: {e}"),
-                Ok(Err(e)) => return Err(e),
-            }
-        }
-        return Ok(());
+        let followed = sources.into_iter().map(|s| consumed(ctx.clone(), s, true));
+        return futures::future::try_join_all(followed).await.map(drop);
     }
-    for s in &sources {
-        match copy(&ctx, s, false).await {
-            Ok(()) => {}
-            Err(e) if f.bool("ignore-errors") => eprintln!("error: {e}"),
-            Err(e) => return Err(e),
-        }
+    for s in sources {
+        consumed(ctx.clone(), s, false).await?;
     }
     Ok(())
+}
+
+/// Copies one log; a log that is followed and is not there yet is asked for again as long as a pod may take to run.
+async fn consumed(ctx: Ctx, s: Source, shared: bool) -> Result<()> {
+    let f = ctx.flags();
+    let end = Instant::now() + crate::flags::seconds(f.duration("pod-running-timeout"));
+    loop {
+        let Err(e) = copy(&ctx, &s, shared).await else { return Ok(()) };
+        match e {
+            Error::Exit(_) => return Err(e),
+            e if f.bool("ignore-errors") => return print::put(&format!("error: {e}\n")),
+            e if !f.bool("follow") => return Err(e),
+            e => {
+                eprintln!("{e}");
+                if !matches!(e, Error::Status(_)) {
+                    return Err(e);
+                }
+            }
+        }
+        if Instant::now() >= end {
+            return Err(Error::msg("context deadline exceeded"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Copies one log to standard output; line by line where others write too.
 async fn copy(ctx: &Ctx, s: &Source, shared: bool) -> Result<()> {
     let f = ctx.flags();
     let prefix = if f.bool("prefix") || f.bool("all-pods") { format!("[pod/{}/{}] ", s.pod, s.container) } else { String::new() };
-    let response = ctx.client()?.stream(&Call::get(s.path.clone()).accept("*/*")).await.map_err(|e| match e {
-        e if s.namespace.is_empty() => Error::msg(e.to_string()),
-        e => e,
-    })?;
+    let response = ctx.client()?.stream(&Call::get(s.path.clone()).accept("*/*")).await?;
     if prefix.is_empty() && !shared {
         return remote::copy_body(response).await;
     }
@@ -260,16 +285,11 @@ async fn copy(ctx: &Ctx, s: &Source, shared: bool) -> Result<()> {
     if pending.is_empty() { Ok(()) } else { remote::write_bytes(&[prefix.as_bytes(), &pending].concat()) }
 }
 
-/// Shows all that one container of a pod wrote, and goes on until it ends.
+/// Shows what one container of a pod wrote so far.
 ///
 /// # Errors
 /// A pod without logs.
 pub async fn print_pod(ctx: &Ctx, namespace: &str, name: &str, container: &str) -> Result<()> {
-    let mut pairs = vec![("follow", "true")];
-    if !container.is_empty() {
-        pairs.insert(0, ("container", container));
-    }
-    let path = format!("/api/v1/namespaces/{}/pods/{}/log{}", segment(namespace), segment(name), query(&pairs));
-    remote::copy_body(ctx.client()?.stream(&Call::get(path).accept("*/*")).await?).await?;
-    print::put("")
+    let path = format!("/api/v1/namespaces/{}/pods/{}/log{}", segment(namespace), segment(name), query(&[("container", container)]));
+    remote::copy_body(ctx.client()?.stream(&Call::get(path).accept("*/*")).await?).await
 }

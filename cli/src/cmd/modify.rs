@@ -4,8 +4,9 @@
 
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
-use crate::resource::{Builder, Info, helper};
+use crate::resource::{Info, helper};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Splits words into those that name objects and those that are changes (`a=b`, `a-`).
 ///
@@ -18,6 +19,24 @@ pub fn split_pairs(args: &[String], what: &str) -> Result<(Vec<String>, Vec<Stri
         return Err(Error::msg(format!("all resources must be specified before {what} changes: {late}")));
     }
     Ok((args[..first].to_vec(), args[first..].to_vec()))
+}
+
+/// Reads changes: what is to be set, and what is to be removed (`a-`) where that can be.
+///
+/// # Errors
+/// All that are no changes. `what` is the change's name.
+pub fn pairs(words: &[String], what: &str, removes: bool) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+    let (mut set, mut gone, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for word in words {
+        match word.split_once('=').filter(|(key, _)| !key.is_empty()) {
+            Some((key, value)) => _ = set.insert(key.to_string(), value.to_string()),
+            None => match word.strip_suffix('-').filter(|key| removes && !key.is_empty()) {
+                Some(key) => gone.push(key.to_string()),
+                None => wrong.push(word.as_str()),
+            },
+        }
+    }
+    if wrong.is_empty() { Ok((set, gone)) } else { Err(Error::msg(format!("invalid {what} format: {}", wrong.join(", ")))) }
 }
 
 /// Whether nothing is to be sent, because of `--local` or a dry run of the client.
@@ -40,39 +59,42 @@ pub async fn send(ctx: &Ctx, info: &Info, after: &Value) -> Result<Value> {
     helper::Write::by(manager, ctx.dry_run()?).patch(ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await
 }
 
-/// Runs a `set` verb: finds the objects, changes each, sends the patches, tells `what` was done. Some verbs tell it of objects, too, where there was
-/// nothing to change (`tells_no_change`).
+/// What a `set` verb says of its objects.
+pub struct Words {
+    /// Of one that was changed.
+    pub done: &'static str,
+    /// Before the reason why the server refused one.
+    pub refused: &'static str,
+    /// Objects in which there was nothing to change are sent and told, too.
+    pub always: bool,
+}
+
+/// Runs a `set` verb: changes each object, sends the patches, says what was done. `change` may find faults that do not keep the rest of the object
+/// from being changed: those go into the list.
 ///
 /// # Errors
 /// All that failed.
-pub async fn set(ctx: &Ctx, builder: Builder, what: &str, tells_no_change: bool, mut change: impl FnMut(&mut Info) -> Result<()>) -> Result<()> {
+pub async fn set(ctx: &Ctx, infos: Vec<Info>, words: &Words, mut change: impl FnMut(&mut Info, &mut Vec<Error>) -> Result<()>) -> Result<()> {
     let local = is_local(ctx)?;
-    let mut printer = crate::generate::printer(ctx, what)?;
-    let found = builder.find().await?;
-    let mut errors = found.errors;
-    for info in found.infos {
-        let mut changed = info.clone();
-        match change(&mut changed) {
-            Err(Error::Many(list)) => {
-                errors.extend(list);
-                continue;
-            }
-            Err(e) => {
-                errors.push(e);
-                continue;
-            }
-            Ok(()) => {}
+    let mut printer = crate::generate::printer(ctx, words.done)?;
+    let mut errors = Vec::new();
+    let mut changed = Vec::new();
+    for info in infos {
+        let mut after = info.clone();
+        match change(&mut after, &mut errors) {
+            Ok(()) if after.object == info.object && !words.always => {}
+            Ok(()) => changed.push((info, Ok(after))),
+            Err(e) => changed.push((info, Err(e))),
         }
-        if local {
-            printer.print(&crate::typed::canonical(&changed.object))?;
-            continue;
-        }
-        if changed.object == info.object && !tells_no_change {
-            continue;
-        }
-        match send(ctx, &info, &changed.object).await {
-            Ok(o) => printer.print(&o)?,
-            Err(e) => errors.push(Error::msg(format!("failed to patch {what}: {e}"))),
+    }
+    for (info, after) in changed {
+        match after {
+            Err(e) => errors.push(Error::msg(format!("error: {} {e}\n", info.object_name()))),
+            Ok(after) if local => printer.print(&crate::typed::canonical(&after.object))?,
+            Ok(after) => match send(ctx, &info, &after.object).await {
+                Ok(o) => printer.print(&o)?,
+                Err(e) => errors.push(Error::msg(format!("{} {e}", words.refused))),
+            },
         }
     }
     Error::collect(errors)

@@ -4,11 +4,11 @@
 
 use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
+use crate::discovery::Resource;
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::flags::{Flag, Parsed};
 use crate::generate::{self, SAVE_CONFIG};
 use crate::print::{self, Printer};
-use crate::remote::session;
 use crate::resource::{DRY_RUN, Info, helper};
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -39,6 +39,7 @@ pub static COMMAND: Command = Command {
         DRY_RUN,
         SAVE_CONFIG,
         &super::delete::DELETION_FLAGS,
+        super::attach::DETACH_KEYS,
         &[
             Flag::array("annotations", '\0', "An annotation of the pod (KEY=VALUE); may be repeated"),
             Flag::str("image", '\0', "", "The image to run"),
@@ -57,46 +58,56 @@ pub static COMMAND: Command = Command {
             Flag::bool("quiet", 'q', false, "Say nothing but what the container says"),
             Flag::bool("privileged", '\0', false, "Run the container privileged"),
             Flag::duration("pod-running-timeout", '\0', "1m0s", "How long to wait until the pod runs"),
-            Flag::str("detach-keys", '\0', "", "Keys that detach").refused("detaching by keys is not supported"),
             Flag::str("overrides", '\0', "", "JSON that is laid over the pod"),
             Flag::str("override-type", '\0', "merge", "How it is laid over: json, merge or strategic"),
             Flag::str("field-manager", '\0', "kubectl-run", "Who is said to manage the fields that are written"),
         ],
     ],
+    required: &["image"],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
 
+/// What happens to a container that ends; an empty word stands for what suits a session.
+fn restart_policy(f: &Parsed) -> &str {
+    match f.str("restart") {
+        "" if f.bool("stdin") => "OnFailure",
+        "" => "Always",
+        word => word,
+    }
+}
+
+/// Refuses what does not go together, in kubectl's order; says whether to attach.
 fn check(ctx: &Ctx) -> Result<bool> {
     let f = ctx.flags();
     let usage = |text: String| Error::usage(ctx.path(), text);
     if ctx.args().is_empty() || f.dash == Some(0) {
         return Err(usage("NAME is required for run".into()));
     }
+    if f.duration("pod-running-timeout") <= 0.0 {
+        return Err(usage("--pod-running-timeout must be higher than zero".into()));
+    }
     if f.str("image").is_empty() {
         return Err(Error::msg("--image is required"));
     }
-    if f.str("image").contains(char::is_whitespace) || f.str("image").starts_with(['/', ':', '@']) {
+    if !crate::podspec::is_image(f.str("image")) {
         return Err(Error::msg(format!("Invalid image name {}: invalid reference format", quote(f.str("image")))));
     }
-    if f.bool("tty") && !f.bool("stdin") {
-        return Err(usage("-i/--stdin is required for containers with -t/--tty=true".into()));
-    }
-    if f.bool("expose") && f.str("port").is_empty() {
-        return Err(usage("--port must be set when exposing a service".into()));
-    }
     let attach = f.bool("attach") || (f.bool("stdin") && !f.changed("attach"));
-    if f.bool("rm") && !attach {
-        return Err(usage("--rm should only be used for attached containers".into()));
-    }
-    if attach && ctx.dry_run()? != DryRun::None {
-        return Err(usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)".into()));
-    }
-    if !matches!(f.str("restart"), "Always" | "OnFailure" | "Never" | "") {
-        return Err(usage(format!("invalid restart policy: {}", f.str("restart"))));
-    }
-    if !matches!(f.str("image-pull-policy"), "Always" | "IfNotPresent" | "Never" | "") {
-        return Err(usage(format!("invalid image pull policy: {}", f.str("image-pull-policy"))));
+    for (wrong, message) in [
+        (f.bool("tty") && !f.bool("stdin"), "-i/--stdin is required for containers with -t/--tty=true".to_string()),
+        (f.bool("expose") && f.str("port").is_empty(), "--port must be set when exposing a service".into()),
+        (!matches!(restart_policy(f), "Always" | "OnFailure" | "Never"), format!("invalid restart policy: {}", f.str("restart"))),
+        (f.bool("rm") && !attach, "--rm should only be used for attached containers".into()),
+        (
+            attach && ctx.dry_run()? != DryRun::None,
+            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)".into(),
+        ),
+        (!matches!(f.str("image-pull-policy"), "Always" | "IfNotPresent" | "Never" | ""), format!("invalid image pull policy: {}", f.str("image-pull-policy"))),
+    ] {
+        if wrong {
+            return Err(usage(message));
+        }
     }
     Ok(attach)
 }
@@ -108,7 +119,7 @@ fn pod(ctx: &Ctx, name: &str, attach: bool) -> Result<Value> {
     let labels = if f.str("labels").is_empty() { json!({"run": name}) } else { Value::Object(generate::labels(f.str("labels"))?) };
     object["metadata"]["labels"] = labels;
     for pair in f.list("annotations") {
-        let (k, v) = pair.split_once('=').ok_or_else(|| Error::msg(format!("invalid annotation format: {pair}")))?;
+        let (k, v) = pair.split_once('=').ok_or_else(|| Error::msg(format!("invalid annotations format: {pair}")))?;
         object["metadata"]["annotations"][k] = json!(v);
     }
     let mut container = json!({"name": name, "image": f.str("image"), "resources": {}});
@@ -138,7 +149,7 @@ fn pod(ctx: &Ctx, name: &str, attach: bool) -> Result<Value> {
     if f.bool("privileged") {
         container["securityContext"] = json!({"privileged": true});
     }
-    let restart = if f.str("restart").is_empty() { "Always" } else { f.str("restart") };
+    let restart = restart_policy(f);
     object["spec"] = json!({"containers": [container], "dnsPolicy": "ClusterFirst", "restartPolicy": restart});
     object["status"] = json!({});
     super::expose::overridden(ctx, object)
@@ -147,100 +158,137 @@ fn pod(ctx: &Ctx, name: &str, attach: bool) -> Result<Value> {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let attach = check(&ctx)?;
+    super::delete::first_policy(f.str("cascade"))?;
     let name = ctx.args()[0].clone();
     let kind = generate::kind("", "v1", "pods", "Pod", true);
-    let object = pod(&ctx, &name, attach)?;
     let mut printer = generate::printer(&ctx, "created")?;
+    let object = made(&ctx, &kind, pod(&ctx, &name, attach)?).await?;
+    let namespace = ctx.namespace()?.0;
+    let info = |resource: Resource, object: Value| Info {
+        resource,
+        namespace: namespace.clone(),
+        name: name.clone(),
+        object,
+        source: String::new(),
+        lines: Rc::default(),
+    };
+    let mut created = vec![info(kind, object)];
+    let mut failed = None;
     if f.bool("expose") {
-        expose(&ctx, &name, &object, &mut printer).await?;
+        let kind = generate::kind("", "v1", "services", "Service", true);
+        match exposed(&ctx, &kind, &name, &created[0].object, &mut printer).await {
+            Ok(object) => created.push(info(kind, object)),
+            Err(e) => failed = Some(e),
+        }
     }
     if !attach {
-        return generate::create_with(&ctx, &kind, object, &mut printer).await.map(drop);
+        printer.print(&created[0].object)?;
+        return failed.map_or(Ok(()), Err);
     }
-    let namespace = ctx.namespace()?.0;
-    let mut write = helper::Write::by(f.str("field-manager"), DryRun::None);
-    write.dry_run = false;
-    let mut object = object;
-    if f.bool("save-config") {
-        generate::save_config(&mut object);
-    }
-    let made = write.create(ctx.client()?, &kind, &namespace, &object).await?;
-    let info = Info { resource: kind, namespace, name: name.clone(), object: made.clone(), source: String::new(), lines: Rc::default() };
-    let result = attached(&ctx, &info).await;
+    let result = crate::remote::interruptible(attached(&ctx, &created[0])).await;
     if f.bool("rm") {
-        let options = super::delete::Options { grace: f.int("grace-period"), policy: super::delete::policy(f.str("cascade"))?, dry_run: DryRun::None };
-        let deleted = super::delete::one(&ctx, &info, &options).await;
-        if let Err(e) = deleted
-            && !e.is_not_found()
-        {
-            return Err(e);
-        }
+        remove(&ctx, &created).await?;
     }
     result
 }
 
-async fn expose(ctx: &Ctx, name: &str, pod: &Value, printer: &mut Printer) -> Result<()> {
+/// Creates the object, or says what would be created.
+async fn made(ctx: &Ctx, kind: &Resource, mut object: Value) -> Result<Value> {
     let f = ctx.flags();
-    let kind = generate::kind("", "v1", "services", "Service", true);
-    let mut object = generate::object(ctx, &kind, name)?;
+    if ctx.dry_run()? == DryRun::Client {
+        return Ok(object);
+    }
+    if f.bool("save-config") {
+        generate::save_config(&mut object);
+    }
+    helper::Write::by(f.str("field-manager"), ctx.dry_run()?).create(ctx.client()?, kind, &ctx.namespace()?.0, &object).await
+}
+
+/// What `--rm` does when the session is over.
+async fn remove(ctx: &Ctx, created: &[Info]) -> Result<()> {
+    let options = super::delete::Options { grace: -1, policy: super::delete::policy(ctx.flags().str("cascade"))?, dry_run: DryRun::None };
+    for info in created {
+        match super::delete::one(ctx, info, &options).await {
+            Err(e) if !e.is_not_found() => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn exposed(ctx: &Ctx, kind: &Resource, name: &str, pod: &Value, printer: &mut Printer) -> Result<Value> {
+    let f = ctx.flags();
+    let mut object = generate::object(ctx, kind, name)?;
     let port = generate::port(f.str("port"))?;
     object["spec"] = json!({"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}], "selector": pod["metadata"]["labels"]});
     object["status"] = json!({"loadBalancer": {}});
-    generate::create_with(ctx, &kind, object, printer).await?;
-    if f.str("output") == "yaml" { print::put("---\n") } else { Ok(()) }
+    let object = made(ctx, kind, object).await?;
+    printer.print(&object)?;
+    if f.str("output") == "yaml" {
+        print::put("---\n")?;
+    }
+    Ok(object)
 }
 
-/// Attaches to the pod once it runs, or shows what it said if it has ended; then gives its exit status.
+/// Waits until the pod is as wanted, at most as long as a pod may take to run; gives it.
+async fn until(ctx: &Ctx, info: &Info, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+    let mut last = Value::Null;
+    let end = Instant::now() + crate::flags::seconds(ctx.flags().duration("pod-running-timeout"));
+    let reached = super::wait::until(ctx, info, end, |o| {
+        last = o.cloned().ok_or_else(|| super::wait::not_found(&Info { name: String::new(), ..info.clone() }))?;
+        Ok(fits(&last))
+    });
+    if reached.await? { Ok(last) } else { Err(Error::msg("timed out waiting for the condition")) }
+}
+
+fn is_over(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
+    pod["status"]["phase"] == "Running" && pod["status"]["conditions"].as_array().into_iter().flatten().any(ready)
+}
+
+/// Attaches to the pod once it is ready, after what it has said so far, or shows what it said if it has ended; then gives its exit status.
 async fn attached(ctx: &Ctx, info: &Info) -> Result<()> {
     let f = ctx.flags();
-    let end = Instant::now() + crate::flags::seconds(f.duration("pod-running-timeout"));
-    let mut ended = false;
-    let started = super::wait::until(ctx, info, end, |o| {
-        let phase = o.map_or("Gone", |o| o["status"]["phase"].as_str().unwrap_or(""));
-        ended = matches!(phase, "Succeeded" | "Failed");
-        if phase == "Gone" { Err(Error::msg(format!("pods {} not found", quote(&info.name)))) } else { Ok(ended || phase == "Running") }
-    })
-    .await?;
-    if !started {
-        return Err(Error::msg("timed out waiting for the condition"));
-    }
-    if ended {
-        super::logs::print_pod(ctx, &info.namespace, &info.name, "").await?;
+    let pod = until(ctx, info, |o| is_over(o) || is_ready(o)).await?;
+    let container = super::pods::container(&pod, "", f.bool("quiet"))?;
+    let said = async || super::logs::print_pod(ctx, &info.namespace, &info.name, &container).await;
+    if is_over(&pod) {
+        said().await?;
     } else {
-        super::attach::greet(f.bool("quiet"));
-        let request = session::Request { container: info.name.clone(), stdin: f.bool("stdin"), tty: f.bool("tty"), command: None };
-        if let Err(e) = session::run(ctx, &info.namespace, &info.name, &request).await {
-            match e {
-                Error::Exit(_) | Error::Plain(..) => {}
-                other => {
-                    eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {other}", info.name);
-                    super::logs::print_pod(ctx, &info.namespace, &info.name, "").await?;
-                }
+        if let Err(e) = said().await {
+            eprintln!("warning: couldn't fetch pre-attach logs: {e}");
+        }
+        match super::attach::to_container(ctx, &pod, &container).await {
+            Err(Error::Exit(code)) => return Err(Error::Exit(code)),
+            Err(e) => {
+                eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {e}", info.name);
+                said().await?;
             }
+            Ok(()) => {}
         }
     }
     exit_status(ctx, info).await
 }
 
 async fn exit_status(ctx: &Ctx, info: &Info) -> Result<()> {
-    if ctx.flags().str("restart") == "Always" {
+    let f = ctx.flags();
+    let restart = restart_policy(f);
+    if f.bool("leave-stdin-open") || restart == "Always" {
         return Ok(());
     }
-    let mut last = Value::Null;
-    let end = Instant::now() + std::time::Duration::from_secs(7 * 24 * 3600);
-    super::wait::until(ctx, info, end, |o| {
-        last = o.cloned().unwrap_or(Value::Null);
-        Ok(o.is_none_or(|o| matches!(o["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))))
-    })
-    .await?;
-    if last["status"]["phase"] != "Failed" {
+    let pod = until(ctx, info, |o| if restart == "OnFailure" { o["status"]["phase"] == "Succeeded" } else { is_over(o) }).await?;
+    if pod["status"]["phase"] == "Succeeded" {
         return Ok(());
     }
-    let t = &last["status"]["containerStatuses"][0]["state"]["terminated"];
+    let t = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
     let text = |f: &str| t[f].as_str().unwrap_or("");
-    match t["exitCode"].as_i64() {
+    match t["exitCode"].as_i64().and_then(|code| i32::try_from(code).ok()) {
         Some(code) if code != 0 => {
-            Err(Error::Plain(format!("pod {}/{} terminated ({})\n{}", info.namespace, info.name, text("reason"), text("message")), code as i32))
+            Err(Error::Plain(format!("pod {}/{} terminated ({})\n{}", info.namespace, info.name, text("reason"), text("message")), code))
         }
         _ => Err(Error::msg(format!("pod {}/{} failed with unknown exit code", info.namespace, info.name))),
     }

@@ -5,12 +5,13 @@
 use crate::client::Call;
 use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::MERGE;
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 pub static COMMAND: Command = Command {
     name: "scale",
@@ -52,40 +53,74 @@ async fn run(ctx: Ctx) -> Result<()> {
     if f.int("current-replicas") < -1 {
         return Err(Error::msg("The --current-replicas must specify an integer of -1 or greater"));
     }
+    let mut printer = Printer::new(f, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     let mut builder = Builder::new(&ctx)?;
     builder.allow_empty_selector = f.bool("all");
+    builder.all = false;
     let found = builder.find().await?;
     if found.infos.len() > 1 && !f.str("resource-version").is_empty() {
         return Err(Error::msg("cannot use --resource-version with multiple resources"));
     }
-    let mut printer = Printer::new(f, format!("scaled{}", ctx.dry_run()?.suffix()))?;
-    let mut errors = found.errors;
-    let mut count = 0;
-    for info in found.infos {
-        count += 1;
-        match one(&ctx, &info).await {
-            Ok(o) => printer.print(&o)?,
-            Err(e) => errors.push(e),
-        }
-    }
-    if count == 0 && errors.is_empty() {
+    if found.infos.is_empty() && found.errors.is_empty() {
         return Err(Error::msg("no objects passed to scale"));
     }
-    Error::collect(errors)
+    for mut info in found.infos {
+        let size = if ctx.dry_run()? == DryRun::Client { f.int("replicas") } else { scaled(&ctx, &info).await? };
+        // Other kinds may have the number elsewhere.
+        if matches!(info.resource.group.as_str(), "" | "apps") {
+            info.object["spec"]["replicas"] = json!(size);
+        }
+        printer.print(&info.object)?;
+    }
+    Error::collect(found.errors)
 }
 
-async fn one(ctx: &Ctx, info: &Info) -> Result<Value> {
+/// Sets the number and gives what it is then; tries again after conflicts, and waits if that is asked for.
+async fn scaled(ctx: &Ctx, info: &Info) -> Result<i64> {
     let f = ctx.flags();
-    if ctx.dry_run()? == DryRun::Client {
-        return Ok(info.object.clone());
+    let end = Instant::now() + RETRIES;
+    let size = loop {
+        match once(ctx, info).await {
+            Err(e) if e.is_conflict() && Instant::now() < end => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(e) if e.is_conflict() => return Err(Error::msg("context deadline exceeded")),
+            other => break other?,
+        }
+    };
+    if f.duration("timeout") == 0.0 || ctx.dry_run()? != DryRun::None {
+        return Ok(size);
     }
-    let client = ctx.client()?;
+    let (want, end) = (f.int("replicas"), Instant::now() + crate::flags::seconds(f.duration("timeout")));
+    loop {
+        let scale = scale_of(ctx, info).await?;
+        let (spec, status) = (scale["spec"]["replicas"].as_i64().unwrap_or(0), scale["status"]["replicas"].as_i64().unwrap_or(0));
+        // Somebody else wants another number by now.
+        if spec != want || spec == status {
+            return Ok(size);
+        }
+        if Instant::now() >= end {
+            return Err(Error::msg(format!("timed out waiting for {} to be synced", quote(&info.name))));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// How long conflicts are tried again.
+const RETRIES: Duration = Duration::from_secs(300);
+
+async fn scale_of(ctx: &Ctx, info: &Info) -> Result<Value> {
+    ctx.client()?.json(&Call::get(format!("{}/scale", info.path()))).await
+}
+
+async fn once(ctx: &Ctx, info: &Info) -> Result<i64> {
+    let f = ctx.flags();
     let (want, current, version) = (f.int("replicas"), f.int("current-replicas"), f.str("resource-version"));
-    let write = helper::Write::by("kubectl-scale", ctx.dry_run()?).subresource("scale");
-    if current == -1 && version.is_empty() {
-        write.patch(client, &info.resource, &info.namespace, &info.name, MERGE, &json!({"spec": {"replicas": want}})).await?;
+    // kubectl names no manager here either: the server takes it from the user agent.
+    let write = helper::Write::by("", ctx.dry_run()?).subresource("scale");
+    let client = ctx.client()?;
+    let answer = if current == -1 && version.is_empty() {
+        write.patch(client, &info.resource, &info.namespace, &info.name, MERGE, &json!({"spec": {"replicas": want}})).await?
     } else {
-        let mut scale = client.json(&Call::get(format!("{}/scale", info.path()))).await?;
+        let mut scale = scale_of(ctx, info).await?;
         let have = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         if current != -1 && have != current {
             return Err(Error::msg(format!("Expected replicas to be {current}, was {have}")));
@@ -94,17 +129,7 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<Value> {
             return Err(Error::msg(format!("Expected resource version to be {version}, was {}", scale["metadata"]["resourceVersion"].as_str().unwrap_or(""))));
         }
         scale["spec"]["replicas"] = json!(want);
-        write.replace(client, &info.resource, &info.namespace, &info.name, &scale).await?;
-    }
-    if f.duration("timeout") > 0.0 && ctx.dry_run()? == DryRun::None {
-        let end = tokio::time::Instant::now() + crate::flags::seconds(f.duration("timeout"));
-        let reached = super::wait::until(ctx, info, end, |o| {
-            Ok(o.is_some_and(|o| o["status"]["replicas"].as_i64().unwrap_or(0) == want && o["spec"]["replicas"].as_i64() == Some(want)))
-        })
-        .await?;
-        if !reached {
-            return Err(Error::msg("timed out waiting for the condition"));
-        }
-    }
-    Ok(info.object.clone())
+        write.replace(client, &info.resource, &info.namespace, &info.name, &scale).await?
+    };
+    Ok(answer["spec"]["replicas"].as_i64().unwrap_or(0))
 }

@@ -48,6 +48,11 @@ const FLAGS: &[Flag] = &[
     Flag::str("cluster-cidr", '\0', "10.244.0.0/16", "Network that pod networks are cut from"),
     Flag::duration("node-monitor-period", '\0', "5s", "How often nodes are looked at"),
     Flag::duration("node-monitor-grace-period", '\0', "50s", "How long a node may be silent"),
+    Flag::int("terminated-pod-gc-threshold", '\0', "12500", "How many ended pods may be kept; 0 for any number"),
+    Flag::duration("horizontal-pod-autoscaler-sync-period", '\0', "15s", "How often autoscalers are looked at"),
+    Flag::duration("horizontal-pod-autoscaler-downscale-stabilization", '\0', "5m", "For how long the highest recommendation holds"),
+    Flag::duration("horizontal-pod-autoscaler-cpu-initialization-period", '\0', "5m", "For how long a new pod's cpu says little"),
+    Flag::duration("horizontal-pod-autoscaler-initial-readiness-delay", '\0', "30s", "For how long a new pod may not have been ready yet"),
     Flag::slice("controllers", '\0', "Controllers to run: '*' all that are on by default, 'name', '-name'; the scheduler is one of the names"),
     Flag::str("kubeconfig", '\0', "", "Write the admin context into this file"),
     Flag::slice("etcd-servers", '\0', "Where an etcd cluster is").refused(NO_ETCD),
@@ -121,6 +126,15 @@ fn controllers(flags: &Parsed, plan: &mut Plan) -> anyhow::Result<()> {
     options.cluster_cidrs = vec![control_plane::network("cluster-cidr", flags.str("cluster-cidr"))?];
     options.node_monitor_period = Duration::from_secs_f64(flags.duration("node-monitor-period"));
     options.node_monitor_grace_period = Duration::from_secs_f64(flags.duration("node-monitor-grace-period"));
+    options.terminated_pod_gc_threshold = i32::try_from(flags.int("terminated-pod-gc-threshold")).context("--terminated-pod-gc-threshold takes a number")?;
+    let period = |name: &str| Duration::from_secs_f64(flags.duration(&format!("horizontal-pod-autoscaler-{name}")));
+    options.horizontal_pod_autoscaler = skiff_controllers::horizontalpodautoscaler::Options {
+        sync_period: period("sync-period"),
+        downscale_stabilization: period("downscale-stabilization"),
+        cpu_initialization_period: period("cpu-initialization-period"),
+        initial_readiness_delay: period("initial-readiness-delay"),
+        ..Default::default()
+    };
     let (cert, key) = (flags.str("cluster-signing-cert-file"), flags.str("cluster-signing-key-file"));
     anyhow::ensure!(cert.is_empty() == key.is_empty(), "--cluster-signing-cert-file and --cluster-signing-key-file are to be given together");
     if !cert.is_empty() {

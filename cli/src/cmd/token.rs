@@ -82,6 +82,7 @@ fn admin(path: &std::path::Path) -> anyhow::Result<Remote> {
 /// What holders of tokens, and nodes, may do besides what is theirs by default.
 fn access() -> Vec<(&'static str, Value)> {
     const GROUP_API: &str = "rbac.authorization.k8s.io";
+    const SERVING_APPROVER: &str = "skiff:kubelet-serving-approver";
     let bind = |name: &str, role: &str, group: &str| {
         json!({"apiVersion": format!("{GROUP_API}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
             "roleRef": {"apiGroup": GROUP_API, "kind": "ClusterRole", "name": role}, "subjects": [{"apiGroup": GROUP_API, "kind": "Group", "name": group}]})
@@ -92,6 +93,18 @@ fn access() -> Vec<(&'static str, Value)> {
         ("", bind("skiff:node-autoapprove-bootstrap", &format!("{requests}:nodeclient"), GROUP)),
         ("", bind("skiff:node-autoapprove-certificate-rotation", &format!("{requests}:selfnodeclient"), "system:nodes")),
         ("", bind("skiff:node-proxier", "system:node-proxier", "system:nodes")),
+        // upstream leaves the serving certificates of nodes to an administrator; here their approver may, for what a Node object says
+        (
+            "",
+            json!({"apiVersion": format!("{GROUP_API}/v1"), "kind": "ClusterRole", "metadata": {"name": SERVING_APPROVER},
+            "rules": [{"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["kubernetes.io/kubelet-serving"], "verbs": ["approve"]}]}),
+        ),
+        (
+            "",
+            json!({"apiVersion": format!("{GROUP_API}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": SERVING_APPROVER},
+            "roleRef": {"apiGroup": GROUP_API, "kind": "ClusterRole", "name": SERVING_APPROVER},
+            "subjects": [{"kind": "ServiceAccount", "namespace": "kube-system", "name": "certificate-controller"}]}),
+        ),
         (
             "kube-public",
             json!({"apiVersion": format!("{GROUP_API}/v1"), "kind": "Role", "metadata": {"name": "skiff:cluster-info"},

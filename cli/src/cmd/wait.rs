@@ -55,73 +55,96 @@ enum Condition {
     Field { path: JsonPath, value: Option<String> },
 }
 
-fn parse(text: &str) -> Result<Condition> {
-    let lower = text.to_lowercase();
-    if lower == "delete" {
-        return Ok(Condition::Delete);
+/// Splits at single `=`; a double one is part of an expression.
+fn split_once_each(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let last = parts.len() - 1;
+        match c {
+            '=' if rest.peek() == Some(&'=') => {
+                rest.next();
+                parts[last].push_str("==");
+            }
+            '=' => parts.push(String::new()),
+            c => parts[last].push(c),
+        }
     }
-    if lower == "create" {
-        return Ok(Condition::Create);
+    parts
+}
+
+fn parse_field(text: &str) -> Result<Condition> {
+    let parts = split_once_each(text);
+    if parts.len() > 2 {
+        return Err(Error::msg("jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'"));
+    }
+    let expression = relaxed(&parts[0]).map_err(Error::msg)?;
+    let value = parts.get(1).map(|v| v.trim_matches(['\'', '"']).to_string());
+    if value.as_deref() == Some("") {
+        return Err(Error::msg("jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"));
+    }
+    if expression.is_empty() {
+        return Err(Error::msg("jsonpath expression cannot be empty"));
+    }
+    Ok(Condition::Field { path: JsonPath::parse(&expression).map_err(Error::msg)?.allow_missing(true), value })
+}
+
+fn parse(text: &str) -> Result<Condition> {
+    match text.to_lowercase().as_str() {
+        "delete" => return Ok(Condition::Delete),
+        "create" => return Ok(Condition::Create),
+        _ => {}
     }
     if let Some(rest) = text.strip_prefix("condition=") {
         let (kind, value) = rest.split_once('=').unwrap_or((rest, "true"));
         return Ok(Condition::Status { kind: kind.into(), value: value.into() });
     }
-    if let Some(rest) = text.strip_prefix("jsonpath=") {
-        let trimmed = rest.trim_matches('\'');
-        let end = trimmed.rfind('}').map_or(trimmed.find('=').unwrap_or(trimmed.len()), |i| i + 1);
-        let (expression, value) = trimmed.split_at(end);
-        let value = value.trim_start_matches('\'').strip_prefix('=').map(|v| v.trim_matches(['\'', '"']).to_string());
-        if expression.is_empty() {
-            return Err(Error::msg("jsonpath expression cannot be empty"));
-        }
-        if value.as_deref() == Some("") {
-            return Err(Error::msg("jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"));
-        }
-        let path = relaxed(expression).or_else(|_| Ok::<_, String>(expression.to_string())).map_err(Error::msg)?;
-        let path = JsonPath::parse(&path).map_err(Error::msg)?.allow_missing(true);
-        return Ok(Condition::Field { path, value });
+    match text.strip_prefix("jsonpath=") {
+        Some(rest) => parse_field(rest),
+        None => Err(Error::msg(format!("unrecognized condition: {}", quote(text)))),
     }
-    Err(Error::msg(format!("unrecognized condition: {}", quote(text))))
 }
 
 impl Condition {
+    /// Whether the object, or that there is none, is what is waited for.
     fn met(&self, object: Option<&Value>) -> Result<bool> {
         let Some(object) = object else { return Ok(matches!(self, Condition::Delete)) };
         match self {
             Condition::Delete => Ok(false),
             Condition::Create => Ok(true),
-            Condition::Status { kind, value } => {
-                let found =
-                    object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)));
-                let Some(c) = found else { return Ok(false) };
-                let (generation, observed) =
-                    (object["metadata"]["generation"].as_i64(), c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64()));
-                if let (Some(g), Some(o)) = (generation, observed)
-                    && o < g
-                {
-                    return Ok(false);
-                }
-                Ok(c["status"].as_str().is_some_and(|s| s.eq_ignore_ascii_case(value)))
-            }
-            Condition::Field { path, value } => {
-                let found: Vec<_> = path.find(object).map_err(Error::msg)?.into_iter().flatten().collect();
-                match (found.as_slice(), value) {
-                    ([], _) => Ok(false),
-                    (_, None) => Ok(true),
-                    ([one], Some(v)) if one.is_object() || one.is_array() => {
-                        Err(Error::msg(format!("jsonpath leads to a nested object or list, which can not be compared with {}", quote(v))))
-                    }
-                    ([one], Some(v)) => Ok(text(one) == *v),
-                    _ => Err(Error::msg("given jsonpath expression matches more than one value")),
-                }
-            }
+            Condition::Status { kind, value } => Ok(has_condition(object, kind, value)),
+            Condition::Field { path, value } => has_value(object, path, value.as_deref()),
         }
+    }
+}
+
+fn has_condition(object: &Value, kind: &str, value: &str) -> bool {
+    let found = object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)));
+    let Some(c) = found else { return false };
+    let observed = c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64());
+    match (object["metadata"]["generation"].as_i64(), observed) {
+        (Some(generation), Some(observed)) if observed < generation => false,
+        _ => c["status"].as_str().is_some_and(|s| s.eq_ignore_ascii_case(value)),
+    }
+}
+
+fn has_value(object: &Value, path: &JsonPath, value: Option<&str>) -> Result<bool> {
+    let lists = path.find(object).map_err(Error::msg)?;
+    let Some(first) = lists.first().filter(|l| !l.is_empty()) else { return Ok(false) };
+    if lists.len() > 1 {
+        return Err(Error::msg("given jsonpath expression matches more than one list"));
+    }
+    let [found] = first.as_slice() else { return Err(Error::msg("given jsonpath expression matches more than one value")) };
+    match value {
+        None => Ok(true),
+        Some(_) if found.is_object() || found.is_array() => Err(Error::msg("jsonpath leads to a nested object or list which is not supported")),
+        Some(wanted) => Ok(text(found).trim() == wanted.trim()),
     }
 }
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
+    let mut printer = Printer::new(f, "condition met")?;
     let wanted = f.list("for");
     if wanted.is_empty() {
         return Err(Error::msg("unrecognized condition: []"));
@@ -132,54 +155,77 @@ async fn run(ctx: Ctx) -> Result<()> {
         t => t,
     };
     let end = Instant::now() + seconds(timeout);
-    let mut printer = Printer::new(f, "condition met")?;
-    let creating = conditions.iter().any(|c| matches!(c, Condition::Create));
+    if conditions.iter().any(|c| matches!(c, Condition::Create)) {
+        created(&ctx, end).await?;
+    }
     let deleting = conditions.iter().any(|c| matches!(c, Condition::Delete));
-    let infos = find(&ctx, creating, deleting, end).await?;
-    if infos.is_empty() && !deleting {
+    let found = builder(&ctx)?.find().await?;
+    let mut errors = found.errors;
+    if deleting {
+        errors.retain(|e| !e.is_not_found());
+    }
+    if found.infos.is_empty() && errors.is_empty() && !deleting {
         return Err(Error::msg("no matching resources found"));
     }
-    for condition in &conditions {
-        for info in &infos {
-            let mut last = info.object.clone();
-            let met = until(&ctx, info, end, |o| {
-                if let Some(o) = o {
-                    last = o.clone();
-                }
-                condition.met(o)
-            })
-            .await?;
-            if !met {
-                return Err(Error::msg(format!("timed out waiting for the condition on {}", info.object_name())));
-            }
-            if last.is_null() {
-                last = serde_json::json!({"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "metadata": {"name": info.name}});
-            }
-            printer.print(&last)?;
+    for info in &found.infos {
+        if let Err(e) = one(&ctx, info, &conditions, (timeout > 0.0).then_some(end), &mut printer).await {
+            errors.push(e);
         }
+    }
+    Error::collect(errors)
+}
+
+fn builder(ctx: &Ctx) -> Result<Builder> {
+    let mut builder = Builder::new(ctx)?;
+    builder.latest = true;
+    Ok(builder)
+}
+
+/// Waits until the objects that are named are there.
+async fn created(ctx: &Ctx, end: Instant) -> Result<()> {
+    loop {
+        let mut found = builder(ctx)?.find().await?;
+        match found.failure().pop() {
+            Some(e) if !e.is_not_found() => return Err(e),
+            None if !found.infos.is_empty() => return Ok(()),
+            _ => {}
+        }
+        if Instant::now() >= end {
+            return Err(Error::msg("timed out waiting for the condition"));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Waits for all conditions of one object, one after the other; without an end it is looked at once.
+async fn one(ctx: &Ctx, info: &Info, conditions: &[Condition], end: Option<Instant>, printer: &mut Printer) -> Result<()> {
+    for condition in conditions {
+        let mut last = info.object.clone();
+        let mut looked = false;
+        let test = |o: Option<&Value>| {
+            match o {
+                Some(o) => last = o.clone(),
+                None if looked || matches!(condition, Condition::Delete) => {}
+                None => return Err(not_found(info)),
+            }
+            looked = true;
+            condition.met(o)
+        };
+        // What is to be there has been waited for before it was found.
+        let met = matches!(condition, Condition::Create) || until(ctx, info, end.unwrap_or_else(Instant::now), test).await?;
+        if !met {
+            let why = if end.is_some() { "timed out waiting for the condition on" } else { "condition not met for" };
+            return Err(Error::msg(format!("{why} {}", info.object_name())));
+        }
+        printer.print(&last)?;
     }
     Ok(())
 }
 
-/// The objects that are meant; with `--for=create`, as soon as they are there.
-async fn find(ctx: &Ctx, creating: bool, deleting: bool, end: Instant) -> Result<Vec<Info>> {
-    let mut builder = Builder::new(ctx)?;
-    builder.latest = !deleting;
-    builder.require_object = !deleting;
-    loop {
-        let mut found = builder.find().await?;
-        if creating && found.errors.iter().all(Error::is_not_found) && (found.infos.is_empty() || !found.errors.is_empty()) {
-            if Instant::now() >= end {
-                return Err(Error::msg("timed out waiting for the condition"));
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            continue;
-        }
-        if deleting {
-            found.errors.retain(|e| !e.is_not_found());
-        }
-        return found.all();
-    }
+/// What the server would say of an object that is not there.
+pub fn not_found(info: &Info) -> Error {
+    let message = format!("{} {} not found", info.resource.group_resource(), quote(&info.name));
+    Error::Status(Box::new(serde_json::json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": message})))
 }
 
 /// Watches one object until the test says yes; no if the time is over before. The test gets nothing when the object is gone.
@@ -248,7 +294,7 @@ mod tests {
             ("condition=Old", false),
             ("condition=Nosuch", false),
             ("jsonpath={.status.phase}=Running", true),
-            ("jsonpath='{.status.phase}'=Failed", false),
+            ("jsonpath={.status.phase}='Failed'", false),
             ("jsonpath={.status.phase}", true),
             ("jsonpath=.status.nosuch", false),
             ("delete", false),
@@ -258,6 +304,20 @@ mod tests {
         }
         assert!(parse("delete").unwrap().met(None).unwrap());
         assert_eq!(parse("nonsense").err().unwrap().to_string(), "unrecognized condition: \"nonsense\"");
-        assert!(parse("jsonpath={.status.conditions}=x").unwrap().met(Some(&o)).is_err());
+        for (text, want) in [
+            ("jsonpath={.status.conditions}=x", "jsonpath leads to a nested object or list which is not supported"),
+            ("jsonpath={.status.conditions[*].type}=x", "given jsonpath expression matches more than one value"),
+        ] {
+            assert_eq!(parse(text).unwrap().met(Some(&o)).unwrap_err().to_string(), want, "{text}");
+        }
+        for (text, want) in [
+            ("jsonpath=", "jsonpath expression cannot be empty"),
+            ("jsonpath='{.a}'=b", "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'"),
+            ("jsonpath={.a}=", "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"),
+            ("jsonpath={.a}=b=c", "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'"),
+        ] {
+            assert_eq!(parse(text).err().unwrap().to_string(), want, "{text}");
+        }
+        assert!(matches!(parse("jsonpath={.l[?(@.a==1)].b}=x").unwrap(), Condition::Field { value: Some(v), .. } if v == "x"));
     }
 }

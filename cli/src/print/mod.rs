@@ -20,13 +20,20 @@ use serde_json::Value;
 use std::io::Write;
 
 /// The flags of verbs that print what they did.
-pub const FLAGS: &[Flag] = &[
+pub const FLAGS: &[Flag] = &[output_flag(""), TEMPLATE_FLAGS[0], TEMPLATE_FLAGS[1], TEMPLATE_FLAGS[2]];
+
+/// The flag `-o`, for verbs that show objects in a form of their own unless told otherwise.
+pub const fn output_flag(default: &'static str) -> Flag {
     Flag::str(
         "output",
         'o',
-        "",
+        default,
         "How to show the result: json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file",
-    ),
+    )
+}
+
+/// What `FLAGS` has beside that.
+pub const TEMPLATE_FLAGS: &[Flag] = &[
     Flag::bool("allow-missing-template-keys", '\0', true, "A field that a template asks for and the object lacks is left empty instead of being an error"),
     Flag::str("template", '\0', "", "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file"),
     Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
@@ -154,7 +161,11 @@ impl Printer {
         put(&text)
     }
 
-    fn render(&mut self, object: &Value) -> Result<String> {
+    /// The text that `print` would write.
+    ///
+    /// # Errors
+    /// As `print`.
+    pub fn render(&mut self, object: &Value) -> Result<String> {
         let stripped;
         let structured = matches!(self.format, Format::Json | Format::Yaml | Format::Kyaml);
         let object = if structured && !self.keep_managed_fields {

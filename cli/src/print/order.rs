@@ -44,7 +44,7 @@ impl Place {
     }
 
     /// The fields of an object in their order, with the places of their values.
-    pub fn fields<'v>(self, map: &'v Map<String, Value>) -> Vec<(&'v String, &'v Value, Place)> {
+    pub fn fields(self, map: &Map<String, Value>) -> Vec<(&String, &Value, Place)> {
         let here = self.holding(map);
         let in_type = here.node.and_then(|n| n.as_type());
         let place = |name: &str| match here.order {
@@ -57,8 +57,8 @@ impl Place {
         let mut fields: Vec<_> = map.iter().collect();
         fields.sort_by_key(|(name, _)| place(name));
         let child = |name: &str| Place { node: here.node.and_then(|n| n.child(name)), ..here };
-        // The items of a list are objects again.
-        let items = |name: &str| self.root && name == "items";
+        // The items of a list that has no type are objects again.
+        let items = |name: &str| self.root && name == "items" && child(name).node.is_none();
         fields.into_iter().map(|(name, value)| (name, value, if items(name) { Place::root(self.order) } else { child(name) })).collect()
     }
 

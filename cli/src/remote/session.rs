@@ -2,6 +2,7 @@
 //! Invariant: what the container writes is written at once, and its exit status becomes this program's.
 //! Behaviour follows `staging/src/k8s.io/client-go/tools/remotecommand/websocket.go` and the protocol `v5.channel.k8s.io`.
 
+use super::detach::Detach;
 use super::terminal::{self, Raw};
 use super::write_bytes;
 use crate::client::{query, segment};
@@ -20,6 +21,8 @@ pub struct Request {
     pub tty: bool,
     /// The command to start; none attaches to what runs.
     pub command: Option<Vec<String>>,
+    /// The keys that leave the session; none for a session that is not left.
+    pub detach: Vec<u8>,
 }
 
 const STDIN: u8 = 0;
@@ -33,8 +36,21 @@ const CLOSE: u8 = 255;
 pub enum Ends {
     /// This program's own standard streams.
     Terminal,
-    /// Bytes to send, and where to put what comes back; standard error is this program's.
-    Pipes { input: Option<tokio::sync::mpsc::Receiver<Vec<u8>>>, output: tokio::sync::mpsc::UnboundedSender<Vec<u8>> },
+    /// Bytes to send, and where to put what comes back; without a place it goes to this program's standard output.
+    Pipes { input: Option<tokio::sync::mpsc::Receiver<Vec<u8>>>, output: Option<Output>, stderr: Stderr },
+}
+
+/// Where a session's output goes.
+pub type Output = tokio::sync::mpsc::UnboundedSender<Vec<u8>>;
+
+/// Where a session's standard error goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stderr {
+    /// This program's.
+    Own,
+    /// This program's standard output.
+    Output,
+    Dropped,
 }
 
 /// Runs a session on the terminal until it ends.
@@ -103,10 +119,11 @@ fn resize() -> Option<Message> {
 async fn converse(socket: crate::client::ws::Socket, request: &Request, ends: Ends) -> Result<()> {
     let broken = |e: tokio_tungstenite::tungstenite::Error| Error::msg(format!("error reading from error stream: {e}"));
     let (mut to, mut from) = socket.split();
-    let (mut keys, output) = match ends {
-        Ends::Terminal => (if request.stdin { Some(input()) } else { None }, None),
-        Ends::Pipes { input, output } => (input, Some(output)),
+    let (mut keys, output, stderr) = match ends {
+        Ends::Terminal => (if request.stdin { Some(input()) } else { None }, None, Stderr::Own),
+        Ends::Pipes { input, output, stderr } => (input, output, stderr),
     };
+    let mut detach = Detach::at(&request.detach);
     let mut winch = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
     if let Some(m) = resize().filter(|_| request.tty) {
         to.send(m).await.map_err(broken)?;
@@ -116,11 +133,15 @@ async fn converse(socket: crate::client::ws::Socket, request: &Request, ends: En
             message = from.next() => match message {
                 None | Some(Ok(Message::Close(_))) => return Ok(()),
                 Some(Err(e)) => return Err(broken(e)),
-                Some(Ok(Message::Binary(data))) => if let Some(result) = receive(&data, output.as_ref())? { return result },
+                Some(Ok(Message::Binary(data))) => if let Some(result) = receive(&data, output.as_ref(), stderr)? { return result },
                 Some(Ok(_)) => {}
             },
             typed = async { match keys.as_mut() { Some(k) => k.recv().await, None => std::future::pending().await } } => match typed {
-                Some(data) => to.send(framed(STDIN, &data)).await.map_err(broken)?,
+                Some(data) => match detach.pass(&data) {
+                    Some(data) => to.send(framed(STDIN, &data)).await.map_err(broken)?,
+                    // The connection is closed; what runs goes on.
+                    None => return Ok(()),
+                },
                 None => {
                     keys = None;
                     to.send(Message::Binary(vec![CLOSE, STDIN].into())).await.map_err(broken)?;
@@ -132,13 +153,15 @@ async fn converse(socket: crate::client::ws::Socket, request: &Request, ends: En
 }
 
 /// Takes one message; gives the session's result if it is over.
-fn receive(data: &[u8], output: Option<&tokio::sync::mpsc::UnboundedSender<Vec<u8>>>) -> Result<Option<Result<()>>> {
+fn receive(data: &[u8], output: Option<&Output>, stderr: Stderr) -> Result<Option<Result<()>>> {
     let Some((channel, body)) = data.split_first() else { return Ok(None) };
     match *channel {
         STDOUT => match output {
             Some(to) => to.send(body.to_vec()).map_err(|_| Error::msg("what reads the command's output is gone"))?,
             None => write_bytes(body)?,
         },
+        STDERR if stderr == Stderr::Dropped => {}
+        STDERR if stderr == Stderr::Output => write_bytes(body)?,
         STDERR => {
             let mut err = std::io::stderr().lock();
             err.write_all(body)?;

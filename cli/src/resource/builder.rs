@@ -3,13 +3,17 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/builder.go`.
 
 use super::files::{self, Validation};
-use super::{Info, helper, is_list};
+use super::{Info, is_list};
 use crate::client::{Call, JSON, query};
 use crate::context::Ctx;
 use crate::discovery::Resource;
 use crate::error::{Error, Result, quote};
 use serde_json::{Value, json};
+use skiff_api::machinery::selector::Selector;
 use std::rc::Rc;
+
+/// What is said where objects are named and no server is to be asked.
+pub const LOCAL: &str = "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'";
 
 /// What to look for. Made from a command line, then `find` is called.
 pub struct Builder {
@@ -71,6 +75,14 @@ impl Found {
     pub fn all(self) -> Result<Vec<Info>> {
         Error::collect(self.errors)?;
         Ok(self.infos)
+    }
+
+    /// What went wrong as one error, for verbs that go on with the rest and tell the failures of both together.
+    pub fn failure(&mut self) -> Vec<Error> {
+        match std::mem::take(&mut self.errors) {
+            several if several.len() > 1 => vec![Error::Many(several)],
+            one_or_none => one_or_none,
+        }
     }
 }
 
@@ -138,15 +150,16 @@ impl Builder {
         if self.all && (self.selector.is_some() || self.field_selector.is_some()) {
             return Err(Error::msg("setting 'all' parameter but found a non empty selector. "));
         }
+        if self.kustomize.is_empty() {
+            files::check_names(&self.filenames)?;
+        }
         let args = normalize(&self.args);
         let combined = self.combined(&args)?;
         if self.has_files() {
             return self.by_files(&args, combined).await;
         }
         if self.local {
-            return Err(Error::msg(
-                "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
-            ));
+            return Err(Error::msg(LOCAL));
         }
         let selecting = self.selector.is_some() || self.field_selector.is_some() || self.all || (self.allow_empty_selector && args.len() == 1 && !combined);
         if selecting {
@@ -380,9 +393,16 @@ impl Builder {
     }
 
     async fn of_manifests(&self, manifests: Vec<Result<files::Manifest>>) -> Result<Found> {
+        let wanted = self
+            .selector
+            .as_deref()
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(|text| text.parse::<Selector>().map_err(|e| Error::msg(format!("the provided selector {} is not valid: {e}", quote(text)))));
+        let wanted = wanted.transpose()?;
         let mut found = Found { single: manifests.len() == 1, by_name: true, ..Found::default() };
         for manifest in manifests {
-            if let Err(e) = self.one_manifest(manifest, &mut found).await {
+            if let Err(e) = self.one_manifest(manifest, wanted.as_ref(), &mut found).await {
                 found.errors.push(e);
                 if !self.continue_on_error {
                     break;
@@ -393,7 +413,7 @@ impl Builder {
         Ok(found)
     }
 
-    async fn one_manifest(&self, manifest: Result<files::Manifest>, found: &mut Found) -> Result<()> {
+    async fn one_manifest(&self, manifest: Result<files::Manifest>, selector: Option<&Selector>, found: &mut Found) -> Result<()> {
         let manifest = manifest?;
         if self.validation != Validation::Ignore {
             files::validate(&manifest)?;
@@ -401,11 +421,8 @@ impl Builder {
         let parts = if self.flatten { files::flatten(manifest) } else { vec![manifest] };
         for part in parts {
             let mut info = self.placed(part).await?;
-            if let Some(wanted) = self.selector.as_ref().filter(|s| !s.is_empty()) {
-                let labels = &info.object["metadata"]["labels"];
-                if !helper::matches_selector(wanted, labels)? {
-                    continue;
-                }
+            if selector.is_some_and(|wanted| !wanted.matches(&info.object["metadata"]["labels"])) {
+                continue;
             }
             if self.latest {
                 info.object = match self.get(&info.resource, &info.namespace, &info.name).await {

@@ -55,6 +55,29 @@ impl Validation {
     .no_opt("strict")];
 }
 
+/// Checks that the paths that `-f` names are there.
+///
+/// # Errors
+/// All that are not.
+pub fn check_names(names: &[String]) -> Result<()> {
+    let is_path = |n: &&String| *n != "-" && !n.starts_with("http://") && !n.starts_with("https://");
+    let missing = |n: &String| Path::new(n).symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    let absent = |n: &String| {
+        if !missing(n) {
+            None
+        } else if n.contains(['*', '?', '[']) {
+            expand(n, false).err()
+        } else {
+            Some(no_such_path(n))
+        }
+    };
+    Error::collect(names.iter().filter(is_path).filter_map(absent).collect())
+}
+
+fn no_such_path(name: &str) -> Error {
+    Error::msg(format!("the path {} does not exist", quote(name)))
+}
+
 /// Reads all documents that `-f` names.
 ///
 /// # Errors
@@ -114,9 +137,9 @@ fn expand(name: &str, recursive: bool) -> Result<Vec<PathBuf>> {
         Ok(_) => Ok(vec![path.to_path_buf()]),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.contains(['*', '?', '[']) => {
             let matched = glob(name)?;
-            if matched.is_empty() { Err(Error::msg(format!("the path {} does not exist", quote(name)))) } else { Ok(matched) }
+            if matched.is_empty() { Err(no_such_path(name)) } else { Ok(matched) }
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::msg(format!("the path {} does not exist", quote(name)))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(no_such_path(name)),
         Err(e) => Err(Error::msg(format!("the path {} cannot be accessed: {}", quote(name), crate::error::go_io(&e)))),
     }
 }

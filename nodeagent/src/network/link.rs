@@ -1,24 +1,27 @@
-//! Links, addresses and routes through rtnetlink, as the few idempotent operations that this crate needs, each error naming what was tried.
+//! Links, addresses and routes through netlink, as the few idempotent operations that this crate needs, each error naming what was tried.
 //!
 //! Invariant: adding what is there and removing what is gone succeed.
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::{
-    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
-    packet_route::{
-        link::{InfoData, InfoVeth, LinkAttribute},
-        route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
-    },
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+    link::{InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
-use tokio::task::AbortHandle;
 
-use super::{Error, failed, ns::Namespace};
+use super::{
+    Error, failed,
+    netlink::{How, Netlink},
+    ns::Namespace,
+};
 
 /// Marks routes as ours (`ip route` shows `proto 98`): a number that no routing daemon has registered in `rt_protos`.
 const ROUTE_PROTOCOL: u8 = 98;
@@ -26,22 +29,13 @@ const ROUTE_PROTOCOL: u8 = 98;
 /// The mark of routes that follow the Node objects, so that whoever keeps them can tell them from the others.
 pub const NODE_ROUTE_PROTOCOL: u8 = 99;
 
-/// A netlink connection into one namespace.
+/// A netlink socket in one namespace; cheap to clone.
 #[derive(Clone)]
 pub struct Links {
-    handle: Handle,
+    netlink: Arc<Mutex<Netlink>>,
     protocol: u8,
     /// Of the routes that are added.
     metric: Option<u32>,
-    _connection: std::sync::Arc<Connection>,
-}
-
-struct Connection(AbortHandle);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// A route that bears the mark of the connection that sees it.
@@ -54,23 +48,15 @@ pub struct OwnRoute {
 }
 
 impl Links {
-    /// Opens a connection inside `ns`, polled by the current tokio runtime.
+    /// Opens a socket inside `ns`.
     pub async fn open(ns: &Namespace) -> Result<Self, Error> {
         Self::open_as(ns, ROUTE_PROTOCOL).await
     }
 
     /// The same with a route protocol of its own: it adds and sees only routes with that mark.
     pub async fn open_as(ns: &Namespace, protocol: u8) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Handle::current();
-        let (connection, handle, _) = ns
-            .call(move || {
-                let _in_runtime = runtime.enter();
-                rtnetlink::new_connection()
-            })
-            .await?
-            .map_err(|e| failed("open a netlink socket", e))?;
-        let task = tokio::spawn(connection);
-        Ok(Links { handle, protocol, metric: None, _connection: std::sync::Arc::new(Connection(task.abort_handle())) })
+        let netlink = ns.call(Netlink::open).await?.map_err(|e| failed("open a netlink socket", e))?;
+        Ok(Links { netlink: Arc::new(Mutex::new(netlink)), protocol, metric: None })
     }
 
     /// Routes that are added from now on have this metric: they stand beside those of others to the same networks.
@@ -78,10 +64,23 @@ impl Links {
         Links { metric: Some(metric), ..self }
     }
 
+    /// Asks the kernel, on a thread that may wait for its locks.
+    async fn ask(&self, message: RouteNetlinkMessage, how: How) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let netlink = self.netlink.clone();
+        let asked = tokio::task::spawn_blocking(move || netlink.lock().unwrap_or_else(PoisonError::into_inner).ask(message, how));
+        asked.await.unwrap_or_else(|broken| Err(io::Error::other(broken)))
+    }
+
+    async fn links(&self, message: LinkMessage, how: How) -> io::Result<Vec<LinkMessage>> {
+        let found = self.ask(RouteNetlinkMessage::GetLink(message), how).await?;
+        Ok(found.into_iter().filter_map(|message| if let RouteNetlinkMessage::NewLink(link) = message { Some(link) } else { None }).collect())
+    }
+
     /// Interface index by name.
     pub async fn index(&self, name: &str) -> Result<Option<u32>, Error> {
-        match self.handle.link().get().match_name(name).execute().try_next().await {
-            Ok(link) => Ok(link.map(|l| l.header.index)),
+        let wanted = link(0, vec![LinkAttribute::IfName(name.to_owned())]);
+        match self.links(wanted, How::Read).await {
+            Ok(found) => Ok(found.first().map(|link| link.header.index)),
             Err(e) if is(&e, &[libc::ENODEV]) => Ok(None),
             Err(e) => Err(failed(format!("find interface {name}"), e)),
         }
@@ -94,7 +93,7 @@ impl Links {
 
     /// All interfaces: name to (index, MTU).
     pub async fn all(&self) -> Result<BTreeMap<String, (u32, u32)>, Error> {
-        let links: Vec<_> = self.handle.link().get().execute().try_collect().await.map_err(|e| failed("list interfaces", e))?;
+        let links = self.links(LinkMessage::default(), How::List).await.map_err(|e| failed("list interfaces", e))?;
         Ok(links
             .into_iter()
             .filter_map(|link| {
@@ -116,7 +115,9 @@ impl Links {
         let index = match self.index(name).await? {
             Some(index) => index,
             None => {
-                let made = self.handle.link().add(LinkBridge::new(name).mtu(mtu).up().build()).execute().await;
+                let attributes =
+                    vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)])];
+                let made = self.ask(RouteNetlinkMessage::NewLink(raised(link(0, attributes))), How::Create).await;
                 fine(made, &[libc::EEXIST]).map_err(|e| failed(format!("make bridge {name}"), e))?;
                 self.need(name).await?
             }
@@ -127,98 +128,90 @@ impl Links {
 
     /// Makes a veth pair: `name` here and up, its peer `peer` in `peer_ns` and still down, both with the MTU, `name` in bridge `controller`.
     pub async fn veth(&self, name: &str, controller: u32, peer: &str, peer_ns: &Namespace, mtu: u32) -> Result<(), Error> {
-        let peer = LinkMessageBuilder::<LinkUnspec>::new().name(peer).mtu(mtu).setns_by_fd(peer_ns.raw_fd()).build();
-        let link = LinkVeth::new(name, "").set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).mtu(mtu).controller(controller).up().build();
-        let made = self.handle.link().add(link).execute().await;
-        made.map_err(|e| failed(format!("make interface {name}"), e))
+        let peer = link(0, vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::NetNsFd(peer_ns.raw_fd())]);
+        let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer)))];
+        let attributes =
+            vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::Controller(controller), LinkAttribute::LinkInfo(info)];
+        let made = self.ask(RouteNetlinkMessage::NewLink(raised(link(0, attributes))), How::Create).await;
+        made.map(drop).map_err(|e| failed(format!("make interface {name}"), e))
     }
 
     /// Lets a port of a bridge send back what it received: where the kernel filters bridged frames, a pod reaches itself through a service that way.
     pub async fn hairpin(&self, index: u32) -> Result<(), Error> {
-        let message = LinkBridgePort::new(index).hairpin(true).build();
-        self.handle.link().set_port(message).execute().await.map_err(|e| failed(format!("let bridge port {index} send back"), e))
+        let port = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]);
+        let info = LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(port)]);
+        let set = self.ask(RouteNetlinkMessage::NewLink(link(index, vec![info])), How::Change).await;
+        set.map(drop).map_err(|e| failed(format!("let bridge port {index} send back"), e))
     }
 
     pub async fn up(&self, index: u32) -> Result<(), Error> {
-        self.set(LinkUnspec::new_with_index(index).up(), "up", index).await
+        self.set(raised(link(index, Vec::new())), "up").await
     }
 
     pub async fn down(&self, index: u32) -> Result<(), Error> {
-        self.set(LinkUnspec::new_with_index(index).down(), "down", index).await
+        let mut message = link(index, Vec::new());
+        message.header.change_mask = LinkFlags::Up;
+        self.set(message, "down").await
     }
 
-    async fn set(&self, message: LinkMessageBuilder<LinkUnspec>, what: &str, index: u32) -> Result<(), Error> {
-        self.handle.link().change(message.build()).execute().await.map_err(|e| failed(format!("set interface {index} {what}"), e))
+    async fn set(&self, message: LinkMessage, what: &str) -> Result<(), Error> {
+        let index = message.header.index;
+        let set = self.ask(RouteNetlinkMessage::SetLink(message), How::Change).await;
+        set.map(drop).map_err(|e| failed(format!("set interface {index} {what}"), e))
     }
 
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
         let Some(index) = self.index(name).await? else { return Ok(()) };
-        let gone = self.handle.link().del(index).execute().await;
+        let gone = self.ask(RouteNetlinkMessage::DelLink(link(index, Vec::new())), How::Change).await;
         fine(gone, &[libc::ENODEV]).map_err(|e| failed(format!("delete interface {name}"), e))
     }
 
     pub async fn add_address(&self, index: u32, address: IpAddr, prefix_len: u8) -> Result<(), Error> {
-        let added = self.handle.address().add(index, address, prefix_len).execute().await;
+        let added = self.ask(RouteNetlinkMessage::NewAddress(address_message(index, address, prefix_len)), How::Create).await;
         fine(added, &[libc::EEXIST]).map_err(|e| failed(format!("give address {address}/{prefix_len} to interface {index}"), e))
     }
 
     pub async fn delete_address(&self, index: u32, address: IpAddr) -> Result<(), Error> {
-        let found: Vec<_> = self
-            .handle
-            .address()
-            .get()
-            .set_link_index_filter(index)
-            .set_address_filter(address)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|e| failed(format!("find address {address}"), e))?;
-        for message in found {
-            let gone = self.handle.address().del(message).execute().await;
+        let all = self.address_messages().await.map_err(|e| failed(format!("find address {address}"), e))?;
+        for message in all.into_iter().filter(|m| m.header.index == index && address_of(m) == Some(address)) {
+            let gone = self.ask(RouteNetlinkMessage::DelAddress(message), How::Change).await;
             fine(gone, &[libc::EADDRNOTAVAIL]).map_err(|e| failed(format!("take address {address} from interface {index}"), e))?;
         }
         Ok(())
     }
 
+    async fn address_messages(&self) -> io::Result<Vec<AddressMessage>> {
+        let found = self.ask(RouteNetlinkMessage::GetAddress(AddressMessage::default()), How::List).await?;
+        Ok(found.into_iter().filter_map(|message| if let RouteNetlinkMessage::NewAddress(address) = message { Some(address) } else { None }).collect())
+    }
+
     /// Addresses of all interfaces, with prefix lengths.
     pub async fn addresses(&self) -> Result<Vec<(u32, IpNet)>, Error> {
-        use rtnetlink::packet_route::address::AddressAttribute;
-        let all: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(|e| failed("list addresses", e))?;
-        Ok(all
-            .into_iter()
-            .filter_map(|m| {
-                let of = |want_local: bool| {
-                    m.attributes.iter().find_map(|a| match a {
-                        AddressAttribute::Local(ip) if want_local => Some(*ip),
-                        AddressAttribute::Address(ip) if !want_local => Some(*ip),
-                        _ => None,
-                    })
-                };
-                let ip = of(true).or_else(|| of(false))?;
-                Some((m.header.index, IpNet::new(ip, m.header.prefix_len).ok()?))
-            })
-            .collect())
+        let all = self.address_messages().await.map_err(|e| failed("list addresses", e))?;
+        Ok(all.iter().filter_map(|m| Some((m.header.index, IpNet::new(address_of(m)?, m.header.prefix_len).ok()?))).collect())
     }
 
     /// Adds or replaces the route to `to`, via a gateway (`onlink`: it needs no route of its own) or straight onto the link.
     pub async fn route(&self, to: IpNet, via: Option<IpAddr>, link: u32) -> Result<(), Error> {
-        let mut message = route_message(to, via, link, self.protocol)?;
+        let mut message = route_message(to, via, link, self.protocol);
         message.attributes.extend(self.metric.map(RouteAttribute::Priority));
-        self.handle.route().add(message).replace().execute().await.map_err(|e| failed(format!("add a route to {to}"), e))
+        self.ask(RouteNetlinkMessage::NewRoute(message), How::Replace).await.map(drop).map_err(|e| failed(format!("add a route to {to}"), e))
     }
 
     pub async fn delete_route(&self, route: &OwnRoute) -> Result<(), Error> {
         let to = route.to;
-        let message = route_message(to, route.via, route.link, self.protocol)?;
-        let gone = self.handle.route().del(message).execute().await;
+        let message = route_message(to, route.via, route.link, self.protocol);
+        let gone = self.ask(RouteNetlinkMessage::DelRoute(message), How::Change).await;
         fine(gone, &[libc::ESRCH, libc::ENODEV]).map_err(|e| failed(format!("delete the route to {to}"), e))
     }
 
     /// The routes of one family, of all protocols, in the main table.
     async fn routes(&self, ipv6: bool) -> Result<Vec<RouteMessage>, Error> {
-        let filter = if ipv6 { RouteMessageBuilder::<Ipv6Addr>::new().build() } else { RouteMessageBuilder::<Ipv4Addr>::new().build() };
-        let all: Vec<_> = self.handle.route().get(filter).execute().try_collect().await.map_err(|e| failed("list routes", e))?;
-        Ok(all.into_iter().filter(|r| r.header.table == 254 && r.header.kind == RouteType::Unicast).collect())
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let all = self.ask(RouteNetlinkMessage::GetRoute(filter), How::List).await.map_err(|e| failed("list routes", e))?;
+        let routes = all.into_iter().filter_map(|message| if let RouteNetlinkMessage::NewRoute(route) = message { Some(route) } else { None });
+        Ok(routes.filter(|r| r.header.table == RouteHeader::RT_TABLE_MAIN && r.header.kind == RouteType::Unicast).collect())
     }
 
     /// The routes with this connection's mark.
@@ -250,7 +243,7 @@ impl Links {
 
 fn destination(route: &RouteMessage) -> Option<IpNet> {
     let zero = match route.header.address_family {
-        rtnetlink::packet_route::AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     let ip = route.attributes.iter().find_map(|a| match a {
@@ -282,23 +275,65 @@ fn address(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-fn route_message(to: IpNet, via: Option<IpAddr>, link: u32, protocol: u8) -> Result<RouteMessage, Error> {
-    let what = || format!("make a route to {to}");
-    let message = RouteMessageBuilder::<IpAddr>::new().destination_prefix(to.network(), to.prefix_len()).map_err(|e| failed(what(), e))?;
-    let message = message.output_interface(link).protocol(RouteProtocol::Other(protocol));
-    Ok(match via {
-        Some(via) => message.gateway(via).map_err(|e| failed(what(), e))?.onlink().build(),
-        None => message.scope(RouteScope::Link).build(),
-    })
+fn route_message(to: IpNet, via: Option<IpAddr>, link: u32, protocol: u8) -> RouteMessage {
+    let target = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    };
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: family(to.network()),
+        destination_prefix_length: to.prefix_len(),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Other(protocol),
+        scope: if via.is_some() { RouteScope::Universe } else { RouteScope::Link },
+        kind: RouteType::Unicast,
+        flags: if via.is_some() { RouteFlags::Onlink } else { RouteFlags::empty() },
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![RouteAttribute::Destination(target(to.network())), RouteAttribute::Oif(link)];
+    message.attributes.extend(via.map(|via| RouteAttribute::Gateway(target(via))));
+    message
 }
 
-fn is(error: &rtnetlink::Error, codes: &[i32]) -> bool {
-    matches!(error, rtnetlink::Error::NetlinkError(e) if codes.contains(&-e.raw_code()))
+fn family(ip: IpAddr) -> AddressFamily {
+    if ip.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
 }
 
-fn fine(result: Result<(), rtnetlink::Error>, codes: &[i32]) -> Result<(), rtnetlink::Error> {
+fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    (message.header.index, message.attributes) = (index, attributes);
+    message
+}
+
+fn raised(mut link: LinkMessage) -> LinkMessage {
+    (link.header.flags, link.header.change_mask) = (LinkFlags::Up, LinkFlags::Up);
+    link
+}
+
+/// An address with, for IPv4, the broadcast address of its network.
+fn address_message(index: u32, address: IpAddr, prefix_len: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    (message.header.index, message.header.prefix_len, message.header.family) = (index, prefix_len, family(address));
+    message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+    if let Ok(IpNet::V4(net)) = IpNet::new(address, prefix_len) {
+        message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+    }
+    message
+}
+
+fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
+    local.or_else(|| message.attributes.iter().find_map(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None }))
+}
+
+fn is(error: &io::Error, codes: &[i32]) -> bool {
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+fn fine<T>(result: io::Result<T>, codes: &[i32]) -> io::Result<()> {
     match result {
         Err(e) if is(&e, codes) => Ok(()),
-        other => other,
+        other => other.map(drop),
     }
 }

@@ -17,7 +17,7 @@ mod list;
 use std::{collections::HashMap, sync::OnceLock};
 
 use serde_json::Value;
-pub use strategy::{Generation, PartStrategy, Stamp, Strategy, Warnings};
+pub use strategy::{Generation, PartStrategy, Stamp, Strategy, UpdateChecks, Warnings};
 pub use subresource::{Scale, Subresource};
 pub use table::{Cell, Column, Columns};
 

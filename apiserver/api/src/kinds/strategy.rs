@@ -49,6 +49,8 @@ pub struct Strategy {
     pub annotations_are_desired: bool,
     /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
     pub any_finalizers: bool,
+    /// How an update of the whole object checks metadata besides what all updates check.
+    pub update_checks: UpdateChecks,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -65,8 +67,13 @@ pub struct Strategy {
     pub orphan_by_default: bool,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
     pub deprecation: Option<&'static str>,
-    /// What is said of a field selector's field that the kind does not have.
+    /// What is said of a field selector's field that the kind does not have. Kinds that say it in words of their own name all fields that may be
+    /// selected by; the others have but name and namespace.
     pub unknown_field: fn(&str) -> String,
+    /// Other names under which field selectors may (or, with `only_mapped_fields`, must) name fields.
+    pub field_names: &'static [(&'static str, &'static str)],
+    /// Fields are named by `field_names` alone.
+    pub only_mapped_fields: bool,
     /// A deletion answers with the object, not with a Status.
     pub returns_deleted: bool,
 }
@@ -92,6 +99,7 @@ impl Strategy {
         generation: Generation::None,
         annotations_are_desired: false,
         any_finalizers: false,
+        update_checks: UpdateChecks::Update,
         allow_unconditional_update: true,
         allow_create_on_update: false,
         default_grace: None,
@@ -100,7 +108,9 @@ impl Strategy {
         terminate: None,
         orphan_by_default: false,
         deprecation: None,
-        unknown_field: |field| format!("field label not supported: {field}"),
+        unknown_field: |field| format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+        field_names: &[],
+        only_mapped_fields: false,
         returns_deleted: false,
     };
 }
@@ -116,6 +126,16 @@ pub enum Generation {
     Counted,
     /// Absent until the first change.
     CountedFromZero,
+}
+
+/// As what upstream's validation of an update looks at metadata: each way tells of the same mistakes anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateChecks {
+    /// As that of a new object.
+    New,
+    /// As that of an object that replaces another.
+    Update,
+    Both,
 }
 
 /// The moment and the writer of a request.
@@ -156,6 +176,11 @@ pub fn keep_metadata(new: &mut Value, old: &Value) {
             }
         }
     }
+}
+
+/// What most kinds say that have fields of their own to select by.
+pub fn unsupported_field(field: &str) -> String {
+    format!("field label not supported: {field}")
 }
 
 /// Names that are DNS subdomains.

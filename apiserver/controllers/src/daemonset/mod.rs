@@ -8,22 +8,25 @@ mod revisions;
 mod update;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
-    core::v1::{Node, Pod},
+use k8s_openapi::{
+    api::{
+        apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
+        core::v1::{Node, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use self::placement::Placement;
 use crate::{
     api::Api,
-    clock::{Clock, until},
+    clock::{Clock, since},
     error::Error,
     events::Recorder,
     expectations::{Expectations, Wrote},
@@ -55,8 +58,15 @@ struct Controller {
     expectations: Arc<Expectations>,
     wrote: Wrote,
     wrote_revisions: Wrote,
-    /// Until when failed pods of a set on a node are left alone, and for how long the next time.
-    backoff: Mutex<HashMap<(Key, String), (Timestamp, Duration)>>,
+    backoff: Mutex<HashMap<(Key, String), Backoff>>,
+}
+
+/// How failed pods of a set on a node are left alone.
+struct Backoff {
+    /// Of the set: a new one begins anew.
+    generation: i64,
+    last: Timestamp,
+    pause: Duration,
 }
 
 /// `daemonset-controller`.
@@ -87,14 +97,43 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             watcher.sets.list().iter().for_each(|set| q.add(Key::of(&set.metadata)));
         }
     });
+    let (q, watcher) = (queue.clone(), controller.clone());
+    controller.revisions.subscribe(move |change| watcher.revision_changed(change, &q));
     Ok(Some(context.workers(controller, queue)))
 }
 
 impl Controller {
-    fn owner(&self, pod: &Pod) -> Option<Key> {
-        let owner = controller_of(&pod.metadata).filter(|r| r.kind == "DaemonSet")?;
-        let key = Key::new(pod.metadata.namespace.as_deref().unwrap_or(""), &owner.name);
+    /// The set that controls this object.
+    fn owner(&self, object: &ObjectMeta) -> Option<Key> {
+        let owner = controller_of(object).filter(|r| r.kind == "DaemonSet")?;
+        let key = Key::new(object.namespace.as_deref().unwrap_or(""), &owner.name);
         (self.sets.get(&key)?.metadata.uid.as_ref() == Some(&owner.uid)).then_some(key)
+    }
+
+    /// Wakes the sets that may take up an object that nobody controls.
+    fn wake_takers(&self, orphan: &ObjectMeta, queue: &Queue<Key>) {
+        for set in self.sets.in_namespace(orphan.namespace.as_deref().unwrap_or("")) {
+            if selector_of(&set).is_ok_and(|s| !s.is_everything() && s.matches(orphan.labels.as_ref())) {
+                queue.add(Key::of(&set.metadata));
+            }
+        }
+    }
+
+    /// Somebody else changed, let go or deleted a revision; of a new one with an owner nothing is to be done.
+    fn revision_changed(&self, change: &Change<ControllerRevision>, queue: &Queue<Key>) {
+        let meta = &change.object().metadata;
+        if let Change::Updated { old, new } = change
+            && controller_of(&old.metadata) != controller_of(&new.metadata)
+            && let Some(key) = self.owner(&old.metadata)
+        {
+            queue.add(key);
+        }
+        if controller_of(meta).is_some() {
+            let key = self.owner(meta).filter(|_| !matches!(change, Change::Added(_)));
+            key.into_iter().for_each(|key| queue.add(key));
+        } else if !matches!(change, Change::Deleted(_)) {
+            self.wake_takers(meta, queue);
+        }
     }
 
     fn pod_changed(&self, change: &Change<Pod>, queue: &Queue<Key>) {
@@ -102,11 +141,11 @@ impl Controller {
         let going = pods::is_deleting(pod) || matches!(change, Change::Deleted(_));
         if let Change::Updated { old, new } = change
             && controller_of(&old.metadata) != controller_of(&new.metadata)
-            && let Some(key) = self.owner(old)
+            && let Some(key) = self.owner(&old.metadata)
         {
             queue.add(key);
         }
-        if let Some(key) = self.owner(pod) {
+        if let Some(key) = self.owner(&pod.metadata) {
             if going {
                 self.expectations.deletion_observed(&key, &Key::of(&pod.metadata));
             } else if matches!(change, Change::Added(_)) {
@@ -114,11 +153,7 @@ impl Controller {
             }
             queue.add(key);
         } else if controller_of(&pod.metadata).is_none() && !going {
-            for set in self.sets.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
-                if selector_of(&set).is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref())) {
-                    queue.add(Key::of(&set.metadata));
-                }
-            }
+            self.wake_takers(&pod.metadata, queue);
         }
     }
 
@@ -176,16 +211,10 @@ impl Controller {
     }
 
     /// Whether a failed pod on this node may be deleted now; if not, when.
-    fn may_retry(&self, key: &Key, node: &str) -> Option<Duration> {
+    fn may_retry(&self, key: &Key, generation: i64, node: &str) -> Option<Duration> {
         let now = self.clock.now();
         let mut backoff = self.backoff.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = backoff.entry((key.clone(), node.to_string())).or_insert((now, FIRST_BACKOFF));
-        if entry.0 > now {
-            return Some(until(now, entry.0));
-        }
-        let pause = entry.1;
-        *entry = (crate::clock::after(now, pause), (pause * 2).min(LAST_BACKOFF));
-        None
+        next_try(backoff.entry((key.clone(), node.to_string())), generation, now)
     }
 
     async fn manage(&self, key: &Key, set: &DaemonSet, placement: &Placement<'_>, hash: &str) -> Result<Option<Duration>, Error> {
@@ -197,7 +226,7 @@ impl Controller {
             for pod in verdict.failed {
                 let node = placement::target(&pod).unwrap_or("").to_string();
                 let what = format!("{}/{}", key.namespace(), name(&pod.metadata));
-                if let Some(wait) = self.may_retry(key, &node) {
+                if let Some(wait) = self.may_retry(key, set.metadata.generation.unwrap_or(0), &node) {
                     again = Some(again.map_or(wait, |a| a.min(wait)));
                     continue;
                 }
@@ -227,6 +256,21 @@ impl Controller {
         self.wrote.note(key, written.metadata.resource_version.as_deref());
         Ok(())
     }
+}
+
+/// When the next try is, if not now: a second after the first, then twice as long each time; anew after twice the longest time.
+fn next_try(entry: Entry<'_, (Key, String), Backoff>, generation: i64, now: Timestamp) -> Option<Duration> {
+    let backoff = entry.or_insert(Backoff { generation, last: Timestamp::UNIX_EPOCH, pause: Duration::ZERO });
+    let passed = since(now, backoff.last);
+    if backoff.generation != generation || passed > LAST_BACKOFF * 2 {
+        *backoff = Backoff { generation, last: now, pause: FIRST_BACKOFF };
+        return None;
+    }
+    if passed < backoff.pause {
+        return Some(backoff.pause - passed);
+    }
+    (backoff.last, backoff.pause) = (now, (backoff.pause * 2).clamp(FIRST_BACKOFF, LAST_BACKOFF));
+    None
 }
 
 fn selector_of(set: &DaemonSet) -> Result<Selector, Error> {
@@ -276,5 +320,23 @@ impl Reconcile<Key> for Controller {
         let again = outcome?;
         let min_ready = set.spec.as_ref().and_then(|s| s.min_ready_seconds).filter(|s| *s > 0 && unripe).map(pods::seconds);
         Ok(Next::maybe_after([again, min_ready].into_iter().flatten().min()).resting(nodes.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_pods_are_left_alone_longer_and_longer() {
+        let mut backoff = HashMap::new();
+        let mut at = |seconds: i64, generation: i64| {
+            let now = Timestamp::from_second(1_000_000 + seconds).unwrap();
+            next_try(backoff.entry((Key::new("ns", "set"), "node".to_string())), generation, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!([at(0, 1), at(0, 1), at(1, 1), at(2, 1), at(3, 1)], [None, Some(1), None, Some(1), None]);
+        assert_eq!([at(6, 1), at(7, 1)], [Some(1), None], "four seconds by now");
+        assert_eq!([at(7, 2), at(7, 2)], [None, Some(1)], "another template begins anew");
+        assert_eq!([at(7 + 1801, 2), at(7 + 1801, 2)], [None, Some(1)], "and so does one that held");
     }
 }

@@ -32,6 +32,7 @@ impl Controller {
         let mut candidates = self.revisions.owned_by(set.metadata.uid.as_deref().unwrap_or(""));
         candidates.extend(self.revisions.orphans(key.namespace()));
         let mine = claim_all(&self.api, set, candidates, |r: &ControllerRevision| selector.matches(r.metadata.labels.as_ref())).await?;
+        let mine = self.labelled(mine).await?;
         let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
         let data = history::data_of(&template)?;
         let (mut current, old): (Vec<_>, Vec<_>) = mine.into_iter().partition(|r| history::is_of(r, &data));
@@ -55,6 +56,22 @@ impl Controller {
             self.wrote_revisions.note(key, written.metadata.resource_version.as_deref());
         }
         Ok((hash_of(&keep).to_string(), old))
+    }
+
+    /// Those that bear no hash, as others may have made them, are given their names for one.
+    async fn labelled(&self, revisions: Vec<Arc<ControllerRevision>>) -> Result<Vec<Arc<ControllerRevision>>, Error> {
+        let mut labelled = Vec::with_capacity(revisions.len());
+        for revision in revisions {
+            if revision.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(HASH_LABEL)) {
+                labelled.push(revision);
+                continue;
+            }
+            let mut update = (*revision).clone();
+            let own_name = name(&update.metadata).to_string();
+            update.metadata.labels.get_or_insert_default().insert(HASH_LABEL.into(), own_name);
+            labelled.push(Arc::new(self.api.update(&update).await?));
+        }
+        Ok(labelled)
     }
 
     async fn salt(&self, key: &Key, set: &DaemonSet) -> Error {

@@ -37,6 +37,11 @@ pub struct Plan {
     pub delete: Vec<Arc<EndpointSlice>>,
 }
 
+/// No list rather than an empty one.
+fn some(endpoints: Vec<Endpoint>) -> Option<Vec<Endpoint>> {
+    (!endpoints.is_empty()).then_some(endpoints)
+}
+
 /// What makes an endpoint the same one in two slices.
 type Identity = (Vec<String>, Option<String>, Option<String>, Option<String>);
 
@@ -70,12 +75,13 @@ impl Endpoints {
     }
 
     fn fill(&mut self, slice: &mut EndpointSlice) {
-        let endpoints = slice.endpoints.get_or_insert_default();
+        let mut endpoints = slice.endpoints.take().unwrap_or_default();
         while endpoints.len() < MOST
             && let Some(identity) = self.order.pop()
         {
             endpoints.extend(self.by_identity.remove(&identity));
         }
+        slice.endpoints = some(endpoints);
     }
 }
 
@@ -278,7 +284,7 @@ fn new_slice(service: &Service, family: &str, ports: Vec<EndpointPort>, labels: 
             ..Default::default()
         },
         address_type: family.into(),
-        endpoints: Some(Vec::new()),
+        endpoints: None,
         ports: (!ports.is_empty()).then_some(ports),
     }
 }
@@ -309,7 +315,7 @@ pub fn fit_into(existing: &[Arc<EndpointSlice>], mut desired: Endpoints, labels:
             plan.delete.push(slice.clone());
         } else if changed || without_reserved(slice.metadata.labels.as_ref()) != *own {
             let mut slice = (**slice).clone();
-            slice.endpoints = Some(kept);
+            slice.endpoints = some(kept);
             slice.metadata.labels = Some(labels.clone());
             plan.update.push(slice);
         } else {

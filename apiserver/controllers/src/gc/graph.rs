@@ -3,7 +3,10 @@
 //! Invariant: pure; an owner that was only heard of through its dependents is virtual until a watch shows it, and is looked up.
 //! Follows pkg/controller/garbagecollector/graph_builder.go and graph.go.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
@@ -46,13 +49,46 @@ impl From<&ObjectMeta> for Meta {
 }
 
 /// Where an object is: enough to ask the server for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub api_version: String,
     pub kind: String,
     pub namespace: String,
     pub name: String,
     pub uid: String,
+}
+
+impl Identity {
+    /// What a reference of an object in `namespace` points at, if that is in a namespace.
+    pub fn meant(reference: &OwnerReference, namespace: &str) -> Self {
+        Self {
+            api_version: reference.api_version.clone(),
+            kind: reference.kind.clone(),
+            namespace: namespace.into(),
+            name: reference.name.clone(),
+            uid: reference.uid.clone(),
+        }
+    }
+
+    fn is_named_by(&self, r: &OwnerReference) -> bool {
+        (&r.uid, &r.name, &r.kind, &r.api_version) == (&self.uid, &self.name, &self.kind, &self.api_version)
+    }
+
+    /// Whether an object in `namespace` may be owned by this one: in the same namespace, or by something that is in none.
+    fn may_own_in(&self, namespace: &str) -> bool {
+        self.namespace.is_empty() || self.namespace == namespace
+    }
+
+    /// The order in which places are tried.
+    fn rank(&self) -> (&str, &str, &str, &str) {
+        (&self.kind, &self.api_version, &self.namespace, &self.name)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}/{}, namespace: {}, name: {}, uid: {}]", self.api_version, self.kind, self.namespace, self.name, self.uid)
+    }
 }
 
 /// One object.
@@ -68,18 +104,35 @@ pub struct Node {
     pub is_virtual: bool,
 }
 
+impl Node {
+    fn unseen(identity: Identity) -> Self {
+        Self { identity, owners: Vec::new(), dependents: HashSet::new(), deleted: false, deleting_dependents: false, orphaning: false, is_virtual: true }
+    }
+
+    /// Whether a reference of this object means `owner` where it is, and whether one means it elsewhere.
+    fn means(&self, owner: &Identity) -> (bool, bool) {
+        if !owner.may_own_in(&self.identity.namespace) {
+            return (false, true);
+        }
+        let mut references = self.owners.iter().filter(|r| r.uid == owner.uid);
+        (references.clone().any(|r| owner.is_named_by(r)), references.any(|r| !owner.is_named_by(r)))
+    }
+}
+
 /// What has to be looked at, by uid.
-#[derive(Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Todo {
     pub delete: Vec<String>,
     pub orphan: Vec<String>,
+    /// Objects whose owner is in another namespace, and what they take for their owner: that is to be told.
+    pub misplaced: Vec<(Identity, Identity)>,
 }
 
 /// All nodes, by uid.
 #[derive(Default)]
 pub struct Graph {
     nodes: HashMap<String, Node>,
-    absent: HashSet<String>,
+    absent: HashSet<Identity>,
 }
 
 /// How many absent owners are remembered.
@@ -91,17 +144,17 @@ impl Graph {
         self.nodes.get(uid)
     }
 
-    /// Whether this owner is known not to exist.
-    pub fn is_absent(&self, uid: &str) -> bool {
-        self.absent.contains(uid)
+    /// Whether what a reference of an object in `namespace` means is known not to exist, in that namespace or in none.
+    pub fn is_absent(&self, reference: &OwnerReference, namespace: &str) -> bool {
+        !self.absent.is_empty() && ["", namespace].iter().any(|ns| self.absent.contains(&Identity::meant(reference, ns)))
     }
 
     /// Remembers that this owner does not exist.
-    pub fn note_absent(&mut self, uid: &str) {
+    pub fn note_absent(&mut self, identity: Identity) {
         if self.absent.len() >= MOST_ABSENT {
             self.absent.clear();
         }
-        self.absent.insert(uid.to_string());
+        self.absent.insert(identity);
     }
 
     /// The dependents that keep `uid` from going, when it is deleted in the foreground.
@@ -122,18 +175,11 @@ impl Graph {
             Identity { api_version: api_version.into(), kind: kind.into(), namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() };
         let has = |finalizer: &str| meta.deleted && meta.finalizers.iter().any(|f| f == finalizer);
         let (foreground, orphan) = (has(FOREGROUND), has(ORPHAN));
-        let node = self.nodes.entry(meta.uid.clone()).or_insert_with(|| Node {
-            identity: identity.clone(),
-            owners: Vec::new(),
-            dependents: HashSet::new(),
-            deleted: false,
-            deleting_dependents: false,
-            orphaning: false,
-            is_virtual: true,
-        });
+        let node = self.nodes.entry(meta.uid.clone()).or_insert_with(|| Node::unseen(identity.clone()));
+        let found_elsewhere = node.is_virtual && node.identity != identity;
         let starts_foreground = foreground && !node.deleting_dependents;
         let starts_orphaning = orphan && !node.orphaning;
-        node.identity = identity;
+        node.identity = identity.clone();
         node.is_virtual = false;
         node.deleted |= meta.deleted;
         node.deleting_dependents = foreground;
@@ -146,12 +192,27 @@ impl Graph {
         if starts_orphaning {
             todo.orphan.push(meta.uid.clone());
         }
-        self.absent.remove(&meta.uid);
-        self.relink(meta, &old, &mut todo);
+        if found_elsewhere {
+            self.check_dependents(&meta.uid, &mut todo);
+        }
+        self.relink(&identity, meta, &old, &mut todo);
         todo
     }
 
-    fn relink(&mut self, meta: &Meta, old: &[OwnerReference], todo: &mut Todo) {
+    /// An owner was seen for the first time, and not where it was thought to be.
+    fn check_dependents(&self, uid: &str, todo: &mut Todo) {
+        let Some(owner) = self.nodes.get(uid) else { return };
+        for dependent in self.dependents(uid).into_iter().filter(|dependent| dependent.means(&owner.identity).1) {
+            todo.delete.push(dependent.identity.uid.clone());
+            if !owner.identity.may_own_in(&dependent.identity.namespace)
+                && let Some(reference) = dependent.owners.iter().find(|r| r.uid == uid)
+            {
+                todo.misplaced.push((dependent.identity.clone(), Identity::meant(reference, &dependent.identity.namespace)));
+            }
+        }
+    }
+
+    fn relink(&mut self, identity: &Identity, meta: &Meta, old: &[OwnerReference], todo: &mut Todo) {
         for owner in old {
             let now = meta.owner_references.iter().find(|r| r.uid == owner.uid);
             let Some(node) = self.nodes.get_mut(&owner.uid) else { continue };
@@ -163,36 +224,26 @@ impl Graph {
                 todo.delete.push(owner.uid.clone());
             }
         }
-        let mut owner_waits = false;
+        let mut suspicious = false;
         for owner in &meta.owner_references {
             let is_new = !old.iter().any(|r| r.uid == owner.uid);
-            let node = self.nodes.entry(owner.uid.clone()).or_insert_with(|| {
-                // the owner's namespace is not in the reference: it is the dependent's, or none
-                let identity = Identity {
-                    api_version: owner.api_version.clone(),
-                    kind: owner.kind.clone(),
-                    namespace: meta.namespace.clone(),
-                    name: owner.name.clone(),
-                    uid: owner.uid.clone(),
-                };
-                Node {
-                    identity,
-                    owners: Vec::new(),
-                    dependents: HashSet::new(),
-                    deleted: false,
-                    deleting_dependents: false,
-                    orphaning: false,
-                    is_virtual: true,
-                }
-            });
+            // the owner's namespace is not in the reference: it is the dependent's, or none
+            let meant = Identity::meant(owner, &meta.namespace);
+            let node = self.nodes.entry(owner.uid.clone()).or_insert_with(|| Node::unseen(meant.clone()));
             if node.dependents.insert(meta.uid.clone()) && node.is_virtual {
                 todo.delete.push(owner.uid.clone());
             }
-            let elsewhere =
-                !node.is_virtual && (node.identity.name != owner.name || node.identity.kind != owner.kind || !fits(&node.identity, &meta.namespace));
-            owner_waits |= is_new && (node.deleting_dependents || elsewhere);
+            if !is_new {
+                continue;
+            }
+            let misplaced = !node.identity.may_own_in(&meta.namespace);
+            let unsure = node.is_virtual && node.identity.namespace.is_empty() && !meta.namespace.is_empty();
+            suspicious |= node.deleting_dependents || misplaced || unsure || !node.identity.is_named_by(owner);
+            if misplaced && !node.is_virtual {
+                todo.misplaced.push((identity.clone(), meant));
+            }
         }
-        if owner_waits || meta.owner_references.iter().any(|r| self.absent.contains(&r.uid)) {
+        if suspicious || meta.owner_references.iter().any(|r| self.is_absent(r, &meta.namespace)) {
             todo.delete.push(meta.uid.clone());
         }
     }
@@ -211,9 +262,34 @@ impl Graph {
             }
         }
         if !node.dependents.is_empty() {
-            self.note_absent(uid);
+            self.note_absent(node.identity);
         }
         todo.delete.extend(node.dependents);
+        todo
+    }
+
+    /// The server says that there is no such object. One that dependents mean elsewhere, or that was seen elsewhere, stays.
+    pub fn lost(&mut self, identity: &Identity) -> Todo {
+        let Some(node) = self.nodes.get(&identity.uid) else { return Todo::default() };
+        let of_whom = |means: fn((bool, bool)) -> bool| -> Vec<&Node> {
+            self.dependents(&identity.uid).into_iter().filter(|dependent| means(dependent.means(identity))).collect()
+        };
+        let (here, elsewhere) = (of_whom(|(here, _)| here), of_whom(|(_, elsewhere)| elsewhere));
+        if if node.is_virtual { elsewhere.is_empty() } else { node.identity == *identity } {
+            return self.remove(&identity.uid);
+        }
+        let mut todo = Todo { delete: here.iter().map(|dependent| dependent.identity.uid.clone()).collect(), ..Todo::default() };
+        let looked_here = node.is_virtual && Identity { namespace: identity.namespace.clone(), ..node.identity.clone() } == *identity;
+        let next = looked_here.then(|| next_place(identity, &elsewhere)).flatten();
+        if !todo.delete.is_empty() {
+            self.note_absent(identity.clone());
+        }
+        if let Some(next) = next
+            && let Some(node) = self.nodes.get_mut(&identity.uid)
+        {
+            node.identity = next;
+            todo.delete.push(identity.uid.clone());
+        }
         todo
     }
 
@@ -224,9 +300,20 @@ impl Graph {
     }
 }
 
-/// Whether an object in `namespace` may be owned by `owner`: in the same namespace, or by something that is in none.
-fn fits(owner: &Identity, namespace: &str) -> bool {
-    owner.namespace.is_empty() || owner.namespace == namespace
+/// Where else the dependents mean an owner: the first place after that where it is not, or else the first.
+fn next_place(absent: &Identity, dependents: &[&Node]) -> Option<Identity> {
+    let mut places: Vec<Identity> = Vec::new();
+    for dependent in dependents {
+        for reference in dependent.owners.iter().filter(|r| r.uid == absent.uid) {
+            let without_namespace = absent.namespace.is_empty() && (&reference.api_version, &reference.kind) == (&absent.api_version, &absent.kind);
+            let place = Identity::meant(reference, if without_namespace { "" } else { &dependent.identity.namespace });
+            if place != *absent {
+                places.push(place);
+            }
+        }
+    }
+    places.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    places.iter().find(|place| place.rank() > absent.rank()).or(places.first()).cloned()
 }
 
 /// What is to become of an object, given its references.
@@ -262,80 +349,4 @@ pub fn decide(solid: usize, dangling: Vec<String>, waiting: Vec<String>, has_dep
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn meta(uid: &str, owners: &[(&str, bool)]) -> Meta {
-        let reference = |(uid, block): &(&str, bool)| OwnerReference {
-            uid: uid.to_string(),
-            name: uid.to_string(),
-            kind: "K".into(),
-            block_owner_deletion: Some(*block),
-            ..Default::default()
-        };
-        Meta { uid: uid.into(), name: uid.into(), namespace: "ns".into(), owner_references: owners.iter().map(reference).collect(), ..Meta::default() }
-    }
-
-    fn going(mut meta: Meta, finalizer: &str) -> Meta {
-        meta.deleted = true;
-        meta.finalizers = vec![finalizer.into()];
-        meta
-    }
-
-    fn todo(delete: &[&str], orphan: &[&str]) -> Todo {
-        let list = |l: &[&str]| l.iter().map(ToString::to_string).collect();
-        Todo { delete: list(delete), orphan: list(orphan) }
-    }
-
-    #[test]
-    fn an_unseen_owner_is_looked_up_and_its_loss_tells_the_dependents() {
-        let mut graph = Graph::default();
-        assert_eq!(graph.observe("v1", "K", &meta("child", &[("owner", false)])), todo(&["owner"], &[]));
-        assert_eq!(graph.observe("v1", "K", &meta("owner", &[])), todo(&[], &[]));
-        assert_eq!(graph.remove("owner"), todo(&["child"], &[]));
-        assert!(graph.is_absent("owner"));
-    }
-
-    #[test]
-    fn a_foreground_deletion_waits_for_those_that_block() {
-        let mut graph = Graph::default();
-        graph.observe("v1", "K", &meta("owner", &[]));
-        graph.observe("v1", "K", &meta("child", &[("owner", true)]));
-        assert_eq!(graph.observe("v1", "K", &going(meta("owner", &[]), FOREGROUND)), todo(&["child", "owner"], &[]));
-        assert_eq!(graph.blocking("owner").len(), 1);
-        assert_eq!(graph.observe("v1", "K", &going(meta("owner", &[]), FOREGROUND)), todo(&[], &[]), "only once");
-        assert_eq!(graph.remove("child"), todo(&["owner"], &[]));
-        assert!(graph.blocking("owner").is_empty());
-    }
-
-    #[test]
-    fn a_dependent_that_stops_blocking_wakes_its_owner() {
-        let mut graph = Graph::default();
-        graph.observe("v1", "K", &going(meta("owner", &[]), FOREGROUND));
-        graph.observe("v1", "K", &meta("child", &[("owner", true)]));
-        assert_eq!(graph.observe("v1", "K", &meta("child", &[("owner", false)])), todo(&["owner"], &[]));
-        assert_eq!(graph.observe("v1", "K", &meta("child", &[])), todo(&[], &[]));
-    }
-
-    #[test]
-    fn orphaning_is_asked_for_once() {
-        let mut graph = Graph::default();
-        assert_eq!(graph.observe("v1", "K", &going(meta("owner", &[]), ORPHAN)), todo(&[], &["owner"]));
-        assert_eq!(graph.observe("v1", "K", &going(meta("owner", &[]), ORPHAN)), todo(&[], &[]));
-    }
-
-    #[test]
-    fn decisions() {
-        let s = |l: &[&str]| l.iter().map(ToString::to_string).collect::<Vec<_>>();
-        for (solid, dangling, waiting, dependents, finalizers, expected) in [
-            (1, s(&[]), s(&[]), false, s(&[]), Action::Keep),
-            (1, s(&["d"]), s(&["w"]), true, s(&[]), Action::Forget(s(&["d", "w"]))),
-            (0, s(&["d"]), s(&[]), false, s(&[]), Action::Delete("Background")),
-            (0, s(&["d"]), s(&[]), false, s(&[ORPHAN]), Action::Delete("Orphan")),
-            (0, s(&[]), s(&["w"]), false, s(&[FOREGROUND]), Action::Delete("Foreground")),
-            (0, s(&[]), s(&["w"]), true, s(&[]), Action::DeleteForeground),
-        ] {
-            assert_eq!(decide(solid, dangling, waiting, dependents, &finalizers), expected);
-        }
-    }
-}
+mod tests;

@@ -7,10 +7,16 @@
 mod graph;
 mod monitors;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::future::{join, join_all};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use serde_json::json;
 
 use self::{
@@ -19,19 +25,25 @@ use self::{
 };
 use crate::{
     api::{Api, Delete, PatchType},
+    discovery::ApiResource,
     error::{Error, unless_gone},
+    events::{EventType, Recorder},
     list::Work,
     queue::Queue,
     runner::{Context, Next, Reconcile},
 };
 
+const NAME: &str = "garbage-collector-controller";
 const WORKERS: usize = 20;
+/// When an owner that is there is looked for again, if no watch has shown it by then.
+const UNSEEN: Duration = Duration::from_secs(30);
 
 /// What the monitors and the workers share.
 struct Shared {
     graph: Mutex<Graph>,
     delete: Arc<Queue<String>>,
     orphan: Arc<Queue<String>>,
+    recorder: Recorder,
 }
 
 impl Shared {
@@ -42,10 +54,29 @@ impl Shared {
     fn enqueue(&self, todo: Todo) {
         todo.delete.into_iter().for_each(|uid| self.delete.add(uid));
         todo.orphan.into_iter().for_each(|uid| self.orphan.add(uid));
+        for (object, owner) in todo.misplaced {
+            let message = format!("ownerRef {owner} does not exist in namespace {:?}", object.namespace);
+            let about = ObjectReference {
+                api_version: Some(object.api_version),
+                kind: Some(object.kind),
+                namespace: Some(object.namespace),
+                name: Some(object.name),
+                uid: Some(object.uid),
+                ..ObjectReference::default()
+            };
+            self.recorder.about(about, EventType::Warning, "OwnerRefInvalidNamespace", message);
+        }
     }
 
+    /// A watch showed it gone.
     fn removed(&self, uid: &str) {
         let todo = self.graph().remove(uid);
+        self.enqueue(todo);
+    }
+
+    /// The server knows nothing of it.
+    fn lost(&self, identity: &Identity) {
+        let todo = self.graph().lost(identity);
         self.enqueue(todo);
     }
 }
@@ -62,7 +93,7 @@ struct Orphaner(Arc<Collector>);
 /// `garbage-collector-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let (delete, orphan) = (context.queue::<String>(), context.queue::<String>());
-    let shared = Arc::new(Shared { graph: Mutex::default(), delete: delete.clone(), orphan: orphan.clone() });
+    let shared = Arc::new(Shared { graph: Mutex::default(), delete: delete.clone(), orphan: orphan.clone(), recorder: context.recorder(NAME) });
     let monitors = Arc::new(Monitors::new(context, shared.clone()));
     let collector = Arc::new(Collector { api: context.api.clone(), shared, monitors: monitors.clone() });
     let deleting = context.some_workers(WORKERS, collector.clone(), delete);
@@ -86,11 +117,13 @@ enum Owner {
 }
 
 impl Collector {
-    /// The path of an object, by what discovery knows of its kind.
+    /// What discovery knows of a kind.
+    fn resource(&self, api_version: &str, kind: &str) -> Result<ApiResource, Error> {
+        self.monitors.resource(api_version, kind).ok_or_else(|| Error::Failed(format!("unable to get REST mapping for {api_version}/{kind}.")))
+    }
+
     fn path(&self, identity: &Identity) -> Result<String, Error> {
-        let resource = self.monitors.resource(&identity.api_version, &identity.kind);
-        let resource = resource.ok_or_else(|| Error::Failed(format!("unable to get REST mapping for {}/{}.", identity.api_version, identity.kind)))?;
-        Ok(resource.item(&identity.namespace, &identity.name))
+        Ok(self.resource(&identity.api_version, &identity.kind)?.item(&identity.namespace, &identity.name))
     }
 
     async fn live(&self, identity: &Identity) -> Result<Option<ObjectMeta>, Error> {
@@ -98,43 +131,42 @@ impl Collector {
         Ok(meta.filter(|meta| meta.uid.as_deref() == Some(&identity.uid)))
     }
 
-    /// Looks a reference up: in the graph if its owner was seen, else at the server.
-    async fn look_up(&self, node: &Node, reference: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference) -> Result<Option<Owner>, Error> {
-        let resource = self.monitors.resource(&reference.api_version, &reference.kind);
-        let namespaced = match &resource {
-            Some(resource) => resource.namespaced,
-            None if self.shared.graph().is_absent(&reference.uid) => return Ok(Some(Owner::Dangling)),
-            None => return Err(Error::Failed(format!("unable to get REST mapping for {}/{}.", reference.api_version, reference.kind))),
-        };
-        if namespaced && node.identity.namespace.is_empty() {
+    /// Looks a reference up: in the graph if its owner was seen, else at the server. None if it can lead nowhere.
+    async fn look_up(&self, node: &Node, reference: &OwnerReference) -> Result<Option<Owner>, Error> {
+        if self.shared.graph().is_absent(reference, &node.identity.namespace) {
+            return Ok(Some(Owner::Dangling));
+        }
+        let resource = self.resource(&reference.api_version, &reference.kind)?;
+        if resource.namespaced && node.identity.namespace.is_empty() {
             // a cluster-scoped object cannot be owned from within a namespace: never collected for that
             return Ok(None);
         }
-        let identity = Identity {
-            api_version: reference.api_version.clone(),
-            kind: reference.kind.clone(),
-            namespace: if namespaced { node.identity.namespace.clone() } else { String::new() },
-            name: reference.name.clone(),
-            uid: reference.uid.clone(),
-        };
+        let identity = Identity::meant(reference, if resource.namespaced { &node.identity.namespace } else { "" });
         {
             let graph = self.shared.graph();
-            let same = |seen: &&Node| {
-                !seen.is_virtual
-                    && (&seen.identity.kind, &seen.identity.namespace, &seen.identity.name) == (&identity.kind, &identity.namespace, &identity.name)
-            };
-            if let Some(seen) = graph.get(&reference.uid).filter(same) {
+            // a watch shows objects in the version that their group prefers
+            let here = Identity { api_version: resource.api_version(), ..identity.clone() };
+            if let Some(seen) = graph.get(&reference.uid).filter(|seen| !seen.is_virtual && seen.identity == here) {
                 return Ok(Some(if seen.deleted && seen.deleting_dependents { Owner::Waiting } else { Owner::Solid }));
             }
         }
-        let Some(owner) = self.live(&identity).await? else { return Ok(Some(Owner::Dangling)) };
+        let Some(owner) = self.live(&identity).await? else {
+            self.shared.graph().note_absent(identity);
+            return Ok(Some(Owner::Dangling));
+        };
         let waits = owner.deletion_timestamp.is_some() && owner.finalizers.iter().flatten().any(|f| f == FOREGROUND);
         Ok(Some(if waits { Owner::Waiting } else { Owner::Solid }))
     }
 
     async fn collect(&self, node: &Node) -> Result<(), Error> {
+        let resource = self.resource(&node.identity.api_version, &node.identity.kind)?;
+        if resource.namespaced && node.identity.namespace.is_empty() {
+            // so far only a cluster-scoped object means it, which says not where it is
+            return Ok(());
+        }
         let Some(live) = self.live(&node.identity).await? else {
-            self.shared.removed(&node.identity.uid);
+            let namespace = if resource.namespaced { node.identity.namespace.clone() } else { String::new() };
+            self.shared.lost(&Identity { namespace, ..node.identity.clone() });
             return Ok(());
         };
         if node.deleting_dependents {
@@ -170,7 +202,7 @@ impl Collector {
             Delete { propagation: Some(policy), uid: Some(node.identity.uid.clone()), resource_version: live.resource_version.clone(), ..Delete::default() };
         match self.api.delete_path(&self.path(&node.identity)?, &options).await {
             Err(e) if e.is_not_found() => {
-                self.shared.removed(&node.identity.uid);
+                self.shared.lost(&node.identity);
                 Ok(())
             }
             other => other,
@@ -228,7 +260,7 @@ impl Collector {
 }
 
 impl Reconcile<String> for Collector {
-    const NAME: &'static str = "garbage-collector-controller";
+    const NAME: &'static str = NAME;
 
     async fn reconcile(&self, uid: &String) -> Result<Next, Error> {
         let Some(node) = self.shared.graph().get(uid).cloned() else { return Ok(Next::DONE) };
@@ -239,12 +271,15 @@ impl Reconcile<String> for Collector {
             return Ok(Next::DONE);
         }
         self.collect(&node).await?;
-        Ok(Next::DONE)
+        // its watch may have missed it: then it would stay here for ever
+        let unseen = self.shared.graph().get(uid).filter(|node| node.is_virtual).map(|node| node.identity.clone());
+        let unseen = unseen.is_some_and(|owner| self.resource(&owner.api_version, &owner.kind).is_ok_and(|r| r.namespaced != owner.namespace.is_empty()));
+        Ok(Next::maybe_after(unseen.then_some(UNSEEN)))
     }
 }
 
 impl Reconcile<String> for Orphaner {
-    const NAME: &'static str = "garbage-collector-controller";
+    const NAME: &'static str = NAME;
 
     async fn reconcile(&self, uid: &String) -> Result<Next, Error> {
         let (owner, dependents): (Identity, Vec<Node>) = {

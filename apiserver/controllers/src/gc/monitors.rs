@@ -134,11 +134,11 @@ impl Monitors {
         }
     }
 
-    /// The resource of a kind.
+    /// The resource of a kind, if it is served in this version.
     pub fn resource(&self, api_version: &str, kind: &str) -> Option<ApiResource> {
-        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().map(|k| &k.resource).find(|r| r.group == group && r.kind == kind).cloned()
+        known.values().map(|k| &k.resource).find(|r| r.group == group && r.kind == kind && r.serves(version)).cloned()
     }
 
     /// Waits until all resources found at first have been listed, or long enough; false when stopped.

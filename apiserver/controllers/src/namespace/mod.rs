@@ -30,6 +30,8 @@ use crate::{
 
 /// How long is waited for finalizers, for want of a better guess.
 const FINALIZER_PATIENCE: u64 = 15;
+/// Deletions come in flocks.
+const SETTLE: Duration = Duration::from_millis(50);
 const OURS: &str = "kubernetes";
 
 struct Controller {
@@ -59,6 +61,14 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             q.add(key);
         }
     });
+    // what its finalizers let go of: it need not wait for the next look
+    let (q, namespaces) = (queue.clone(), controller.namespaces.clone());
+    context.informers.on_deletion(Box::new(move |namespace| {
+        let key = Key::cluster(namespace);
+        if namespaces.get(&key).is_some_and(|ns| ns.metadata.deletion_timestamp.is_some()) {
+            q.add_after(key, SETTLE);
+        }
+    }));
     Ok(Some(context.some_workers(10, controller, queue)))
 }
 

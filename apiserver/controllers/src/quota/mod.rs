@@ -29,6 +29,8 @@ use crate::{
 };
 
 const RESYNC: Duration = Duration::from_secs(300);
+/// After a change all is counted once more: what admission let in meanwhile may not have been seen yet.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Names that count objects without saying `count/`.
 const PLAIN: [(&str, &str); 5] = [
     ("configmaps", "configmaps"),
@@ -181,6 +183,7 @@ impl Reconcile<Key> for Controller {
             let update = ResourceQuota { status: Some(status), ..(*quota).clone() };
             let done = self.api.update_status(&update).await?;
             self.wrote.note(key, done.metadata.resource_version.as_deref());
+            return Ok(Next::after(SETTLE));
         }
         Ok(Next::after(RESYNC))
     }

@@ -85,7 +85,8 @@ fn with_pod_level(total: &mut Usage, own: Usage) {
     }
 }
 
-fn requests_and_limits(spec: &PodSpec) -> Result<(Usage, Usage), Error> {
+/// What a pod asks for, and may use at most.
+pub fn requests_and_limits(spec: &PodSpec) -> Result<(Usage, Usage), Error> {
     let list = |container: &Container, limits: bool| {
         let resources = container.resources.as_ref();
         amounts(resources.and_then(|r| if limits { r.limits.as_ref() } else { r.requests.as_ref() }))

@@ -27,6 +27,7 @@ use crate::{
     labels::Selector,
     list::Work,
     owners::{claim_all, controller_of, controller_ref, is_controlled_by},
+    pace::{self, Pace},
     pods,
     queue::Queue,
     runner::{Context, Next, Reconcile, slow_start},
@@ -46,6 +47,7 @@ struct Controller<K: Replicated> {
     pods: Informer<Pod>,
     expectations: Arc<Expectations>,
     wrote: Wrote,
+    pace: Pace,
 }
 
 /// `replicaset-controller`.
@@ -68,6 +70,7 @@ fn make<K: Replicated>(context: &Context) -> futures::future::BoxFuture<'static,
         pods: context.informer(),
         expectations: Arc::new(Expectations::new(context.clock.clone())),
         wrote: Wrote::default(),
+        pace: Pace::new(context.clock.clone()),
     });
     let q = queue.clone();
     controller.sets.subscribe(move |change| q.add(Key::of(change.object().meta())));
@@ -154,6 +157,7 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
         }
         let Some(set) = self.sets.get(key) else {
             self.expectations.forget(key);
+            self.pace.forget(key);
             return Ok(Next::DONE);
         };
         let settled = self.expectations.satisfied(key);
@@ -162,19 +166,23 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
         candidates.extend(self.pods.orphans(key.namespace()));
         let seen = candidates.len();
         let terminating = self.terminating(&set, &selector, &candidates);
+        let failed = candidates.iter().filter(|pod| pods::phase(pod) == "Failed" && is_controlled_by(&pod.metadata, set.meta())).count();
         candidates.retain(|pod| pods::is_active(pod));
         let active = claim_all(&self.api, &*set, candidates, |pod: &Pod| selector.matches(pod.metadata.labels.as_ref())).await?;
 
-        let outcome = if settled && set.meta().deletion_timestamp.is_none() { self.manage(key, &set, &active).await } else { Ok(()) };
+        let outcome = if settled && set.meta().deletion_timestamp.is_none() { self.manage(key, &set, &active, failed).await } else { Ok(true) };
         let now = self.clock.now();
         let counts = status::counts(&*set, &active, terminating, outcome.as_ref().err(), now);
         self.write_status(key, &set, &counts).await?;
-        outcome?;
+        let complete = outcome?;
 
         let min_ready = set.min_ready_seconds();
         let mut next = Next::DONE.resting(seen);
         if min_ready > 0 && counts.ready != counts.available {
             next.again = Some(pods::next_availability(&active, min_ready, now).unwrap_or(pods::seconds(min_ready)));
+        }
+        if !complete {
+            next.again = Some(pace::PAUSE);
         }
         if !self.expectations.satisfied(key) {
             next.rest = CREATING;
@@ -191,21 +199,28 @@ impl<K: Replicated> Controller<K> {
         i32::try_from(candidates.iter().filter(counts).count()).unwrap_or(i32::MAX)
     }
 
-    /// Creates what is missing, deletes what is too much.
-    async fn manage(&self, key: &Key, set: &K, active: &[Arc<Pod>]) -> Result<(), Error> {
+    /// Creates what is missing, deletes what is too much. False when some have to wait that come in the place of `failed` ones.
+    async fn manage(&self, key: &Key, set: &K, active: &[Arc<Pod>], failed: usize) -> Result<bool, Error> {
         let wanted = usize::try_from(set.replicas()).unwrap_or(0);
         if active.len() < wanted {
-            self.create(key, set, (wanted - active.len()).min(BURST)).await
-        } else if active.len() > wanted {
+            let missing = (wanted - active.len()).min(BURST);
+            let replaced = missing.min(failed);
+            let waiting = replaced - self.pace.take(key, replaced);
+            self.create(key, set, missing - waiting).await?;
+            return Ok(waiting == 0);
+        }
+        if active.len() > wanted {
             let related = self.related(set);
             let doomed = choose(active, &related, (active.len() - wanted).min(BURST), self.clock.now());
-            self.delete(key, set, &doomed).await
-        } else {
-            Ok(())
+            self.delete(key, set, &doomed).await?;
         }
+        Ok(true)
     }
 
     async fn create(&self, key: &Key, set: &K, count: usize) -> Result<(), Error> {
+        if count == 0 {
+            return Ok(());
+        }
         let template = set.template().ok_or_else(|| Error::Failed(format!("{} {key} has no template", K::kind())))?;
         let pod = pods::from_template(template, key.namespace(), key.name(), controller_ref(set));
         self.expectations.expect_creations(key, count);

@@ -3,7 +3,13 @@
 //! Invariant: in an ordered set, a pass goes no further than the first pod that is not as it should be. Follows
 //! pkg/controller/statefulset/stateful_set_control.go.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -64,6 +70,8 @@ struct Pass<'a> {
     set: &'a StatefulSet,
     monotonic: bool,
     now: Timestamp,
+    /// A pod that failed has to wait for its turn to be replaced.
+    waits: AtomicBool,
 }
 
 fn count(pods: &[&Pod], revisions: &Revisions, min_ready: i32, now: Timestamp) -> StatefulSetStatus {
@@ -84,12 +92,18 @@ fn count(pods: &[&Pod], revisions: &Revisions, min_ready: i32, now: Timestamp) -
 }
 
 impl Controller {
-    /// Brings the set one step further; gives the status that was written.
-    pub async fn update(&self, key: &Key, set: &StatefulSet, pods: Vec<Arc<Pod>>, mut all: Vec<Arc<ControllerRevision>>) -> Result<StatefulSetStatus, Error> {
+    /// Brings the set one step further; gives the status that was written, and whether nothing has to wait for its turn.
+    pub async fn update(
+        &self,
+        key: &Key,
+        set: &StatefulSet,
+        pods: Vec<Arc<Pod>>,
+        mut all: Vec<Arc<ControllerRevision>>,
+    ) -> Result<(StatefulSetStatus, bool), Error> {
         history::sort(&mut all);
         let revisions = self.revisions_of(key, set, &all).await?;
         let monotonic = spec(set).pod_management_policy.as_deref() != Some("Parallel");
-        let pass = Pass { controller: self, key, set, monotonic, now: self.clock.now() };
+        let pass = Pass { controller: self, key, set, monotonic, now: self.clock.now(), waits: AtomicBool::new(false) };
         let (mut status, outcome) = pass.run(&pods, &revisions).await;
         status.observed_generation = set.metadata.generation;
         status.conditions = set.status.as_ref().and_then(|s| s.conditions.clone());
@@ -100,8 +114,9 @@ impl Controller {
             self.wrote.note(key, written.metadata.resource_version.as_deref());
         }
         outcome?;
+        let complete = !pass.waits.load(Ordering::Relaxed);
         self.truncate(set, &pods, all, &revisions).await?;
-        Ok(status)
+        Ok((status, complete))
     }
 
     async fn revisions_of(&self, key: &Key, set: &StatefulSet, all: &[Arc<ControllerRevision>]) -> Result<Revisions, Error> {
@@ -271,7 +286,10 @@ impl Pass<'_> {
         };
         if pods::is_finished(pod) {
             if !pods::is_deleting(pod) {
-                self.delete(pod).await?;
+                match self.controller.pace.take(self.key, 1) {
+                    0 => self.waits.store(true, Ordering::Relaxed),
+                    _ => self.delete(pod).await?,
+                }
             }
             return Ok(Step::Stop);
         }

@@ -25,6 +25,7 @@ use crate::{
     labels::Selector,
     list::Work,
     owners::{claim_all, controller_of},
+    pace::{self, Pace},
     pods,
     queue::Queue,
     runner::{Context, Next, Reconcile},
@@ -42,6 +43,7 @@ struct Controller {
     wrote_pods: Wrote,
     wrote_claims: Wrote,
     wrote_revisions: Wrote,
+    pace: Pace,
 }
 
 /// `statefulset-controller`.
@@ -59,6 +61,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         wrote_pods: Wrote::default(),
         wrote_claims: Wrote::default(),
         wrote_revisions: Wrote::default(),
+        pace: Pace::new(context.clock.clone()),
     });
     let q = queue.clone();
     controller.sets.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
@@ -121,7 +124,10 @@ impl Reconcile<Key> for Controller {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         self.catch_up(key).await;
-        let Some(set) = self.sets.get(key) else { return Ok(Next::DONE) };
+        let Some(set) = self.sets.get(key) else {
+            self.pace.forget(key);
+            return Ok(Next::DONE);
+        };
         let selector = selector_of(&set)?;
         let uid = set.metadata.uid.as_deref().unwrap_or("");
         let (mut pods, mut revisions) = (self.pods.owned_by(uid), self.revisions.owned_by(uid));
@@ -131,9 +137,10 @@ impl Reconcile<Key> for Controller {
         let is_member = |pod: &Pod| selector.matches(pod.metadata.labels.as_ref()) && identity::parent(pod) == key.name();
         let pods = claim_all(&self.api, &*set, pods, is_member).await?;
         let count = pods.len();
-        let status = self.update(key, &set, pods, revisions).await?;
+        let (status, complete) = self.update(key, &set, pods, revisions).await?;
         let min_ready = set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
         let unripe = min_ready > 0 && status.available_replicas != status.ready_replicas;
-        Ok(Next::maybe_after(unripe.then(|| pods::seconds(min_ready))).resting(count))
+        let again = if complete { unripe.then(|| pods::seconds(min_ready)) } else { Some(pace::PAUSE) };
+        Ok(Next::maybe_after(again).resting(count))
     }
 }

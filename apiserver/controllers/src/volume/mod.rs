@@ -3,6 +3,7 @@
 //! Invariant: none of them touches what is on a volume. Follows pkg/controller/volume.
 
 pub mod binder;
+pub mod class_protection;
 mod decide;
 pub mod ephemeral;
 pub mod protection;

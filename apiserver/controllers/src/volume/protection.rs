@@ -76,13 +76,13 @@ pub fn start_volumes(context: &Context) -> Result<Work, Error> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Todo {
+pub(super) enum Todo {
     Nothing,
     Add,
     RemoveIfUnused,
 }
 
-fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
+pub(super) fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
     let has = meta.finalizers.iter().flatten().any(|f| f == finalizer);
     match (meta.deletion_timestamp.is_some(), has) {
         (true, true) => Todo::RemoveIfUnused,
@@ -91,7 +91,7 @@ fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
     }
 }
 
-async fn set_finalizers<K: Kind>(api: &Api, meta: &ObjectMeta, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
+pub(super) async fn set_finalizers<K: Kind>(api: &Api, meta: &ObjectMeta, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
     let mut finalizers = meta.finalizers.clone().unwrap_or_default();
     change(&mut finalizers);
     let patch = json!({"metadata": {"resourceVersion": meta.resource_version, "uid": meta.uid, "finalizers": finalizers}});

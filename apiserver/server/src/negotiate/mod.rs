@@ -68,7 +68,7 @@ const PATCHES: &[&str] =
     &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
 
 /// A header's first line, which is the only one that counts.
-pub fn first<'h>(headers: &'h HeaderMap, name: header::HeaderName) -> &'h str {
+pub fn first(headers: &HeaderMap, name: header::HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 

@@ -351,7 +351,7 @@ async fn carry_out(
             let last = stored::draft(kind, &value)?;
             match ctx.app.store.commit(Write { key: object.key.clone(), expect, draft: None, last: Some(last) }).await {
                 Ok(_) => {
-                    allocate::release(ctx, kind, &value);
+                    allocate::release(ctx, kind, &value).await;
                     Ok(Some(Deleted::Gone(value)))
                 }
                 Err(Error::Conflict(_)) => Ok(None),

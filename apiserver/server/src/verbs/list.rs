@@ -43,12 +43,10 @@ impl Selection {
     pub fn read(labels: &str, fields: &str, kind: &Kind) -> Result<Selection, Status> {
         let labels: Selector = labels.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
         let fields: FieldSelector = fields.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
-        for term in fields.terms() {
-            let known = matches!(&*term.field, "metadata.name" | "metadata.namespace") || kind.selectable.iter().any(|field| field.path == &*term.field);
-            if !known {
-                return Err(Status::bad_request((kind.strategy.unknown_field)(&term.field)));
-            }
-        }
+        let fields = fields.transform(|name, value| {
+            let field = field_of(kind, name).ok_or_else(|| Status::bad_request((kind.strategy.unknown_field)(name)))?;
+            Ok::<_, Status>((field.into(), value.into()))
+        })?;
         Ok(Selection { labels, fields })
     }
 
@@ -68,6 +66,21 @@ impl Selection {
                 name => attributes.fields.iter().find(|(path, _)| &**path == name).map(|(_, value)| &**value),
             })
     }
+}
+
+/// The selectable field that a selector names.
+fn field_of(kind: &Kind, name: &str) -> Option<&'static str> {
+    if let Some((_, field)) = kind.strategy.field_names.iter().find(|(alias, _)| *alias == name) {
+        return Some(field);
+    }
+    match name {
+        "metadata.name" => return Some("metadata.name"),
+        // cluster-scoped kinds with fields of their own leave it out
+        "metadata.namespace" if kind.namespaced || kind.selectable.is_empty() => return Some("metadata.namespace"),
+        _ => {}
+    }
+    let own = kind.selectable.iter().filter(|_| !kind.strategy.only_mapped_fields);
+    own.map(|field| field.path).find(|path| *path == name)
 }
 
 /// The parameters of a list.
@@ -282,6 +295,8 @@ fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value
         ))),
         Form::MetadataList(version) => {
             let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+            // a list that upstream makes anew, and that stays Go's nil with nothing in it
+            let items = if items.is_empty() { Value::Null } else { items.into() };
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use rand::Rng;
+use rand::RngExt;
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::Kind,

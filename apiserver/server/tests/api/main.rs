@@ -4,4 +4,5 @@ mod server;
 
 mod apply;
 mod deletion;
+mod lists;
 mod order;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::Request;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_server::{App, Config, Data, InProcess, Running, auth::User};
@@ -17,7 +17,6 @@ pub struct Server {
 
 pub struct Answer {
     pub code: u16,
-    pub headers: HeaderMap,
     pub bytes: Bytes,
 }
 
@@ -32,12 +31,6 @@ impl Answer {
 
     pub fn message(&self) -> String {
         self.json()["message"].as_str().unwrap_or("").into()
-    }
-
-    /// The texts of its Warning headers.
-    pub fn warnings(&self) -> Vec<String> {
-        let texts = self.headers.get_all("warning").iter().map(|value| value.to_str().unwrap_or(""));
-        texts.map(|text| text.trim_start_matches("299 - \"").trim_end_matches('"').to_string()).collect()
     }
 
     /// It is this code, else the answer is shown.
@@ -71,7 +64,7 @@ impl Server {
         request.extensions_mut().insert(InProcess(Arc::new(User::new("admin", &["system:masters", "system:authenticated"]))));
         let response = self.app.clone().handle(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer { code: parts.status.as_u16(), headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
+        Answer { code: parts.status.as_u16(), bytes: body.collect().await.unwrap().to_bytes() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,6 +1,6 @@
 //! Odd numbers in queries and headers: an answer, never a panic.
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 
 use super::server::{ADMIN, Server};

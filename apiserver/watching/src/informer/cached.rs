@@ -88,6 +88,7 @@ cached!(
     PersistentVolume,
     PersistentVolumeClaim,
     StorageClass,
+    VolumeAttributesClass,
     CertificateSigningRequest,
     ClusterRole,
     HorizontalPodAutoscaler,

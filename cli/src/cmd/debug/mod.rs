@@ -9,8 +9,8 @@ use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
 use crate::generate;
+use crate::podspec;
 use crate::print;
-use crate::remote::session;
 use crate::resource::{Builder, Info, helper};
 use profile::{Keep, Profile, Style};
 use serde_json::{Map, Value, json};
@@ -43,7 +43,7 @@ pub static COMMAND: Command = Command {
         Flag::str("container", 'c', "", "The debugging container's name"),
         Flag::str("copy-to", '\0', "", "Debug a copy of this name"),
         Flag::bool("replace", '\0', false, "With --copy-to: delete the original"),
-        Flag::slice("env", '\0', "Environment variables of the container (NAME=VALUE,…)"),
+        Flag::pairs("env", '\0', "Environment variables of the container (NAME=VALUE,…)"),
         Flag::str("image", '\0', "", "The debugging container's image"),
         Flag::bool("keep-labels", '\0', false, "With --copy-to: keep the labels"),
         Flag::bool("keep-annotations", '\0', false, "With --copy-to: keep the annotations"),
@@ -51,7 +51,7 @@ pub static COMMAND: Command = Command {
         Flag::bool("keep-readiness", '\0', false, "With --copy-to: keep readiness probes"),
         Flag::bool("keep-startup", '\0', false, "With --copy-to: keep startup probes"),
         Flag::bool("keep-init-containers", '\0', true, "With --copy-to: keep init containers"),
-        Flag::slice("set-image", '\0', "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)"),
+        Flag::pairs("set-image", '\0', "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)"),
         Flag::str("image-pull-policy", '\0', "", "When the image is pulled: Always, IfNotPresent or Never"),
         Flag::bool("stdin", 'i', false, "Keep standard input open"),
         Flag::bool("quiet", 'q', false, "Say nothing but what the container says"),
@@ -80,17 +80,13 @@ struct Plan {
     custom: Option<Value>,
 }
 
-fn is_image(text: &str) -> bool {
-    !text.is_empty() && !text.contains(char::is_whitespace) && !text.starts_with(['/', ':', '@']) && text.chars().all(|c| c.is_ascii_graphic())
-}
-
 fn plan(ctx: &Ctx) -> Result<Plan> {
     let f = ctx.flags();
     let profile = profile::named(f.str("profile"))?;
     let custom = if f.str("custom").is_empty() { None } else { Some(profile::custom(f.str("custom"))?) };
     let mut images = Map::new();
     for pair in f.list("set-image") {
-        let (name, image) = pair.split_once('=').ok_or_else(|| Error::msg(format!("{pair} must be formatted as key=value")))?;
+        let (name, image) = pair.split_once('=').unwrap_or((&pair, ""));
         images.insert(name.into(), json!(image));
     }
     let targets = ctx.args()[..f.dash.unwrap_or(ctx.args().len())].to_vec();
@@ -123,7 +119,7 @@ fn check(plan: &Plan) -> Result<()> {
             return no("you must specify --image when not using --copy-to.");
         }
     }
-    if given("image") && !is_image(f.str("image")) {
+    if given("image") && !podspec::is_image(f.str("image")) {
         return Err(Error::msg(format!("invalid image name {}: invalid reference format", quote(f.str("image")))));
     }
     if plan.targets.is_empty() && f.list("filename").is_empty() {
@@ -133,7 +129,7 @@ fn check(plan: &Plan) -> Result<()> {
         return Err(Error::msg(format!("invalid image pull policy: {}", f.str("image-pull-policy"))));
     }
     for (name, image) in &plan.images {
-        if !is_image(image.as_str().unwrap_or("")) {
+        if !podspec::is_image(image.as_str().unwrap_or("")) {
             return Err(Error::msg(format!("invalid image name {image} for container {}: invalid reference format", quote(name))));
         }
     }
@@ -169,7 +165,10 @@ async fn run(ctx: Ctx) -> Result<()> {
             "Pod" if ctx.flags().str("copy-to").is_empty() => plan.ephemeral(&info).await?,
             "Pod" => plan.copy(&info).await?,
             "Node" => plan.node(&info).await?,
-            other => return Err(Error::msg(format!("{} not supported by debug", quote(&format!("{}, Kind={other}", info.resource.api_version()))))),
+            other => {
+                let kind = format!("{}/{}, Kind={other}", info.resource.group, info.resource.version);
+                return Err(Error::msg(format!("{} not supported by debug", quote(&kind))));
+            }
         };
         if plan.attach && !container.is_empty() {
             plan.attach(&made, &container).await?;
@@ -255,7 +254,12 @@ impl Plan {
         self.shape(&mut after, &name, Style::Ephemeral)?;
         let (patch, kind) = crate::typed::patch(&info.object, &after).map_err(|e| Error::msg(format!("error creating patch to add debug container: {e}")))?;
         let write = helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
-        write.patch(self.ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await?;
+        write.patch(self.ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await.map_err(|e| match &e {
+            Error::Status(s) if e.is_not_found() && s["details"]["name"].as_str().unwrap_or("").is_empty() => {
+                Error::msg(format!("ephemeral containers are disabled for this cluster (error from server: {})", quote(&e.to_string())))
+            }
+            _ => e,
+        })?;
         Ok((info.clone(), name))
     }
 
@@ -349,9 +353,11 @@ impl Plan {
         let f = self.ctx.flags();
         let mut ended = false;
         let mut told = String::new();
+        let mut last = Value::Null;
         let forever = Instant::now() + Duration::from_secs(30 * 24 * 3600);
         super::wait::until(&self.ctx, info, forever, |pod| {
-            let pod = pod.ok_or_else(|| Error::msg(format!("pods {} not found", quote(&info.name))))?;
+            let pod = pod.ok_or_else(|| super::wait::not_found(&Info { name: String::new(), ..info.clone() }))?;
+            last = pod.clone();
             let state = state(pod, container);
             ended = !state["terminated"].is_null();
             let waiting = state["waiting"]["message"].as_str().unwrap_or("");
@@ -365,10 +371,9 @@ impl Plan {
         if ended {
             return super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await;
         }
-        super::attach::greet(f.bool("quiet"));
-        let request = session::Request { container: container.into(), stdin: f.bool("stdin"), tty: f.bool("tty"), command: None };
-        match session::run(&self.ctx, &info.namespace, &info.name, &request).await {
-            Ok(()) | Err(Error::Exit(_) | Error::Plain(..)) => Ok(()),
+        match super::attach::to_container(&self.ctx, &last, container).await {
+            Ok(()) => Ok(()),
+            Err(Error::Exit(code)) => Err(Error::Exit(code)),
             Err(e) => {
                 eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {e}", info.name);
                 super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await

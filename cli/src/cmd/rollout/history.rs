@@ -2,7 +2,7 @@
 //! Invariant: a revision that is not kept is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/history.go`.
 
-use super::{find, revisions};
+use super::{find, named, revisions};
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
@@ -35,6 +35,10 @@ pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let wanted = f.int("revision");
+    named(&ctx)?;
+    if wanted < 0 {
+        return Err(Error::msg(format!("revision must be a positive integer: {wanted}")));
+    }
     let found = find(&ctx).await?;
     let mut errors = found.errors;
     for info in found.infos {

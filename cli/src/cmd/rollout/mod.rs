@@ -76,11 +76,19 @@ static RESTART: Command = Command {
     ..Command::NEW
 };
 
+/// Refuses a command line that names nothing.
+fn named(ctx: &Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+        Err(Error::msg("required resource not specified"))
+    } else {
+        Ok(())
+    }
+}
+
 /// The objects that the words name.
 async fn find(ctx: &Ctx) -> Result<Found> {
-    if ctx.args().is_empty() && ctx.flags().list("filename").is_empty() && ctx.flags().str("kustomize").is_empty() {
-        return Err(Error::msg("required resource not specified"));
-    }
+    named(ctx)?;
     let mut b = Builder::new(ctx)?;
     b.allow_empty_selector = true;
     b.latest = true;
@@ -122,8 +130,8 @@ fn restart(info: &mut Info) -> Result<(), String> {
 
 async fn change(ctx: Ctx, what: &'static str, change: fn(&mut Info) -> Result<(), String>) -> Result<()> {
     let mut printer = Printer::new(ctx.flags(), what)?.ordered(Order::Typed);
-    let found = find(&ctx).await?;
-    let mut errors = found.errors;
+    let mut found = find(&ctx).await?;
+    let mut errors = found.failure();
     if found.infos.is_empty() && errors.is_empty() {
         eprintln!("No resources found in {} namespace.", ctx.namespace()?.0);
         return Ok(());
@@ -155,7 +163,7 @@ async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
     let (plural, is_deployment) = match kind {
         "Deployment" => ("replicasets", true),
         "DaemonSet" | "StatefulSet" => ("controllerrevisions", false),
-        _ => return Err(Error::msg(format!("no history viewer has been implemented for {}", quote(&format!("{kind}.{}", info.resource.group))))),
+        _ => return Err(no_history(info, "history", "no history viewer")),
     };
     let selector = crate::describe::text::selector(&info.object["spec"]["selector"]);
     let path =
@@ -176,6 +184,17 @@ async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
     }
     out.sort_by_key(|(r, _)| *r);
     Ok(out)
+}
+
+/// The error for a kind that has no revisions.
+fn no_history(info: &Info, what: &str, nobody: &str) -> Error {
+    const KNOWN: &[(&str, &str)] = &[("batch", "Job"), ("", "Pod"), ("apps", "ReplicaSet"), ("", "ReplicationController"), ("batch", "CronJob")];
+    let (group, kind) = (info.resource.group.as_str(), info.resource.kind.as_str());
+    let named = quote(&if group.is_empty() { kind.to_string() } else { format!("{kind}.{group}") });
+    if KNOWN.contains(&(group, kind)) {
+        return Error::msg(format!("{nobody} has been implemented for {named}"));
+    }
+    Error::msg(format!("error retrieving {what} for {named}, no visitor method exists for {{{group} {kind}}}"))
 }
 
 /// Warns that an undone change will be back with the next apply.

@@ -2,7 +2,7 @@
 //! Invariant: a rollout that exceeded its deadline, or an object that was deleted, ends the wait with an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go`.
 
-use super::find;
+use super::{find, named};
 use crate::cmd::wait;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
@@ -120,6 +120,7 @@ fn stateful_set(o: &Value) -> Result<(String, bool), String> {
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
+    named(&ctx)?;
     if f.int("revision") < 0 {
         return Err(Error::msg(format!("revision must be a positive integer: {}", f.int("revision"))));
     }

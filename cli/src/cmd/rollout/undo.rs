@@ -2,7 +2,7 @@
 //! Invariant: the pod template becomes that of the revision, to the letter.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/rollback.go`.
 
-use super::{find, history, revisions, warn_if_applied};
+use super::{find, history, no_history, revisions, warn_if_applied};
 use crate::command::{Command, Run};
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
@@ -54,16 +54,14 @@ async fn run(ctx: Ctx) -> Result<()> {
 async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
     let wanted = ctx.flags().int("to-revision");
     let kind = info.resource.kind.as_str();
+    if !matches!(kind, "Deployment" | "DaemonSet" | "StatefulSet") {
+        return Err(no_history(info, "rollbacker", "no rollbacker"));
+    }
     let missing = || Error::msg(format!("unable to find specified revision {wanted} in history"));
     if wanted < 0 {
         return Err(missing());
     }
-    let list = revisions(ctx, info).await.map_err(|e| match e {
-        Error::Message(m) if m.contains("history viewer") => {
-            Error::msg(format!("no rollbacker has been implemented for {}", quote(&format!("{kind}.{}", info.resource.group))))
-        }
-        e => e,
-    })?;
+    let list = revisions(ctx, info).await?;
     let target = if wanted > 0 { list.iter().find(|(r, _)| *r == wanted) } else { list.len().checked_sub(2).and_then(|i| list.get(i)) };
     let Some((_, target)) = target else {
         return Err(match (wanted, kind) {
@@ -76,7 +74,8 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
     if ctx.dry_run()? == DryRun::Client {
         let mut d = crate::describe::Out::default();
         crate::describe::pod_template::template(&mut d, template);
-        return Ok(format!("will roll back to {}", d.finish()));
+        let head = if kind == "Deployment" { "" } else { "will roll back to " };
+        return Ok(format!("{head}{}", d.finish()));
     }
     if info.object["spec"]["paused"] == true {
         return Err(Error::msg("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"));

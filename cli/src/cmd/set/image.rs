@@ -2,15 +2,15 @@
 //! Invariant: a container that is named and not there is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_image.go`.
 
-use super::{COMMON, builder};
-use crate::cmd::modify;
+use super::COMMON;
+use crate::cmd::modify::{self, Words};
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::podspec;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
     name: "image",
@@ -29,46 +29,36 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
+const WORDS: Words = Words { done: "image updated", refused: "failed to patch image update to pod template:", always: false };
+
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let (resources, pairs) = modify::split_pairs(ctx.args(), "image")?;
-    let mut images: Vec<(String, String)> = Vec::new();
-    for p in &pairs {
-        match p.split_once('=').filter(|(k, _)| !k.is_empty()) {
-            Some((c, i)) => images.push((c.into(), i.into())),
-            None => return Err(Error::msg(format!("invalid image format: {p}"))),
-        }
-    }
+    let (images, _) = modify::pairs(&pairs, "image", false)?;
+    let infos = super::find(&ctx, &resources).await?;
     let mut wrong = Vec::new();
-    if f.bool("all") && !f.str("selector").is_empty() {
-        wrong.push(Error::msg("cannot set --all and --selector at the same time"));
+    if let Err(e) = super::check_all(&ctx) {
+        wrong.push(e);
     }
     if resources.is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
         wrong.push(Error::msg("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
     }
     if images.is_empty() {
         wrong.push(Error::msg("at least one image update is required"));
-    } else if images.len() > 1 && images.iter().any(|(c, _)| c == "*") {
+    } else if images.len() > 1 && images.contains_key("*") {
         wrong.push(Error::msg("all containers are already specified by *, but saw more than one container_name=container_image pairs"));
     }
-    if wrong.len() == 1 {
-        return Err(wrong.remove(0));
-    }
-    if !wrong.is_empty() {
-        return Err(Error::Many(wrong));
-    }
-    modify::set(&ctx, builder(&ctx, &resources)?, "image updated", false, |info| {
+    Error::collect(wrong)?;
+    modify::set(&ctx, infos, &WORDS, |info, errors| {
         let spec = podspec::spec_mut(&mut info.object)?;
-        let mut errors = Vec::new();
         for (name, image) in &images {
-            let pattern = if name == "*" { "*" } else { name };
-            let mut containers = podspec::containers_mut(spec, pattern, true);
+            let named = |c: &&mut Value| name == "*" || c["name"] == name.as_str();
+            let mut containers: Vec<&mut Value> = podspec::containers_mut(spec, "*", true).into_iter().filter(named).collect();
             if containers.is_empty() {
                 errors.push(Error::msg(format!("error: unable to find container named {}", quote(name))));
             }
             containers.iter_mut().for_each(|c| c["image"] = json!(image));
         }
-        Error::collect(errors)?;
         Ok(())
     })
     .await

@@ -11,9 +11,9 @@ mod subject;
 
 use crate::command::{Command, Run};
 use crate::context::Ctx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::Flag;
-use crate::resource::Builder;
+use crate::resource::{Builder, Info, builder::LOCAL};
 
 pub static COMMAND: Command = Command {
     name: "set",
@@ -33,9 +33,24 @@ const COMMON: &[Flag] = &[
     Flag::str("field-manager", '\0', "kubectl-set", "Who is said to manage the fields that are written"),
 ];
 
-fn builder(ctx: &Ctx, resources: &[String]) -> Result<Builder> {
+/// The objects that the words name; with `--local`, that files hold.
+async fn find(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>> {
+    let local = ctx.flags().bool("local");
+    if local && !resources.is_empty() {
+        return Err(Error::msg(LOCAL));
+    }
     let mut b = Builder::new(ctx)?.args(resources);
-    b.latest = !ctx.flags().bool("local");
+    b.latest = !local;
     b.allow_empty_selector = ctx.flags().bool("all");
-    Ok(b)
+    b.all = false;
+    if local {
+        b.selector = None;
+    }
+    b.find().await?.all()
+}
+
+/// What `--all` and `-l` together are told.
+fn check_all(ctx: &Ctx) -> Result<()> {
+    let f = ctx.flags();
+    if f.bool("all") && !f.str("selector").is_empty() { Err(Error::msg("cannot set --all and --selector at the same time")) } else { Ok(()) }
 }

@@ -2,8 +2,8 @@
 //! Invariant: limits and requests that are not named stay.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_resources.go`.
 
-use super::{COMMON, builder};
-use crate::cmd::modify;
+use super::COMMON;
+use crate::cmd::modify::{self, Words};
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
@@ -54,21 +54,23 @@ fn amounts(text: &str) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
+const WORDS: Words = Words { done: "resource requirements updated", refused: "failed to patch resources update to pod template", always: false };
+
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    if f.bool("all") && !f.str("selector").is_empty() {
-        return Err(Error::msg("cannot set --all and --selector at the same time"));
-    }
+    let infos = super::find(&ctx, ctx.args()).await?;
+    modify::is_local(&ctx)?;
+    super::check_all(&ctx)?;
     if f.str("limits").is_empty() && f.str("requests").is_empty() {
         return Err(Error::msg("you must specify an update to requests or limits (in the form of --requests/--limits)"));
     }
     let (limits, requests) = (amounts(f.str("limits"))?, amounts(f.str("requests"))?);
     let pattern = f.str("containers").to_string();
-    modify::set(&ctx, builder(&ctx, ctx.args())?, "resource requirements updated", false, |info| {
+    modify::set(&ctx, infos, &WORDS, |info, errors| {
         let spec = podspec::spec_mut(&mut info.object)?;
         let mut containers = podspec::containers_mut(spec, &pattern, true);
         if containers.is_empty() {
-            return Err(Error::msg(format!("error: unable to find container named {pattern}")));
+            errors.push(Error::msg(format!("error: unable to find container named {pattern}")));
         }
         for c in &mut containers {
             for (field, list) in [("limits", &limits), ("requests", &requests)] {

@@ -2,16 +2,17 @@
 //! Invariant: only services have one that can be set.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_selector.go`.
 
-use super::{COMMON, builder};
+use super::COMMON;
 use crate::cmd::modify;
 use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::generate;
 use crate::print;
-use crate::resource::{DRY_RUN, FILE_FLAGS};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
 use serde_json::{Value, json};
+use skiff_api::machinery::selector::Selector;
 
 pub static COMMAND: Command = Command {
     name: "selector",
@@ -28,19 +29,43 @@ pub static COMMAND: Command = Command {
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    let (resources, pairs) = modify::split_pairs(ctx.args(), "selector")?;
-    let [text] = pairs.as_slice() else { return Err(Error::msg("one selector is required")) };
-    let selector = Value::Object(generate::labels(text)?);
-    let version = f.str("resource-version").to_string();
-    modify::set(&ctx, builder(&ctx, &resources)?, "selector updated", true, |info| {
-        if info.resource.kind != "Service" {
-            return Err(Error::msg("setting a selector is only supported for Services"));
+    let Some((text, resources)) = ctx.args().split_last() else { return Err(Error::msg("one selector is required")) };
+    let wanted =
+        text.parse::<Selector>().and_then(|s| s.to_label_selector()).map_err(|e| Error::msg(format!("couldn't parse the selector string \"{text}\": {e}")))?;
+    let mut printer = generate::printer(&ctx, "selector updated")?;
+    let local = f.bool("local") || ctx.dry_run()? == DryRun::Client;
+    let mut builder = Builder::new(&ctx)?.args(resources);
+    builder.latest = !f.bool("local");
+    let found = builder.find().await?;
+    let mut errors = found.errors;
+    for info in found.infos {
+        match one(&ctx, info, &wanted, local).await {
+            Ok(object) => printer.print(&object)?,
+            Err(e) => errors.push(e),
         }
-        info.object["spec"]["selector"] = selector.clone();
-        if !version.is_empty() {
-            info.object["metadata"]["resourceVersion"] = json!(version);
-        }
-        Ok(())
-    })
-    .await
+    }
+    Error::collect(errors)
+}
+
+async fn one(ctx: &Ctx, mut info: Info, wanted: &Value, local: bool) -> Result<Value> {
+    if info.resource.kind != "Service" {
+        return Err(Error::msg("setting a selector is only supported for Services"));
+    }
+    if let Some(list) = wanted["matchExpressions"].as_array() {
+        let shown = |e: &Value| {
+            let values: Vec<&str> = e["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            format!("{{{} {} [{}]}}", e["key"].as_str().unwrap_or(""), e["operator"].as_str().unwrap_or(""), values.join(" "))
+        };
+        let list: Vec<String> = list.iter().map(shown).collect();
+        return Err(Error::msg(format!("match expression [{}] not supported on this object", list.join(" "))));
+    }
+    let version = ctx.flags().str("resource-version");
+    let mut after = info.object.clone();
+    after["spec"]["selector"] = wanted.get("matchLabels").cloned().unwrap_or_else(|| json!({}));
+    if !version.is_empty() {
+        // The version is in the patch whatever the object's is.
+        info.object["metadata"].as_object_mut().map(|m| m.remove("resourceVersion"));
+        after["metadata"]["resourceVersion"] = json!(version);
+    }
+    if local { Ok(crate::typed::canonical(&after)) } else { modify::send(ctx, &info, &after).await }
 }

@@ -2,8 +2,8 @@
 //! Invariant: the account is set in the pod's template.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_serviceaccount.go`.
 
-use super::{COMMON, builder};
-use crate::cmd::modify;
+use super::COMMON;
+use crate::cmd::modify::{self, Words};
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
@@ -26,9 +26,14 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
+const WORDS: Words = Words { done: "serviceaccount updated", refused: "failed to patch ServiceAccountName", always: true };
+
 async fn run(ctx: Ctx) -> Result<()> {
+    modify::is_local(&ctx)?;
     let Some((account, resources)) = ctx.args().split_last() else { return Err(Error::msg("serviceaccount is required")) };
-    modify::set(&ctx, builder(&ctx, resources)?, "serviceaccount updated", true, |info| {
+    let resources = if ctx.flags().bool("local") { &[] } else { resources };
+    let infos = super::find(&ctx, resources).await?;
+    modify::set(&ctx, infos, &WORDS, |info, _| {
         let spec = podspec::spec_mut(&mut info.object)?;
         spec["serviceAccountName"] = json!(account);
         Ok(())

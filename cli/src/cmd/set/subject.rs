@@ -2,8 +2,8 @@
 //! Invariant: a subject that is there already is not added again.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_subject.go`.
 
-use super::{COMMON, builder};
-use crate::cmd::modify;
+use super::COMMON;
+use crate::cmd::modify::{self, Words};
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
@@ -38,27 +38,41 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+const WORDS: Words = Words { done: "subjects updated", refused: "failed to patch subjects to rolebinding:", always: false };
+
+/// The subjects that the flags name, each sort sorted.
+fn subjects(ctx: &Ctx) -> Result<Vec<Value>> {
     let f = ctx.flags();
-    if f.bool("all") && !f.str("selector").is_empty() {
-        return Err(Error::msg("cannot set --all and --selector at the same time"));
-    }
+    let sorted = |flag: &str| f.list(flag).into_iter().collect::<std::collections::BTreeSet<String>>();
     let group = "rbac.authorization.k8s.io";
     let mut subjects: Vec<Value> = Vec::new();
-    subjects.extend(f.list("user").iter().map(|u| json!({"kind": "User", "apiGroup": group, "name": u})));
-    subjects.extend(f.list("group").iter().map(|g| json!({"kind": "Group", "apiGroup": group, "name": g})));
-    for text in f.list("serviceaccount") {
-        let (ns, name) =
-            text.split_once(':').filter(|(_, n)| !n.is_empty() && !n.contains(':')).ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
-        if ns.is_empty() {
-            return Err(Error::msg("serviceaccount must be <namespace>:<name>, namespace must be specified"));
-        }
-        subjects.push(json!({"kind": "ServiceAccount", "namespace": ns, "name": name}));
+    subjects.extend(sorted("user").iter().map(|u| json!({"kind": "User", "apiGroup": group, "name": u})));
+    subjects.extend(sorted("group").iter().map(|g| json!({"kind": "Group", "apiGroup": group, "name": g})));
+    for text in sorted("serviceaccount") {
+        let (ns, name) = text.split_once(':').unwrap_or_default();
+        let namespace = if ns.is_empty() { ctx.namespace()?.0 } else { ns.into() };
+        subjects.push(json!({"kind": "ServiceAccount", "namespace": namespace, "name": name}));
     }
-    if subjects.is_empty() {
+    Ok(subjects)
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let infos = super::find(&ctx, ctx.args()).await?;
+    modify::is_local(&ctx)?;
+    super::check_all(&ctx)?;
+    if ["user", "group", "serviceaccount"].iter().all(|flag| f.list(flag).is_empty()) {
         return Err(Error::msg("you must specify at least one value of user, group or serviceaccount"));
     }
-    modify::set(&ctx, builder(&ctx, ctx.args())?, "subjects updated", false, |info| {
+    for text in f.list("serviceaccount") {
+        let (ns, _) =
+            text.split_once(':').filter(|(_, n)| !n.is_empty() && !n.contains(':')).ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
+        if ns.is_empty() && infos.iter().any(|i| i.resource.kind == "ClusterRoleBinding") {
+            return Err(Error::msg("serviceaccount must be <namespace>:<name>, namespace must be specified"));
+        }
+    }
+    let subjects = subjects(&ctx)?;
+    modify::set(&ctx, infos, &WORDS, |info, _| {
         if !matches!(info.resource.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
             return Err(Error::msg("setting subjects is only supported for RoleBinding/ClusterRoleBinding"));
         }
@@ -68,7 +82,9 @@ async fn run(ctx: Ctx) -> Result<()> {
                 list.push(s.clone());
             }
         }
-        info.object["subjects"] = Value::Array(list);
+        if !list.is_empty() {
+            info.object["subjects"] = Value::Array(list);
+        }
         Ok(())
     })
     .await

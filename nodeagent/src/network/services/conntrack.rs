@@ -9,7 +9,7 @@ use std::{
     net::Ipv4Addr,
 };
 
-use rtnetlink::sys::{Socket, SocketAddr};
+use netlink_sys::{Socket, SocketAddr};
 
 use super::{
     super::{Error, failed, ns::Namespace},

@@ -164,6 +164,21 @@ pub fn legacy_ip(value: &str, valid_old: &[&str], path: &Path, errors: &mut Erro
     errors.invalid_all(path, value, names::ip::is_valid_ip_for_legacy_field(value, true, valid_old));
 }
 
+/// A part of a path, where it is given.
+pub fn segment(value: &str, path: &Path, errors: &mut Errors) {
+    if !value.is_empty() {
+        errors.invalid_all(path, value, names::is_path_segment_name(value));
+    }
+}
+
+/// The same, and it must be given.
+pub fn required_segment(value: &str, path: &Path, errors: &mut Errors) {
+    if value.is_empty() {
+        errors.required(path, "");
+    }
+    segment(value, path, errors);
+}
+
 /// How many bytes a base64 text stands for.
 pub fn base64_len(text: &str) -> usize {
     (text.len() / 4 * 3).saturating_sub(text.bytes().rev().take_while(|byte| *byte == b'=').count())

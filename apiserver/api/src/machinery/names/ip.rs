@@ -19,6 +19,12 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// `part` lies within this network and is smaller.
+    pub fn strictly_holds(&self, part: &Cidr) -> bool {
+        let length = |cidr: &Cidr| if cidr.mapped { cidr.prefix.saturating_sub(96) } else { cidr.prefix };
+        self.addr.is_ipv4() == part.addr.is_ipv4() && mask(part.addr, length(self)) == mask(self.addr, length(self)) && length(self) < length(part)
+    }
+
     /// The network with all bits past the prefix cleared, as Go prints it.
     pub fn network(&self) -> String {
         // Go prints the network of an address inside IPv6 as IPv4, with what is left of the prefix.

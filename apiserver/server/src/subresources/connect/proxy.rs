@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use rand::Rng;
+use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{self, Kind},

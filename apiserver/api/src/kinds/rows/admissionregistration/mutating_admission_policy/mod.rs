@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "admissionregistration.v1.MutatingAdmissionPolicy",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy { allow_unconditional_update: false, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -18,7 +18,12 @@ pub const KIND: Kind = Kind {
     schema: "admissionregistration.v1.MutatingWebhookConfiguration",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { generation: Generation::Counted, allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        generation: Generation::Counted,
+        allow_unconditional_update: false,
+        update_checks: crate::kinds::UpdateChecks::New,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "apiregistration.v1.APIService",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, any_finalizers: true, ..Strategy::DEFAULT },
+    strategy: Strategy { has_status: true, any_finalizers: true, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

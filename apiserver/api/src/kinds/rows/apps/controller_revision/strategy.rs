@@ -12,13 +12,10 @@ use crate::{
             read::Read,
         },
     },
-    machinery::{
-        field::{Errors, Path},
-        object_meta::standard_finalizers,
-    },
+    machinery::field::{Errors, Path},
 };
 
-pub const STRATEGY: Strategy = Strategy { validate, validate_update, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy { validate, validate_update, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT };
 
 fn validate(new: &Value) -> Errors {
     let mut errors = Errors::default();
@@ -34,8 +31,6 @@ fn validate(new: &Value) -> Errors {
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     // upstream checks metadata as that of an update and as that of a new object
-    // upstream looks at metadata twice
-    errors.extend(standard_finalizers(new));
     nonnegative(new.int("revision"), &Path::new("revision"), &mut errors);
     if new.some("data") != old.some("data") {
         let shown = new.some("data").map_or("null".into(), Value::to_string);

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
     schema: "apps.v1.ReplicaSet",
-    selectable: strategy::SELECTABLE,
+    selectable: &[],
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,

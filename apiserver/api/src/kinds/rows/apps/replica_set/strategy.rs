@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Generation, Selectable, Strategy,
+        Generation, Strategy,
         rows::{apps::defaults, core::pod::disabled},
         validation::{pod::Options, read::Read, workload},
     },
@@ -25,8 +25,6 @@ pub const STRATEGY: Strategy = Strategy {
     has_status: true,
     ..Strategy::DEFAULT
 };
-
-pub const SELECTABLE: &[Selectable] = &[Selectable { path: "status.replicas", value: |set| set.at("status").int("replicas").to_string() }];
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();

@@ -21,8 +21,7 @@ use crate::{
     machinery::{
         field::{Errors, Path},
         meta::Meta,
-        names,
-        object_meta::standard_finalizers,
+        names, object_meta,
         selector::Selector,
     },
 };
@@ -52,6 +51,8 @@ pub const STRATEGY: Strategy = Strategy {
     has_status: true,
     generation: Generation::Counted,
     orphan_by_default: true,
+    unknown_field: |field| format!("field label {field:?} not supported for Job"),
+    update_checks: crate::kinds::UpdateChecks::New,
     ..Strategy::DEFAULT
 };
 
@@ -186,7 +187,8 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
     let how = How::of(Some(old));
     // upstream checks an update as a new job first, then as an update
     validate(new, &how, &mut errors);
-    errors.extend(standard_finalizers(new));
+    errors.extend(object_meta::validate_update(new, old));
+    errors.extend(object_meta::standard_finalizers(new));
     let (now, before, path) = (new.at("spec"), old.at("spec"), Path::new("spec"));
     job_spec(now, &how, &path, &mut errors);
     completions(now, before, &path.child("completions"), &mut errors);

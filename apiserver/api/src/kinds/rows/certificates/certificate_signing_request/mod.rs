@@ -17,7 +17,7 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[Subresource::Approval, Subresource::Status],
     schema: "certificates.v1.CertificateSigningRequest",
-    selectable: &[],
+    selectable: &[crate::kinds::Selectable { path: "spec.signerName", value: |r| r["spec"]["signerName"].as_str().unwrap_or("").into() }],
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,

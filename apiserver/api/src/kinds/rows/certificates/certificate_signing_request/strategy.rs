@@ -20,6 +20,8 @@ pub const STRATEGY: Strategy = Strategy {
     validate_status_update: |new, old| validate_update(new, old, &["certificate"]),
     parts: &[PartStrategy { name: "approval", prepare: keep_all_but_conditions, validate: |new, old| validate_update(new, old, &["conditions"]) }],
     stamp: Some(stamp),
+    unknown_field: crate::kinds::strategy::unsupported_field,
+    update_checks: crate::kinds::UpdateChecks::Both,
     ..Strategy::DEFAULT
 };
 

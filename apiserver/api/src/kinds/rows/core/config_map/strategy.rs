@@ -19,7 +19,7 @@ use crate::{
 pub const MOST: usize = 1024 * 1024;
 pub const SET: &str = "field is immutable when `immutable` is set";
 
-pub const STRATEGY: Strategy = Strategy { validate, validate_update, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy { validate, validate_update, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT };
 
 fn validate(map: &Value) -> Errors {
     let mut errors = Errors::default();

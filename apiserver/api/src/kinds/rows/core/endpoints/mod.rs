@@ -21,6 +21,7 @@ pub const KIND: Kind = Kind {
     strategy: Strategy {
         deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         allow_create_on_update: true,
+        update_checks: crate::kinds::UpdateChecks::Both,
         ..Strategy::DEFAULT
     },
     stored_as: None,

@@ -2,7 +2,7 @@
 
 pub mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Strategy, Verbs, strategy::unsupported_field};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Event",
     selectable: crate::kinds::rows::events::event::SELECTABLE,
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: Strategy { allow_create_on_update: true, unknown_field: unsupported_field, ..Strategy::DEFAULT },
     stored_as: Some(&crate::kinds::rows::events::event::CORE),
-    storage_version: Some("v1/Event"),
+    storage_version: Some("/v1/Event"),
 };

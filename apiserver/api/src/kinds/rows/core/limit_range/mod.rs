@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.LimitRange",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: Strategy { allow_create_on_update: true, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

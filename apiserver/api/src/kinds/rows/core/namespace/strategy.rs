@@ -38,6 +38,8 @@ pub const STRATEGY: Strategy = Strategy {
     keeps_status_on_create: true,
     has_status: true,
     returns_deleted: true,
+    unknown_field: crate::kinds::strategy::unsupported_field,
+    update_checks: crate::kinds::UpdateChecks::Both,
     ..Strategy::DEFAULT
 };
 

@@ -28,6 +28,8 @@ pub const KIND: Kind = Kind {
             }
         },
         has_status: true,
+        unknown_field: crate::kinds::strategy::unsupported_field,
+        update_checks: crate::kinds::UpdateChecks::Both,
         ..Strategy::DEFAULT
     },
     stored_as: None,

@@ -50,6 +50,7 @@ pub const KIND: Kind = Kind {
         keeps_status_on_create: true,
         has_status: true,
         returns_deleted: true,
+        update_checks: crate::kinds::UpdateChecks::Both,
         ..Strategy::DEFAULT
     },
     stored_as: None,

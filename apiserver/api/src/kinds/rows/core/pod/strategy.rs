@@ -39,6 +39,10 @@ pub const STRATEGY: Strategy = Strategy {
     default_grace: Some(|pod| pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30)),
     skips_grace: |pod| pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty() || matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")),
     returns_deleted: true,
+    // `podIPs` may be named, and no pod has a value of it
+    field_names: &[("spec.host", "spec.nodeName"), ("status.podIPs", "status.podIPs")],
+    unknown_field: crate::kinds::strategy::unsupported_field,
+    update_checks: crate::kinds::UpdateChecks::Both,
     ..Strategy::DEFAULT
 };
 
@@ -49,9 +53,15 @@ pub const SELECTABLE: &[Selectable] = &[
     Selectable { path: "spec.serviceAccountName", value: |p| text(p, &["spec", "serviceAccountName"]) },
     Selectable { path: "spec.hostNetwork", value: |p| (p["spec"]["hostNetwork"] == true).to_string() },
     Selectable { path: "status.phase", value: |p| text(p, &["status", "phase"]) },
-    Selectable { path: "status.podIP", value: |p| text(p, &["status", "podIP"]) },
+    Selectable { path: "status.podIP", value: address },
     Selectable { path: "status.nominatedNodeName", value: |p| text(p, &["status", "nominatedNodeName"]) },
 ];
+
+/// The first address.
+fn address(pod: &Value) -> String {
+    let first = pod.pointer("/status/podIPs/0/ip").and_then(Value::as_str);
+    first.map_or_else(|| text(pod, &["status", "podIP"]), str::to_string)
+}
 
 fn text(value: &Value, path: &[&str]) -> String {
     meta::text_at(value, path).unwrap_or("").to_string()

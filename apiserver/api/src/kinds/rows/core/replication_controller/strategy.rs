@@ -38,10 +38,11 @@ pub const STRATEGY: Strategy = Strategy {
     generation: Generation::Counted,
     orphan_by_default: true,
     has_status: true,
+    unknown_field: crate::kinds::strategy::unsupported_field,
     ..Strategy::DEFAULT
 };
 
-pub const SELECTABLE: &[Selectable] = replica_set::strategy::SELECTABLE;
+pub const SELECTABLE: &[Selectable] = &[Selectable { path: "status.replicas", value: |controller| controller.at("status").int("replicas").to_string() }];
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();

@@ -25,7 +25,16 @@ use crate::{
 const ACCOUNT_ANNOTATION: &str = "kubernetes.io/service-account.name";
 const TLS: &str = "kubernetes.io/tls";
 
-pub const STRATEGY: Strategy = Strategy { defaults, prepare_for_update, validate, validate_update, warnings: |new, _| warnings(new), ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    defaults,
+    prepare_for_update,
+    validate,
+    validate_update,
+    warnings: |new, _| warnings(new),
+    unknown_field: crate::kinds::strategy::unsupported_field,
+    update_checks: crate::kinds::UpdateChecks::Both,
+    ..Strategy::DEFAULT
+};
 
 /// `stringData` is for writing only: it goes into `data`, over what is there.
 ///
@@ -64,10 +73,8 @@ fn validate(secret: &Value) -> Errors {
     let has = |key: &str| secret.at("data").some(key).is_some();
     let mut need = |keys: &[&str]| keys.iter().filter(|key| !has(key)).for_each(|key| errors.required(&path.key(key), ""));
     match secret.text("type") {
-        "kubernetes.io/service-account-token" => {
-            if secret.annotation(ACCOUNT_ANNOTATION).unwrap_or("").is_empty() {
-                errors.required(&Path::new("metadata.annotations").key(ACCOUNT_ANNOTATION), "");
-            }
+        "kubernetes.io/service-account-token" if secret.annotation(ACCOUNT_ANNOTATION).unwrap_or("").is_empty() => {
+            errors.required(&Path::new("metadata.annotations").key(ACCOUNT_ANNOTATION), "");
         }
         "kubernetes.io/dockercfg" => docker(secret, ".dockercfg", &mut errors),
         "kubernetes.io/dockerconfigjson" => docker(secret, ".dockerconfigjson", &mut errors),

@@ -24,6 +24,8 @@ pub const STRATEGY: Strategy = Strategy {
     has_status: true,
     allow_create_on_update: true,
     returns_deleted: true,
+    unknown_field: crate::kinds::strategy::unsupported_field,
+    update_checks: crate::kinds::UpdateChecks::Both,
     ..Strategy::DEFAULT
 };
 

@@ -26,6 +26,7 @@ pub const KIND: Kind = Kind {
             }
         },
         generation: Generation::Counted,
+        update_checks: crate::kinds::UpdateChecks::New,
         ..Strategy::DEFAULT
     },
     stored_as: None,

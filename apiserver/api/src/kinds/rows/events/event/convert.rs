@@ -47,30 +47,38 @@ fn source(event: &Value) -> String {
 }
 
 macro_rules! involved {
-    ($name:literal, $field:literal) => {
-        Selectable { path: concat!($name, ".", $field), value: |event| event["regarding"][$field].as_str().unwrap_or("").into() }
+    ($field:literal) => {
+        Selectable { path: concat!("involvedObject.", $field), value: |event| event["regarding"][$field].as_str().unwrap_or("").into() }
     };
 }
 
 /// For both faces; values are read from the stored one.
 pub const SELECTABLE: &[Selectable] = &[
-    involved!("involvedObject", "kind"),
-    involved!("involvedObject", "namespace"),
-    involved!("involvedObject", "name"),
-    involved!("involvedObject", "uid"),
-    involved!("involvedObject", "apiVersion"),
-    involved!("involvedObject", "resourceVersion"),
-    involved!("involvedObject", "fieldPath"),
-    involved!("regarding", "kind"),
-    involved!("regarding", "namespace"),
-    involved!("regarding", "name"),
-    involved!("regarding", "uid"),
-    involved!("regarding", "apiVersion"),
-    involved!("regarding", "resourceVersion"),
-    involved!("regarding", "fieldPath"),
+    involved!("kind"),
+    involved!("namespace"),
+    involved!("name"),
+    involved!("uid"),
+    involved!("apiVersion"),
+    involved!("resourceVersion"),
+    involved!("fieldPath"),
     Selectable { path: "reason", value: |event| event["reason"].as_str().unwrap_or("").into() },
     Selectable { path: "reportingComponent", value: |event| event["reportingController"].as_str().unwrap_or("").into() },
-    Selectable { path: "reportingController", value: |event| event["reportingController"].as_str().unwrap_or("").into() },
     Selectable { path: "source", value: source },
     Selectable { path: "type", value: |event| event["type"].as_str().unwrap_or("").into() },
+];
+
+/// What the new face calls them, and the only names that it takes.
+pub const FIELD_NAMES: &[(&str, &str)] = &[
+    ("metadata.name", "metadata.name"),
+    ("metadata.namespace", "metadata.namespace"),
+    ("reason", "reason"),
+    ("regarding.kind", "involvedObject.kind"),
+    ("regarding.namespace", "involvedObject.namespace"),
+    ("regarding.name", "involvedObject.name"),
+    ("regarding.uid", "involvedObject.uid"),
+    ("regarding.apiVersion", "involvedObject.apiVersion"),
+    ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+    ("regarding.fieldPath", "involvedObject.fieldPath"),
+    ("reportingController", "reportingComponent"),
+    ("type", "type"),
 ];

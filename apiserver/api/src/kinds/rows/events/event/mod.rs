@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Strategy, Verbs, strategy::unsupported_field};
 
 pub mod convert;
 pub use convert::{CORE, SELECTABLE};
@@ -21,7 +21,7 @@ pub const KIND: Kind = Kind {
     schema: "events.v1.Event",
     selectable: SELECTABLE,
     columns: columns::COLUMNS,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy { unknown_field: unsupported_field, field_names: convert::FIELD_NAMES, only_mapped_fields: true, ..Strategy::DEFAULT },
     stored_as: None,
-    storage_version: Some("v1/Event"),
+    storage_version: Some("/v1/Event"),
 };

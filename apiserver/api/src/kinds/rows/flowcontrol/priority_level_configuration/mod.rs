@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "flowcontrol.v1.PriorityLevelConfiguration",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { generation: Generation::Counted, has_status: true, ..Strategy::DEFAULT },
+    strategy: Strategy { generation: Generation::Counted, has_status: true, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

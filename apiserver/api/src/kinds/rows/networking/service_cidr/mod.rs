@@ -1,8 +1,9 @@
 //! ServiceCIDR: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "networking.k8s.io",
@@ -18,7 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "networking.v1.ServiceCIDR",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -18,7 +18,12 @@ pub const KIND: Kind = Kind {
     schema: "node.v1.RuntimeClass",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_unconditional_update: false, allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        allow_unconditional_update: false,
+        allow_create_on_update: true,
+        update_checks: crate::kinds::UpdateChecks::Both,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

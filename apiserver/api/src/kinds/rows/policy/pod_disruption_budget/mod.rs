@@ -18,7 +18,13 @@ pub const KIND: Kind = Kind {
     schema: "policy.v1.PodDisruptionBudget",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { generation: Generation::Counted, has_status: true, allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        generation: Generation::Counted,
+        has_status: true,
+        allow_unconditional_update: false,
+        update_checks: crate::kinds::UpdateChecks::New,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

@@ -16,7 +16,12 @@ pub const KIND: Kind = Kind {
     schema: "rbac.v1.ClusterRole",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { validate_name: strategy::path_segment, allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        validate_name: strategy::path_segment,
+        allow_create_on_update: true,
+        update_checks: crate::kinds::UpdateChecks::Both,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

@@ -29,6 +29,7 @@ pub const KIND: Kind = Kind {
         },
         validate_name: strategy::path_segment,
         allow_create_on_update: true,
+        update_checks: crate::kinds::UpdateChecks::Both,
         ..Strategy::DEFAULT
     },
     stored_as: None,

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "resource.v1.ResourceClaimTemplate",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: Strategy { returns_deleted: true, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

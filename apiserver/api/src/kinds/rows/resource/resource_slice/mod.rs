@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Selectable, Strategy, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "resource.k8s.io",
@@ -16,9 +16,16 @@ pub const KIND: Kind = Kind {
     verbs: Verbs::All,
     subresources: &[],
     schema: "resource.v1.ResourceSlice",
-    selectable: &[],
+    selectable: &[
+        Selectable { path: "spec.driver", value: |slice| slice["spec"]["driver"].as_str().unwrap_or("").into() },
+        Selectable { path: "spec.nodeName", value: |slice| slice["spec"]["nodeName"].as_str().unwrap_or("").into() },
+    ],
     columns: columns::COLUMNS,
-    strategy: Strategy { returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: Strategy { returns_deleted: true, unknown_field, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };
+
+fn unknown_field(field: &str) -> String {
+    format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
+}

@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "storage.v1.CSIStorageCapacity",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy { allow_unconditional_update: false, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "storage.v1.StorageClass",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy { update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "storage.v1.VolumeAttachment",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, allow_unconditional_update: false, ..Strategy::DEFAULT },
+    strategy: Strategy { has_status: true, allow_unconditional_update: false, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
     stored_as: None,
     storage_version: None,
 };

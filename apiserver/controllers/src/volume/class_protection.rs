@@ -1,0 +1,111 @@
+//! Protection of volume attributes classes in use: their finalizer goes only when no volume and no claim names them.
+//!
+//! Invariant: what a claim has, wants or is being changed to counts as used. Follows pkg/controller/volume/vacprotection.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim},
+    storage::v1::VolumeAttributesClass,
+};
+
+use super::protection::{Todo, set_finalizers, todo};
+use crate::{
+    api::Api,
+    error::Error,
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    runner::{Context, Next, Reconcile},
+};
+
+const FINALIZER: &str = "kubernetes.io/vac-protection";
+
+struct Classes {
+    api: Api,
+    classes: Informer<VolumeAttributesClass>,
+    claims: Informer<PersistentVolumeClaim>,
+    volumes: Informer<PersistentVolume>,
+}
+
+/// `volumeattributesclass-protection-controller`.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Classes { api: context.api.clone(), classes: context.informer(), claims: context.informer(), volumes: context.informer() });
+    let q = queue.clone();
+    controller.classes.subscribe(move |change| {
+        if !matches!(change, Change::Deleted(_)) && todo(&change.object().metadata, FINALIZER) != Todo::Nothing {
+            q.add(Key::of(&change.object().metadata));
+        }
+    });
+    let (q, classes) = (queue.clone(), controller.classes.clone());
+    controller.claims.subscribe(move |change| {
+        for name in before(change).map(named_by_claim).unwrap_or_default() {
+            classes.get(&Key::cluster(name)).is_some_and(|class| class.metadata.deletion_timestamp.is_some()).then(|| q.add(Key::cluster(name)));
+        }
+    });
+    let (q, classes) = (queue.clone(), controller.classes.clone());
+    controller.volumes.subscribe(move |change| {
+        if let Some(name) = before(change).and_then(named_by_volume)
+            && classes.get(&Key::cluster(name)).is_some_and(|class| class.metadata.deletion_timestamp.is_some())
+        {
+            q.add(Key::cluster(name));
+        }
+    });
+    Ok(Some(context.some_workers(1, controller, queue)))
+}
+
+/// What an object was before a change that may have let go of a class.
+fn before<T>(change: &Change<T>) -> Option<&T> {
+    match change {
+        Change::Added(_) => None,
+        Change::Updated { old, .. } => Some(old),
+        Change::Deleted(gone) => Some(gone),
+    }
+}
+
+fn named_by_claim(claim: &PersistentVolumeClaim) -> Vec<&str> {
+    let wanted = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let status = claim.status.as_ref();
+    let has = status.and_then(|status| status.current_volume_attributes_class_name.as_deref());
+    let coming = status.and_then(|status| status.modify_volume_status.as_ref()?.target_volume_attributes_class_name.as_deref());
+    [wanted, has, coming].into_iter().flatten().filter(|name| !name.is_empty()).collect()
+}
+
+fn named_by_volume(volume: &PersistentVolume) -> Option<&str> {
+    volume.spec.as_ref()?.volume_attributes_class_name.as_deref().filter(|name| !name.is_empty())
+}
+
+impl Reconcile<Key> for Classes {
+    const NAME: &'static str = "volumeattributesclass-protection-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let Some(class) = self.classes.get(key) else { return Ok(Next::DONE) };
+        match todo(&class.metadata, FINALIZER) {
+            Todo::Nothing => {}
+            Todo::Add => set_finalizers::<VolumeAttributesClass>(&self.api, &class.metadata, |f| f.push(FINALIZER.into())).await?,
+            Todo::RemoveIfUnused => {
+                let used = self.volumes.list().iter().any(|volume| named_by_volume(volume) == Some(key.name()))
+                    || self.claims.list().iter().any(|claim| named_by_claim(claim).contains(&key.name()));
+                if !used {
+                    set_finalizers::<VolumeAttributesClass>(&self.api, &class.metadata, |f| f.retain(|f| f != FINALIZER)).await?;
+                }
+            }
+        }
+        Ok(Next::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_claim_has_or_wants_is_named() {
+        let claim = serde_json::json!({"spec": {"volumeAttributesClassName": "a"},
+            "status": {"currentVolumeAttributesClassName": "b", "modifyVolumeStatus": {"status": "InProgress", "targetVolumeAttributesClassName": "c"}}});
+        let claim: PersistentVolumeClaim = serde_json::from_value(claim).unwrap();
+        assert_eq!(named_by_claim(&claim), ["a", "b", "c"]);
+        assert!(named_by_claim(&PersistentVolumeClaim::default()).is_empty());
+    }
+}

@@ -1,0 +1,61 @@
+//! Lists: over all namespaces, in pages, and on after their revision is gone.
+
+use serde_json::json;
+
+use crate::server::Server;
+
+#[tokio::test]
+async fn every_namespaced_kind_is_listed_over_all_namespaces() {
+    let server = Server::start().await;
+    let endpoints = json!({"metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "1.2.3.4"}], "ports": [{"port": 1}]}]});
+    for (path, plural, object) in [
+        ("api/v1", "configmaps", json!({"metadata": {"name": "x"}})),
+        ("api/v1", "endpoints", endpoints),
+        ("api/v1", "serviceaccounts", json!({"metadata": {"name": "x"}})),
+        ("apis/coordination.k8s.io/v1", "leases", json!({"metadata": {"name": "x"}, "spec": {}})),
+    ] {
+        server.post(&format!("/{path}/namespaces/default/{plural}"), &object).await.is(201);
+        let list = server.get(&format!("/{path}/{plural}")).await.is(200).json();
+        let names: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str()).collect();
+        assert!(names.contains(&"x"), "{plural}: {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn services_have_their_addresses_as_objects() {
+    let server = Server::start().await;
+    let cidr = server.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await.is(200).json();
+    assert_eq!((&cidr["spec"]["cidrs"], &cidr["status"]["conditions"][0]["status"]), (&json!(["10.96.0.0/16"]), &json!("True")));
+    let first = server.get("/apis/networking.k8s.io/v1/ipaddresses/10.96.0.1").await.is(200).json();
+    assert_eq!(first["spec"]["parentRef"], json!({"resource": "services", "namespace": "default", "name": "kubernetes"}));
+    let services = "/api/v1/namespaces/default/services";
+    let service = server.post(services, &json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 1}]}})).await.is(201).json();
+    let address = format!("/apis/networking.k8s.io/v1/ipaddresses/{}", service["spec"]["clusterIP"].as_str().unwrap());
+    server.get(&address).await.is(200);
+    server.delete(&format!("{services}/a")).await.is(200);
+    server.get(&address).await.is(404);
+}
+
+/// The second page of a list whose revision is gone: told so, and how to go on.
+#[tokio::test]
+async fn a_list_goes_on_after_its_revision_is_gone() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for name in ["a", "b", "c", "d"] {
+        server.post(maps, &json!({"metadata": {"name": name}})).await.is(201);
+    }
+    let first = server.get(&format!("{maps}?limit=1")).await.is(200).json();
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    let name = |list: &serde_json::Value| list["items"][0]["metadata"]["name"].as_str().unwrap().to_string();
+    // what the server gives when the token's revision is gone
+    let gone = {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":-1,"start":"default/a\u0000"}"#)
+    };
+    server.delete(&format!("{maps}/b")).await.is(200);
+    let second = server.get(&format!("{maps}?limit=1&continue={gone}")).await.is(200).json();
+    assert_eq!((name(&second).as_str(), &second["metadata"]["remainingItemCount"]), ("c", &json!(1)));
+    let token = second["metadata"]["continue"].as_str().unwrap();
+    let third = server.get(&format!("{maps}?limit=1&continue={token}")).await.is(200).json();
+    assert_eq!((name(&third).as_str(), third["metadata"].get("continue")), ("d", None));
+}

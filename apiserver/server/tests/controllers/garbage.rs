@@ -1,0 +1,57 @@
+//! What has lost its owner.
+
+use serde_json::{Value, json};
+
+use crate::plane::Plane;
+
+fn config_map(name: &str, owner: &Value) -> Value {
+    let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    if let Some(uid) = owner["metadata"]["uid"].as_str() {
+        map["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": uid}]);
+    }
+    map
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_in_another_namespace_owns_nothing_and_that_is_told() {
+    let plane = Plane::start().await;
+    plane.create("/api/v1/namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})).await;
+    let (here, there) = ("/api/v1/namespaces/default/configmaps", "/api/v1/namespaces/other/configmaps");
+    let owner = plane.create(here, config_map("owner", &Value::Null)).await;
+    plane.create(here, config_map("good", &owner)).await;
+    plane.create(there, config_map("bad", &owner)).await;
+    let mut role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "wide"}, "rules": []});
+    role["metadata"]["ownerReferences"] = config_map("", &owner)["metadata"]["ownerReferences"].clone();
+    plane.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", role).await;
+    let uid = owner["metadata"]["uid"].as_str().unwrap();
+    for (name, namespace) in [("bad", "other"), ("wide", "")] {
+        let place = format!("[v1/ConfigMap, namespace: {namespace}, name: owner, uid: {uid}]");
+        assert_eq!(
+            plane.event(name, "OwnerRefInvalidNamespace").await,
+            format!("OwnerRefInvalidNamespace: ownerRef {place} does not exist in namespace {namespace:?}")
+        );
+    }
+    plane.until("the bad one is gone", async || plane.get(&format!("{there}/bad")).await.is_none()).await;
+    assert!(plane.get(&format!("{here}/good")).await.is_some());
+    plane.delete(&format!("{here}/owner")).await;
+    plane.until("the good one went with its owner", async || plane.get(&format!("{here}/good")).await.is_none()).await;
+    assert!(plane.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/wide").await.is_some(), "what is in no namespace is not collected for that");
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_in_a_version_that_is_not_served_proves_nothing() {
+    let plane = Plane::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let owned = |name: &str, api_version: &str| {
+        let mut map = config_map(name, &json!({"metadata": {"name": "gone", "uid": "1-2-3"}}));
+        map["metadata"]["ownerReferences"][0]["apiVersion"] = api_version.into();
+        map["metadata"]["ownerReferences"][0]["kind"] = "Deployment".into();
+        map
+    };
+    plane.create(maps, owned("unsure", "apps/v1beta9")).await;
+    plane.create(maps, owned("sure", "apps/v1")).await;
+    plane.until("the one whose owner is known to be gone", async || plane.get(&format!("{maps}/sure")).await.is_none()).await;
+    assert!(plane.get(&format!("{maps}/unsure")).await.is_some());
+    plane.end().await;
+}

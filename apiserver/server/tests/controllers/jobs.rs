@@ -1,0 +1,82 @@
+//! Jobs whose pods fail.
+
+use serde_json::{Value, json};
+
+use crate::{kubelet::Act, plane::Plane};
+
+const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+
+fn index(pod: &Value) -> i64 {
+    pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"].as_str().and_then(|index| index.parse().ok()).unwrap_or(0)
+}
+
+/// An indexed Job with these fields.
+fn job(name: &str, parallelism: i32, completions: i32, changes: Value) -> Value {
+    let template = json!({"spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [{"name": "main", "image": "x"}]}});
+    let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"parallelism": parallelism, "completions": completions, "completionMode": "Indexed", "template": template}});
+    skiff_api::machinery::patch::merge::apply(&mut job, json!({"spec": changes}), false).unwrap();
+    job
+}
+
+/// Waits until the Job is over; gives `condition reason` of all conditions, and its status.
+async fn over(plane: &Plane, name: &str) -> (Vec<String>, Value) {
+    let mut found = (Vec::new(), Value::Null);
+    plane
+        .until(&format!("the end of {name}"), async || {
+            let job = plane.get(&format!("{JOBS}/{name}")).await.unwrap();
+            let conditions = job["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            found = (conditions.iter().map(|c| format!("{} {}", c["type"].as_str().unwrap(), c["reason"].as_str().unwrap())).collect(), job["status"].clone());
+            conditions.iter().any(|c| c["type"] == "Complete" || c["type"] == "Failed")
+        })
+        .await;
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_fail_and_succeed_each_by_itself() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    // even indexes succeed, odd ones fail
+    let _kubelets = plane.kubelets(|pod| Act::End((index(pod) % 2) as i32));
+    let fail_index = json!({"rules": [{"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [1]}}]});
+    let cases = [
+        (
+            job("each", 2, 4, json!({"backoffLimitPerIndex": 1})),
+            ["FailureTarget FailedIndexes", "Failed FailedIndexes"],
+            json!({"failedIndexes": "1,3", "completedIndexes": "0,2", "failed": 4, "succeeded": 2}),
+        ),
+        (
+            job("most", 1, 4, json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 0})),
+            ["FailureTarget MaxFailedIndexesExceeded", "Failed MaxFailedIndexesExceeded"],
+            json!({"failedIndexes": "1", "completedIndexes": "0", "failed": 1, "succeeded": 1}),
+        ),
+        (
+            job("at-once", 2, 2, json!({"backoffLimitPerIndex": 1, "podFailurePolicy": fail_index})),
+            ["FailureTarget FailedIndexes", "Failed FailedIndexes"],
+            json!({"failedIndexes": "1", "completedIndexes": "0", "failed": 1, "succeeded": 1}),
+        ),
+        (
+            job("some", 1, 5, json!({"backoffLimit": 2147483647, "successPolicy": {"rules": [{"succeededCount": 1}]}})),
+            ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"],
+            json!({"completedIndexes": "0", "succeeded": 1}),
+        ),
+        (
+            job("zero", 2, 5, json!({"successPolicy": {"rules": [{"succeededIndexes": "0"}]}})),
+            ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"],
+            json!({"completedIndexes": "0", "succeeded": 1, "ready": 0, "terminating": 0}),
+        ),
+    ];
+    for (job, _, _) in &cases {
+        plane.create(JOBS, job.clone()).await;
+    }
+    for (job, wanted, status) in cases {
+        let name = job["metadata"]["name"].as_str().unwrap();
+        let (conditions, found) = over(&plane, name).await;
+        assert_eq!(conditions, wanted, "{name}");
+        for (field, value) in status.as_object().unwrap() {
+            assert_eq!(&found[field], value, "{name} {field}: {found}");
+        }
+    }
+    plane.end().await;
+}

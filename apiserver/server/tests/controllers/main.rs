@@ -1,0 +1,13 @@
+//! What controllers and scheduler bring about, in a control plane in memory.
+
+mod apps;
+mod autoscaling;
+mod endpoints;
+mod eviction;
+mod garbage;
+mod jobs;
+mod kubelet;
+mod namespaces;
+mod plane;
+mod scheduling;
+mod workloads;

@@ -1,0 +1,71 @@
+//! Where pods go, and who makes room for whom.
+
+use serde_json::json;
+
+use crate::plane::{Plane, pod_path};
+
+fn asking(cpu: &str, priority: Option<&str>) -> serde_json::Value {
+    let mut changes = json!({"spec": {"containers": [{"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu}}}]}});
+    if let Some(class) = priority {
+        changes["spec"]["priorityClassName"] = class.into();
+    }
+    changes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_matters_more_makes_others_leave() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000});
+    plane.create("/apis/scheduling.k8s.io/v1/priorityclasses", class).await;
+    // a finalizer lets us see what it was at its end
+    let mut low = asking("2", None);
+    low["metadata"] = json!({"finalizers": ["example.com/look"]});
+    plane.pod("low", low).await;
+    plane.placed("low").await;
+    let high = plane.pod("high", asking("2", Some("high"))).await;
+    plane.until("a promise", async || plane.get(&pod_path("high")).await.unwrap()["status"]["nominatedNodeName"] == "one").await;
+    plane.until("its end", async || !plane.get(&pod_path("low")).await.unwrap()["metadata"]["deletionTimestamp"].is_null()).await;
+    let conditions = plane.get(&pod_path("low")).await.unwrap()["status"]["conditions"].clone();
+    let target = conditions.as_array().unwrap().iter().find(|c| c["type"] == "DisruptionTarget").unwrap();
+    assert_eq!(
+        (&target["reason"], &target["message"]),
+        (&json!("PreemptionByScheduler"), &json!("default-scheduler: preempting to accommodate a higher priority pod"))
+    );
+    let uid = high["metadata"]["uid"].as_str().unwrap();
+    assert_eq!(plane.event("low", "Preempted").await, format!("Preempted: Preempted by pod {uid} on node one"));
+    assert_eq!(plane.event("high", "FailedScheduling").await, "FailedScheduling: 0/1 nodes are available: 1 Insufficient cpu.");
+    plane.patch(&pod_path("low"), json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(plane.placed("high").await, "one");
+    assert!(plane.get(&pod_path("high")).await.unwrap()["status"]["nominatedNodeName"].is_null(), "the promise is kept");
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_are_spread_over_zones() {
+    let plane = Plane::start().await;
+    for (name, zone) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
+        plane.node(name, json!({"metadata": {"labels": {"zone": zone}}})).await;
+    }
+    let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}});
+    for number in 0..6 {
+        let changes = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"topologySpreadConstraints": [constraint]}});
+        plane.pod(&format!("web-{number}"), changes).await;
+    }
+    let mut in_b = 0;
+    for number in 0..6 {
+        in_b += usize::from(plane.placed(&format!("web-{number}")).await == "b1");
+    }
+    assert_eq!(in_b, 3);
+    // without zone b, one more in zone a is one too many
+    plane.patch("/api/v1/nodes/b1", json!({"spec": {"unschedulable": true}})).await;
+    for name in ["web-6", "web-7"] {
+        plane.pod(name, json!({"metadata": {"labels": {"app": "web"}}, "spec": {"topologySpreadConstraints": [constraint]}})).await;
+    }
+    assert!(["a1", "a2"].contains(&plane.placed("web-6").await.as_str()));
+    let wanted = "FailedScheduling: 0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't match pod topology spread constraints. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod.";
+    assert_eq!(plane.event("web-7", "FailedScheduling").await, wanted);
+    plane.patch("/api/v1/nodes/b1", json!({"spec": {"unschedulable": null}})).await;
+    assert_eq!(plane.placed("web-7").await, "b1", "it hopes again when the node is back");
+    plane.end().await;
+}

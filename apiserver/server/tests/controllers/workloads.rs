@@ -1,0 +1,49 @@
+//! Workloads and their pods.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::plane::{Plane, template};
+
+/// A kubelet that can run nothing: every pod fails as soon as it is seen. Gives how many there were in this time.
+async fn fail_all(plane: &Plane, time: Duration) -> usize {
+    let (mut seen, end) = (HashSet::new(), Instant::now() + time);
+    while Instant::now() < end {
+        for pod in plane.list("/api/v1/namespaces/default/pods").await {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            if seen.insert(pod["metadata"]["uid"].as_str().unwrap().to_string()) {
+                plane.is_in_phase(name, "Failed").await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    seen.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_that_fail_at_once_are_replaced_slowly() {
+    let plane = Plane::start().await;
+    let set = |kind: &str| {
+        json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "bad"}, "spec": {"replicas": 2, "serviceName": "bad",
+            "podManagementPolicy": "Parallel", "selector": {"matchLabels": {"app": kind}}, "template": template(kind)}})
+    };
+    for (kind, path) in [("ReplicaSet", "replicasets"), ("StatefulSet", "statefulsets")] {
+        let path = format!("/apis/apps/v1/namespaces/default/{path}");
+        let mut set = set(kind);
+        if kind == "ReplicaSet" {
+            let spec = set["spec"].as_object_mut().unwrap();
+            spec.remove("serviceName");
+            spec.remove("podManagementPolicy");
+        }
+        plane.create(&path, set).await;
+        let pods = fail_all(&plane, Duration::from_secs(3)).await;
+        assert!((20..60).contains(&pods), "{kind}: {pods} pods in three seconds");
+        plane.delete(&format!("{path}/bad")).await;
+        plane.until("its pods are gone", async || plane.list("/api/v1/namespaces/default/pods").await.is_empty()).await;
+    }
+    plane.end().await;
+}

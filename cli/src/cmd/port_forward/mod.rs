@@ -1,0 +1,256 @@
+//! `port-forward`: local ports that lead to a pod's.
+//! Invariant: one connection that fails does not end the others; a port that cannot be listened on ends the command.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/portforward` and the protocol `v4.channel.k8s.io` of `portforward` over WebSocket.
+
+mod ports;
+
+use super::pods;
+use crate::client::{query, segment};
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::Flag;
+use crate::resource::Info;
+use futures::{SinkExt, StreamExt};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+
+pub static COMMAND: Command = Command {
+    name: "port-forward",
+    usage: "TYPE/NAME [options] [LOCAL_PORT:]REMOTE_PORT [...[LOCAL_PORT_N:]REMOTE_PORT_N]",
+    short: "Forward one or more local ports to a pod",
+    long: "Listen on local ports and lead connections to ports of a pod.\n\n Of a deployment, service or another kind that has several pods one is chosen. When that pod ends, so does the command.",
+    examples: "
+      # Ports 5000 and 6000, the same here and there
+      kubectl port-forward pod/mypod 5000 6000
+      # In a pod of a deployment
+      kubectl port-forward deployment/mydeployment 5000 6000
+      # A service's port by its name
+      kubectl port-forward service/myservice 8443:https
+      # Port 8888 here, on all addresses
+      kubectl port-forward --address 0.0.0.0 pod/mypod 8888:5000
+      # Any free port here
+      kubectl port-forward pod/mypod :5000",
+    flags: &[&[
+        Flag::slice("address", '\0', "The addresses to listen on; by default localhost"),
+        Flag::duration("pod-running-timeout", '\0', "1m0s", "How long to wait until a pod runs"),
+    ]],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    let [word, given @ ..] = ctx.args() else { return Err(Error::usage(ctx.path(), USAGE)) };
+    if given.is_empty() {
+        return Err(Error::usage(ctx.path(), USAGE));
+    }
+    if f.duration("pod-running-timeout") <= 0.0 {
+        return Err(Error::usage(ctx.path(), "--pod-running-timeout must be higher than zero"));
+    }
+    let info = pods::object(&ctx, word).await?;
+    let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
+    let words = ports::numbers(&info, &pod, given)?;
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
+    let place = Place { namespace: text("namespace"), pod: text("name"), uid: text("uid") };
+    let phase = pod["status"]["phase"].as_str().unwrap_or("");
+    if phase != "Running" {
+        return Err(Error::msg(format!("unable to forward port because pod is not running. Current status={phase}")));
+    }
+    let pairs: Vec<(u16, u16)> = words.iter().map(|w| ports::parse(w)).collect::<Result<_>>()?;
+    let addresses = hosts(&f.list("address"))?;
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut open = false;
+    for pair in &pairs {
+        match listen(&addresses, *pair).await {
+            Ok(listeners) => {
+                open = true;
+                listeners.into_iter().for_each(|l| _ = tasks.spawn_local(serve(ctx.clone(), l, place.clone(), pair.1)));
+            }
+            Err(e) => eprintln!("Unable to listen on port {}: {e}", pair.0),
+        }
+    }
+    if !open {
+        let shown: Vec<String> = pairs.iter().map(|(local, remote)| format!("{{{local} {remote}}}")).collect();
+        return Err(Error::msg(format!("unable to listen on any of the requested ports: [{}]", shown.join(" "))));
+    }
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        lost = lost(&ctx, &place) => lost,
+        ended = tasks.join_next() => ended.and_then(std::result::Result::ok).unwrap_or(Ok(())),
+    }
+}
+
+const USAGE: &str = "TYPE/NAME and list of ports are required for port-forward";
+
+/// Where connections lead.
+#[derive(Clone)]
+struct Place {
+    namespace: String,
+    pod: String,
+    uid: String,
+}
+
+/// Ends when the pod does.
+async fn lost(ctx: &Ctx, place: &Place) -> Result<()> {
+    let kind = crate::generate::kind("", "v1", "pods", "Pod", true);
+    let info =
+        Info { resource: kind, namespace: place.namespace.clone(), name: place.pod.clone(), object: Value::Null, source: String::new(), lines: Rc::default() };
+    let runs = |pod: &Value| pod["metadata"]["uid"] == place.uid.as_str() && pod["status"]["phase"] == "Running";
+    let far = tokio::time::Instant::now() + std::time::Duration::from_secs(30 * 24 * 3600);
+    match super::wait::until(ctx, &info, far, |o| Ok(!o.is_some_and(runs))).await {
+        Ok(_) => Err(Error::msg("lost connection to pod")),
+        // Who may not look at pods may forward to them all the same.
+        Err(e) if e.reason() == "Forbidden" => std::future::pending().await,
+        Err(e) => Err(e),
+    }
+}
+
+/// An address, and whether it is one of `localhost`'s, of which one is enough.
+type Host = (IpAddr, bool);
+
+/// The addresses to listen on, sorted as they are written.
+fn hosts(given: &[String]) -> Result<Vec<Host>> {
+    let mut out: BTreeMap<String, Host> = BTreeMap::new();
+    let given = if given.is_empty() { &["localhost".to_string()] } else { given };
+    for word in given {
+        match (word.as_str(), word.parse::<IpAddr>()) {
+            ("localhost", _) => {
+                for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
+                    out.entry(ip.to_string()).or_insert((ip, true));
+                }
+            }
+            (_, Ok(ip)) => _ = out.insert(word.clone(), (ip, false)),
+            _ => return Err(Error::msg(format!("{word} is not a valid IP"))),
+        }
+    }
+    Ok(out.into_values().collect())
+}
+
+/// Listens on all addresses; a free port is the same on all of them.
+async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpListener>, String> {
+    let (mut listeners, mut port, mut failed, mut enough) = (Vec::new(), local, Vec::new(), true);
+    for (ip, of_localhost) in hosts {
+        let at = SocketAddr::new(*ip, port);
+        match TcpListener::bind(at).await.and_then(|l| Ok((l.local_addr()?, l))) {
+            Ok((bound, listener)) => {
+                port = bound.port();
+                crate::print::put(&format!("Forwarding from {bound} -> {remote}\n")).map_err(|e| e.to_string())?;
+                listeners.push((listener, *of_localhost));
+            }
+            Err(e) => {
+                let family = if ip.is_ipv4() { "tcp4" } else { "tcp6" };
+                failed.push(format!("unable to create listener: Error listen {family} {at}: {}", bind_error(&e)));
+                enough &= *of_localhost;
+            }
+        }
+    }
+    let localhost_works = !hosts.iter().any(|(_, l)| *l) || listeners.iter().any(|(_, l)| *l);
+    if enough && localhost_works {
+        return Ok(listeners.into_iter().map(|(l, _)| l).collect());
+    }
+    Err(format!("Listeners failed to create with the following errors: [{}]", failed.join(" ")))
+}
+
+/// A failure to listen in Go's words.
+fn bind_error(e: &std::io::Error) -> String {
+    let text = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(0)).desc().to_lowercase();
+    format!("bind: {text}")
+}
+
+async fn serve(ctx: Ctx, listener: TcpListener, place: Place, remote: u16) -> Result<()> {
+    let local = listener.local_addr()?.port();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        crate::print::put(&format!("Handling connection for {local}\n"))?;
+        let (ctx, place) = (ctx.clone(), place.clone());
+        tokio::task::spawn_local(async move {
+            if let Err(e) = connection(&ctx, stream, &place, remote).await {
+                eprintln!("error: an error occurred forwarding {local} -> {remote}: {e}");
+            }
+        });
+    }
+}
+
+/// One connection: channel 0 carries data, channel 1 errors; each side's first message on a channel is the port, two bytes.
+async fn connection(ctx: &Ctx, stream: TcpStream, place: &Place, remote: u16) -> Result<()> {
+    let port = remote.to_string();
+    let path = format!("/api/v1/namespaces/{}/pods/{}/portforward{}", segment(&place.namespace), segment(&place.pod), query(&[("ports", &port)]));
+    let socket = ctx.client()?.websocket(&path, "v4.channel.k8s.io").await?;
+    let broken = |e: tokio_tungstenite::tungstenite::Error| Error::msg(e.to_string());
+    let (mut to, mut from) = socket.split();
+    let (mut read, mut write) = stream.into_split();
+    let mut seen = [false; 2];
+    let mut buffer = vec![0; 32 * 1024];
+    let mut open = true;
+    loop {
+        tokio::select! {
+            message = from.next() => match message {
+                None | Some(Ok(Message::Close(_))) => return Ok(()),
+                Some(Err(e)) => return Err(broken(e)),
+                Some(Ok(Message::Binary(data))) => {
+                    let Some((channel, body)) = data.split_first() else { continue };
+                    let channel = usize::from(*channel);
+                    if channel > 1 {
+                        continue;
+                    }
+                    let body = if std::mem::replace(&mut seen[channel], true) { body } else { body.get(2..).unwrap_or_default() };
+                    if channel == 1 && !body.is_empty() {
+                        return Err(Error::msg(String::from_utf8_lossy(body).into_owned()));
+                    }
+                    if channel == 0 {
+                        write.write_all(body).await?;
+                    }
+                }
+                Some(Ok(_)) => {}
+            },
+            n = read.read(&mut buffer), if open => match n {
+                Ok(n) if n > 0 => {
+                    let mut frame = vec![0u8];
+                    frame.extend_from_slice(&buffer[..n]);
+                    to.send(Message::Binary(frame.into())).await.map_err(broken)?;
+                }
+                _ => {
+                    open = false;
+                    to.send(Message::Close(None)).await.map_err(broken)?;
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_is_two_addresses() {
+        let shown = |words: &[&str]| {
+            hosts(&words.iter().map(|w| (*w).to_string()).collect::<Vec<_>>()).map(|l| l.iter().map(|(ip, l)| format!("{ip} {l}")).collect::<Vec<_>>())
+        };
+        assert_eq!(shown(&[]).unwrap(), ["127.0.0.1 true", "::1 true"]);
+        assert_eq!(shown(&["localhost", "0.0.0.0"]).unwrap(), ["0.0.0.0 false", "127.0.0.1 true", "::1 true"]);
+        assert_eq!(shown(&["nosuch"]).unwrap_err().to_string(), "nosuch is not a valid IP");
+    }
+
+    #[tokio::test]
+    async fn a_free_port_is_the_same_on_all_addresses() {
+        let both = hosts(&["127.0.0.1".into(), "127.0.0.2".into()]).unwrap();
+        let listeners = listen(&both, (0, 80)).await.unwrap();
+        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        assert!(ports.len() == 2 && ports[0] == ports[1] && ports[0] != 0, "{ports:?}");
+        let told = listen(&both[..1], (ports[0], 80)).await.unwrap_err();
+        assert_eq!(
+            told,
+            format!(
+                "Listeners failed to create with the following errors: [unable to create listener: Error listen tcp4 127.0.0.1:{}: bind: address already in use]",
+                ports[0]
+            )
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! `set env`: sets, removes and lists environment variables.
+//! Invariant: variables that are not named stay, in their order.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_env.go` and `env/env_parse.go`.
+
+mod list;
+
+use super::COMMON;
+use crate::cmd::modify::{self, Words};
+use crate::command::{Command, Run};
+use crate::context::Ctx;
+use crate::error::{Error, Result, quote};
+use crate::flags::Flag;
+use crate::podspec;
+use crate::print;
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR};
+use serde_json::{Value, json};
+use skiff_api::machinery::names;
+use std::collections::HashSet;
+
+pub static COMMAND: Command = Command {
+    name: "env",
+    usage: "RESOURCE/NAME KEY_1=VAL_1 ... KEY_N=VAL_N",
+    short: "Update environment variables on a pod template",
+    long: "Set the environment variables of containers, remove them (KEY-), or list them.",
+    examples: "
+      # Set one
+      kubectl set env deployment/registry STORAGE_DIR=/local
+      # List those of all pods
+      kubectl set env pods --all --list
+      # From a config map or a secret
+      kubectl set env --from=configmap/myconfigmap deployment/myapp
+      kubectl set env --from=secret/mysecret --prefix=MYSQL_ deployment/myapp
+      # Remove one from a container
+      kubectl set env deployments --all --containers=\"c1\" ENV-",
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        DRY_RUN,
+        COMMON,
+        &[
+            Flag::str("containers", 'c', "*", "The containers to change; * stands for anything"),
+            Flag::str("from", '\0', "", "Take the keys of this config map or secret (TYPE/NAME)"),
+            Flag::str("prefix", '\0', "", "Put before the names of variables"),
+            Flag::array("env", 'e', "A variable (NAME=VALUE); may be repeated"),
+            Flag::slice("keys", '\0', "Only these keys of what --from names"),
+            Flag::bool("list", '\0', false, "List the variables"),
+            Flag::bool("resolve", '\0', false, "When listing, show what references come to"),
+            Flag::bool("overwrite", '\0', true, "Change variables that are there already"),
+        ],
+    ],
+    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    ..Command::NEW
+};
+
+const WORDS: Words = Words { done: "env updated", refused: "failed to patch env update to pod template:", always: false };
+
+/// Splits words into those that name objects and those that are variables.
+fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+    let is_env = |s: &String| s.find('=').is_some_and(|at| at > 0) || s.ends_with('-');
+    let first = args.iter().position(is_env).unwrap_or(args.len());
+    if args[first..].iter().all(is_env) {
+        return Ok((args[..first].to_vec(), args[first..].to_vec()));
+    }
+    Err(Error::msg(format!("all resources must be specified before environment changes: {}", args.join(" "))))
+}
+
+/// The variables to set and the names to remove; `-` stands for lines of standard input.
+fn parse(pairs: &[String]) -> Result<(Vec<Value>, Vec<String>)> {
+    let (mut set, mut remove, mut named) = (Vec::new(), Vec::new(), Vec::new());
+    for p in pairs {
+        if p == "-" {
+            set.extend(of_lines(&std::io::read_to_string(std::io::stdin())?));
+        } else if let Some((k, v)) = p.split_once('=') {
+            let wrong = names::is_env_var_name(k);
+            if !wrong.is_empty() {
+                return Err(Error::msg(format!("{} is not a valid key name: {}", quote(k), wrong.join(";"))));
+            }
+            named.push(k);
+            set.push(json!({"name": k, "value": v}));
+        } else if let Some(k) = p.strip_suffix('-') {
+            remove.push(k.to_string());
+        } else {
+            return Err(Error::msg(format!("unknown environment variable: {p}")));
+        }
+    }
+    if remove.iter().any(|r| named.contains(&r.as_str())) {
+        return Err(Error::msg("can not both modify and remove the same environment variable in the same command"));
+    }
+    Ok((set, remove))
+}
+
+fn of_lines(text: &str) -> Vec<Value> {
+    let lines = text.lines().map(|l| l.split('#').next().unwrap_or(""));
+    lines.filter_map(|l| l.split_once('=')).map(|(k, v)| json!({"name": k, "value": v})).collect()
+}
+
+/// A key as the name of a variable.
+fn variable(key: &str) -> String {
+    let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_uppercase() } else { '_' }).collect();
+    if name != key {
+        eprintln!("Warning: key {key} transferred to {name}");
+    }
+    name
+}
+
+async fn from_object(ctx: &Ctx) -> Result<Vec<Value>> {
+    let f = ctx.flags();
+    let mut b = Builder::new(ctx)?.args(&[f.str("from").to_string()]);
+    b.latest = true;
+    b.allow_empty_selector = f.bool("all");
+    b.all = false;
+    let keys = f.list("keys");
+    let mut out = Vec::new();
+    for info in b.find().await?.all()? {
+        let reference = match info.resource.kind.as_str() {
+            "Secret" => "secretKeyRef",
+            "ConfigMap" => "configMapKeyRef",
+            _ => return Err(Error::msg("unsupported resource specified in --from")),
+        };
+        for key in info.object["data"].as_object().into_iter().flat_map(|m| m.keys()).filter(|k| keys.is_empty() || keys.contains(k)) {
+            out.push(json!({"name": variable(key), "valueFrom": {reference: {"name": info.name, "key": key}}}));
+        }
+    }
+    Ok(out)
+}
+
+async fn run(ctx: Ctx) -> Result<()> {
+    let f = ctx.flags();
+    super::check_all(&ctx)?;
+    let (resources, pairs) = split(ctx.args())?;
+    modify::is_local(&ctx)?;
+    if resources.is_empty() && f.list("filename").is_empty() {
+        return Err(Error::msg("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
+    }
+    if f.bool("list") && !f.str("output").is_empty() {
+        return Err(Error::msg("--list and --output may not be specified together"));
+    }
+    if !f.list("keys").is_empty() && f.str("from").is_empty() {
+        return Err(Error::msg("when specifying --keys, a configmap or secret must be provided with --from"));
+    }
+    let (mut set, remove) = parse(&[f.list("env"), pairs].concat())?;
+    if !f.str("from").is_empty() {
+        set.extend(from_object(&ctx).await?);
+    }
+    for v in &mut set {
+        v["name"] = json!(format!("{}{}", f.str("prefix"), v["name"].as_str().unwrap_or("")));
+    }
+    let infos = super::find(&ctx, &resources).await?;
+    if f.bool("list") {
+        return list::run(&ctx, infos, &set, &remove).await;
+    }
+    let pattern = f.str("containers").to_string();
+    let overwrite = f.bool("overwrite");
+    modify::set(&ctx, infos, &WORDS, |info, _| {
+        let (kind, name) = (info.resource.kind.clone(), info.name.clone());
+        let spec = podspec::spec_mut(&mut info.object)?;
+        let containers = podspec::containers_mut(spec, &pattern, true);
+        if containers.is_empty() {
+            warn_of_none(&kind, &name, &pattern);
+        }
+        for c in containers {
+            if !overwrite {
+                no_overwrites(c, &set)?;
+            }
+            update(c, &set, &remove);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Says that no container fits the pattern.
+pub fn warn_of_none(kind: &str, name: &str, pattern: &str) {
+    eprintln!("Warning: {kind}/{name} does not have any containers matching {}", quote(pattern));
+}
+
+fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
+    for current in container["env"].as_array().into_iter().flatten() {
+        if set.iter().any(|s| s["name"] == current["name"] && s["value"] != current["value"]) {
+            return Err(Error::msg(format!(
+                "'{}' already has a value ({}), and --overwrite is false",
+                current["name"].as_str().unwrap_or(""),
+                current["value"].as_str().unwrap_or("")
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Sets and removes variables of a container; those that are not named stay where they are.
+pub fn update(container: &mut Value, set: &[Value], remove: &[String]) {
+    let text = |v: &Value| v["name"].as_str().unwrap_or("").to_string();
+    let mut covered: HashSet<String> = remove.iter().cloned().collect();
+    let mut env = Vec::new();
+    for old in container["env"].as_array().into_iter().flatten().filter(|e| !remove.contains(&text(e))) {
+        match set.iter().find(|s| s["name"] == old["name"]) {
+            Some(new) if covered.insert(text(new)) => env.push(new.clone()),
+            Some(_) => {}
+            None => env.push(old.clone()),
+        }
+    }
+    env.extend(set.iter().filter(|s| covered.insert(text(s))).cloned());
+    if env.is_empty() {
+        container.as_object_mut().map(|m| m.remove("env"));
+    } else {
+        container["env"] = Value::Array(env);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_kubectl_reads_them() {
+        let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
+        assert_eq!(split(&words("deploy web A=1 B- -")).unwrap(), (words("deploy web"), words("A=1 B- -")));
+        assert!(split(&words("A=1 deploy/web")).unwrap_err().to_string().ends_with(": A=1 deploy/web"));
+        assert_eq!(parse(&words("A=1=2 B-")).unwrap(), (vec![json!({"name": "A", "value": "1=2"})], words("B")));
+        for (text, want) in [
+            ("A=1 A-", "can not both modify and remove the same environment variable in the same command"),
+            ("nonsense", "unknown environment variable: nonsense"),
+            ("1a=b", "\"1a\" is not a valid key name: a valid environment variable name must"),
+        ] {
+            assert!(parse(&words(text)).unwrap_err().to_string().starts_with(want), "{text}");
+        }
+        assert_eq!(of_lines("A=1 # one\nnothing\nB=x=y\n"), [json!({"name": "A", "value": "1 "}), json!({"name": "B", "value": "x=y"})]);
+    }
+
+    #[test]
+    fn variables_keep_their_order() {
+        let mut c = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
+        update(&mut c, &[json!({"name": "A", "value": "3"}), json!({"name": "C", "value": "4"})], &["B".into()]);
+        assert_eq!(c["env"], json!([{"name": "A", "value": "3"}, {"name": "C", "value": "4"}]));
+    }
+}
