@@ -12,6 +12,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_topology_labels;
+mod pod_resize_validator;
 mod priority;
 mod resource_quota;
 mod runtime_class;
@@ -218,6 +219,7 @@ const PLUGINS: &[Entry] = &[
     Entry { name: "CertificateSubjectRestriction", default: true, make: || Box::new(certificates::CertificateSubjectRestriction) },
     Entry { name: "DefaultIngressClass", default: true, make: || Box::new(default_ingress_class::DefaultIngressClass) },
     Entry { name: "PodTopologyLabels", default: true, make: || Box::new(pod_topology_labels::PodTopologyLabels) },
+    Entry { name: "PodResizeValidator", default: true, make: || Box::new(pod_resize_validator::PodResizeValidator) },
     Entry { name: "ResourceQuota", default: true, make: || Box::new(resource_quota::ResourceQuota) },
 ];
 
