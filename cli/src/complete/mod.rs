@@ -178,7 +178,7 @@ fn subcommands(command: &Command, with_help: bool, last: &str) -> Answer {
 fn help(root: &'static Command, program: &str, before: &[String], last: &str) -> Answer {
     let found = command::find(root, program, before, GLOBAL);
     let known = found.unknown.is_none() && found.rest.is_empty();
-    Answer::new(if known { subcommands(found.command, false, last).words } else { Vec::new() }, NO_FILES)
+    Answer::new(if known { subcommands(found.command, std::ptr::eq(found.command, root), last).words } else { Vec::new() }, NO_FILES)
 }
 
 #[cfg(test)]
@@ -203,6 +203,7 @@ mod tests {
             ("cor", "cordon :4"),
             ("hel", "help :4"),
             ("help cre", "create :4"),
+            ("help h", "help :4"),
             ("help create sec", "secret :4"),
             ("create c", "clusterrole clusterrolebinding configmap cronjob :4"),
             ("rollout re", "restart resume :4"),
