@@ -11,6 +11,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
+mod pod_resize_validator;
 mod pod_topology_labels;
 mod priority;
 mod resource_quota;
@@ -218,6 +219,7 @@ const PLUGINS: &[Entry] = &[
     Entry { name: "CertificateSubjectRestriction", default: true, make: || Box::new(certificates::CertificateSubjectRestriction) },
     Entry { name: "DefaultIngressClass", default: true, make: || Box::new(default_ingress_class::DefaultIngressClass) },
     Entry { name: "PodTopologyLabels", default: true, make: || Box::new(pod_topology_labels::PodTopologyLabels) },
+    Entry { name: "PodResizeValidator", default: true, make: || Box::new(pod_resize_validator::PodResizeValidator) },
     Entry { name: "ResourceQuota", default: true, make: || Box::new(resource_quota::ResourceQuota) },
 ];
 
