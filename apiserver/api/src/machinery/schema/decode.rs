@@ -294,19 +294,19 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// What decoders of their own read: their mistakes are told as if nothing was around, and what they do not know nobody hears of.
+    /// What decoders of their own read: their first mistake ends the reading, and of what they do not know nobody hears.
     fn schema_or(&mut self, value: &mut Value, or: Or, of: &'s Shape, trail: Option<&Trail>) {
         let mut inner = Walk { schema: self.schema, decoded: Decoded::default(), faults: Vec::new(), converts: false };
         match (or, &mut *value) {
-            (_, Value::Object(_)) => inner.value(value, of, None),
+            (_, Value::Object(_)) => inner.value(value, of, trail),
             (Or::Array, Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    inner.element(item, of, &Trail { parent: None, at: Step::Index(index) });
+                    inner.element(item, of, &Trail { parent: trail, at: Step::Index(index) });
                 }
             }
             (Or::Strings, Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    inner.element(item, &Shape::String(None), &Trail { parent: None, at: Step::Index(index) });
+                    inner.element(item, &Shape::String(None), &Trail { parent: trail, at: Step::Index(index) });
                 }
             }
             (Or::Bool, Value::Bool(_)) => {}

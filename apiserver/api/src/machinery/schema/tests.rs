@@ -134,7 +134,7 @@ fn schemas_or_something_simpler() {
     }
     for (given, said) in [
         (json!({"additionalProperties": "yes"}), "boolean or JSON schema expected"),
-        (json!({"items": {"type": 1}}), "json: cannot unmarshal number into Go struct field JSONSchemaProps.type of type string"),
+        (json!({"items": {"type": 1}}), "json: cannot unmarshal number into Go struct field JSONSchemaProps.items.type of type string"),
     ] {
         assert_eq!(conformed(kind, given).unwrap_err().to_string(), said);
     }
