@@ -9,7 +9,14 @@ use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind, Subresource, UpdateChecks, strategy::path_segment},
-    machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
+    machinery::{
+        field::Errors,
+        meta::Meta,
+        object_meta,
+        schema::{as_stored, conform},
+        status::Status,
+        time,
+    },
 };
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
@@ -181,6 +188,7 @@ async fn create_tracked(ctx: &Context, shown: &'static Kind, namespace: &str, mu
             return match ctx.app.store.get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
                 None => {
+                    as_stored(&mut value, kind.node());
                     kind.convert(&mut value, shown);
                     Ok(Written::Unstored(value))
                 }
@@ -418,6 +426,7 @@ async fn attempt(
         warn_of_no_effect(ctx, kind, &new);
     }
     if dry {
+        as_stored(&mut new, kind.node());
         kind.convert(&mut new, shown);
         return Ok(Some(Written::Unstored(new)));
     }

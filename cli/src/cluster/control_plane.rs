@@ -71,6 +71,7 @@ pub fn signer(authority: Arc<Authority>) -> skiff_controllers::Signer {
 
 /// Starts all of it; the server answers when this returns.
 pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
+    skiff_nodeagent::open_files::raise();
     let scheduler_wanted = plan.scheduler_wanted();
     plan.controllers.controllers = plan.wanted.iter().filter(|word| !SCHEDULER.contains(&word.trim_start_matches('-'))).cloned().collect();
     let server = skiff_server::start(plan.server).await?;

@@ -14,7 +14,7 @@ mod table;
 use std::{collections::HashMap, sync::OnceLock};
 
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
-pub use encode::{to_draft, to_json, to_ordered_json, to_pretty_json};
+pub use encode::{as_stored, to_draft, to_json, to_ordered_json, to_pretty_json};
 pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
 use serde_json::Value;
 
@@ -70,6 +70,13 @@ pub struct Field {
     pub number: u16,
     /// Go's embedded structs between the type and this field, dotted; they show in Go's error messages.
     pub via: Box<str>,
+}
+
+impl Field {
+    /// Go's nil once it was stored: a list without elements that is written nonetheless.
+    fn is_nil(&self, value: &Value) -> bool {
+        self.omit == Omit::Never && !self.pointer && matches!(self.shape, Shape::List(_)) && value.as_array().is_some_and(Vec::is_empty)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +241,7 @@ impl Shape {
             Shape::Fields => "v1.FieldsV1".into(),
             Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
             Shape::List(of) => format!("[]{}", of.go_name(schema)),
+            Shape::Map(of) if **of == Shape::Quantity => "v1.ResourceList".into(),
             Shape::Map(of) => format!("map[string]{}", of.go_name(schema)),
         }
     }

@@ -20,14 +20,14 @@ pub mod tolerations;
 mod topology;
 pub mod update;
 mod volume_paths;
-mod volume_sources;
+pub mod volume_sources;
 pub mod warnings;
 mod windows;
 
 use serde_json::Value;
 
 pub use annotations::{APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations};
-pub use claim_template::{claim_spec, claim_template};
+pub use claim_template::{ClaimOptions, claim_spec, claim_template};
 pub use containers::{LISTS, all as all_containers, is_sidecar};
 pub use options::Options;
 pub use security::app_armor;

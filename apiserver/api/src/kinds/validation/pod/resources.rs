@@ -80,7 +80,7 @@ fn is_standard(name: &str) -> bool {
     STANDARD.contains(&name) || name.starts_with(HUGE_PAGES) || name.starts_with("requests.hugepages-")
 }
 
-fn may_be_overcommitted(name: &str) -> bool {
+pub fn may_be_overcommitted(name: &str) -> bool {
     is_native(name) && !name.starts_with(HUGE_PAGES)
 }
 
@@ -89,13 +89,18 @@ pub fn quantity(value: &Value) -> Quantity {
 }
 
 /// A compute resource's name; answers whether it is good.
-fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
+pub fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
     let before = errors.len();
     errors.invalid_all(path, name, names::is_qualified_name(name));
     if errors.len() == before && !name.contains('/') && !is_standard(name) {
         errors.invalid(path, name, "must be a standard resource type or fully qualified");
     }
     errors.len() == before
+}
+
+/// What quotas count without asking another domain.
+pub fn is_standard_for_quota(name: &str) -> bool {
+    is_standard(name) && name != "storage"
 }
 
 pub fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
