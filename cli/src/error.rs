@@ -195,7 +195,7 @@ fn invalid(status: &Value) -> String {
     };
     match causes.as_slice() {
         [] => head,
-        [one] => format!("{head}: {one}"),
+        [one] => format!("{head}: {one}\n"),
         many => format!("{head}: \n{}", many.iter().map(|c| format!("* {c}\n")).collect::<String>()),
     }
 }
@@ -248,7 +248,7 @@ mod tests {
                 status(
                     json!({"reason": "Invalid", "message": "m", "details": {"kind": "Pod", "name": "web", "causes": [{"field": "a.b", "message": "Required value"}]}}),
                 ),
-                "The Pod \"web\" is invalid: a.b: Required value",
+                "The Pod \"web\" is invalid: a.b: Required value\n",
             ),
             (
                 status(

@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod cmd;
 mod command;
+mod complete;
 mod context;
 mod describe;
 mod discovery;
@@ -73,6 +74,9 @@ fn run(program: &str, args: Vec<String>) -> i32 {
 
 fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
     let root = cmd::root(program);
+    if let Some((_, described)) = complete::CALLS.iter().find(|(call, _)| args.first().is_some_and(|word| word == call)) {
+        return block_on(complete::run(root, program, &args[1..], *described));
+    }
     let found = command::find(root, program, &args, GLOBAL);
     if std::ptr::eq(found.command, root) {
         return at_root(root, &found, program, &args);

@@ -8,6 +8,7 @@ pub mod logs;
 pub mod machine;
 pub mod network;
 pub mod node;
+pub mod open_files;
 pub mod pod;
 pub mod probe;
 pub mod runtime;

@@ -75,7 +75,7 @@ impl RealNode {
         let runtime = self.oci(images.clone())?;
         let view = ClusterView::start(proxy, stop.clone());
         let networks = Arc::new(WhenKnown { view: view.clone(), config: self.clone(), made: OnceCell::new() });
-        let services = tokio::spawn(run_services(self.clone(), view, stop.clone()));
+        let services = skiff_watching::task::spawn(run_services(self.clone(), view, stop.clone()));
         let images = Outside { inner: images, outside: self.outside_runtime.clone() };
         let parts = Parts { client, runtime: Arc::new(runtime), images: Arc::new(images), network: Some(networks), nodes: None };
         let ended = agent::run(self.agent, parts, stop).await;

@@ -3,10 +3,7 @@
 //! Invariant: addresses stand once for each set of ports that they have in common; past 1,000 the object says that it is cut.
 //! Follows pkg/controller/endpoint/endpoints_controller.go and pkg/api/v1/endpoints/util.go (RepackSubsets).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::{
     api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service},
@@ -25,6 +22,7 @@ use crate::{
     pods,
     runner::{Context, Next, Reconcile},
     service_pods::{self, HEADLESS, TRIGGER_TIME, TriggerTimes, find_port, has_ip, is_endpoint, publishes_unready},
+    subsets::Packer,
 };
 
 const CAPACITY: usize = 1000;
@@ -80,47 +78,24 @@ fn is_lock(endpoints: &Endpoints) -> bool {
     endpoints.metadata.annotations.as_ref().is_some_and(|a| a.contains_key("control-plane.alpha.kubernetes.io/leader"))
 }
 
-/// A port as it can be compared: name, number, protocol, application protocol.
-type Port = (Option<String>, i32, Option<String>, Option<String>);
-/// Addresses by IP and target.
-type Addresses = BTreeMap<(String, Option<String>), (EndpointAddress, bool)>;
-
 /// Subsets in which every address stands once for each set of ports.
 fn subsets(service: &Service, selected: &[Arc<Pod>]) -> Vec<EndpointSubset> {
-    let mut by_port = BTreeMap::<Option<Port>, Addresses>::new();
+    let mut packer = Packer::default();
     let spec = service_pods::spec(service);
     for pod in selected.iter().filter(|pod| is_endpoint(pod, publishes_unready(service))) {
         let Some(address) = address(service, pod) else { continue };
         let ready = publishes_unready(service) || pods::is_ready(pod);
-        let mut ports = BTreeSet::new();
         if spec.ports.as_ref().is_none_or(Vec::is_empty) && !has_ip(service) {
-            ports.insert(None);
+            packer.add(None, &address, ready);
         }
         for port in spec.ports.iter().flatten() {
             if let Some(number) = find_port(pod, port) {
-                ports.insert(Some((port.name.clone().filter(|n| !n.is_empty()), number, port.protocol.clone(), port.app_protocol.clone())));
+                let (name, protocol, app_protocol) = (port.name.clone(), port.protocol.clone(), port.app_protocol.clone());
+                packer.add(Some(&EndpointPort { name, port: number, protocol, app_protocol }), &address, ready);
             }
         }
-        let key = (address.ip.clone(), pod.metadata.uid.clone());
-        for port in ports {
-            by_port.entry(port).or_default().insert(key.clone(), (address.clone(), ready));
-        }
     }
-    let mut packed = Vec::<(Addresses, Vec<Port>)>::new();
-    for (port, addresses) in by_port {
-        match packed.iter_mut().find(|(known, _)| *known == addresses) {
-            Some((_, ports)) => ports.extend(port),
-            None => packed.push((addresses, port.into_iter().collect())),
-        }
-    }
-    packed.into_iter().map(|(addresses, ports)| subset(addresses, ports)).collect()
-}
-
-fn subset(addresses: Addresses, ports: Vec<Port>) -> EndpointSubset {
-    let (ready, not_ready): (Vec<_>, Vec<_>) = addresses.into_values().partition(|(_, ready)| *ready);
-    let list = |some: Vec<(EndpointAddress, bool)>| (!some.is_empty()).then(|| some.into_iter().map(|(address, _)| address).collect());
-    let port = |(name, port, protocol, app_protocol): Port| EndpointPort { name, port, protocol, app_protocol };
-    EndpointSubset { addresses: list(ready), not_ready_addresses: list(not_ready), ports: (!ports.is_empty()).then(|| ports.into_iter().map(port).collect()) }
+    packer.packed()
 }
 
 fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {

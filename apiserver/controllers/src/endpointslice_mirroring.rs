@@ -26,6 +26,7 @@ use crate::{
     pods::name,
     runner::{Context, Next, Reconcile},
     service_pods::TRIGGER_TIME,
+    subsets::Packer,
 };
 
 const MANAGED_BY: &str = "endpointslicemirroring-controller.k8s.io";
@@ -119,7 +120,9 @@ type Desired = BTreeMap<SliceKey, (Vec<EndpointPort>, Vec<Endpoint>)>;
 /// The endpoints by slice, and how many addresses were no addresses, and how many in all were left out.
 fn desired(endpoints: &Endpoints) -> (Desired, usize, usize) {
     let (mut desired, mut invalid, mut skipped) = (Desired::new(), 0, 0);
-    for subset in endpoints.subsets.iter().flatten() {
+    let mut packer = Packer::default();
+    endpoints.subsets.iter().flatten().for_each(|subset| packer.add_subset(subset));
+    for subset in packer.packed() {
         let ports: Vec<_> = subset.ports.iter().flatten().map(mirrored_port).collect();
         let ready = subset.addresses.iter().flatten().map(|a| (a, true));
         let (mut taken, mut seen) = (0, 0);

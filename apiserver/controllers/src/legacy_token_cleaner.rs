@@ -33,6 +33,7 @@ const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 #[derive(Clone)]
 struct Controller {
     api: Api,
+    reader: Api,
     unused_for: Duration,
     secrets: Informer<Secret>,
     accounts: Informer<ServiceAccount>,
@@ -41,7 +42,8 @@ struct Controller {
 /// `legacy-serviceaccount-token-cleaner-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let unused_for = context.options.legacy_token_clean_up_period;
-    let controller = Controller { api: context.api.clone(), unused_for, secrets: context.informer(), accounts: context.informer() };
+    let controller =
+        Controller { api: context.api.clone(), reader: context.reader.clone(), unused_for, secrets: context.informer(), accounts: context.informer() };
     let clock = context.clock.clone();
     Ok(Some(Box::pin(every(clock.clone(), PERIOD, context.stop.clone(), move || {
         let (controller, now) = (controller.clone(), clock.now());
@@ -171,7 +173,7 @@ impl Controller {
 
     /// From the server: the cache's pods have lost their environment.
     async fn named_by_pods(&self, namespace: &str) -> Result<HashSet<String>, Error> {
-        let pods: Value = self.api.get_path(&collection::<Pod>(namespace)).await?;
+        let pods: Value = self.reader.get_path(&collection::<Pod>(namespace)).await?;
         let mut names = HashSet::new();
         pods["items"].as_array().into_iter().flatten().for_each(|pod| named_in(&pod["spec"], &mut names));
         Ok(names)

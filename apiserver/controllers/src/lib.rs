@@ -15,6 +15,7 @@ pub mod pods;
 pub mod quota;
 pub mod runner;
 
+pub mod bootstrap_tokens;
 mod certificates;
 mod clusterrole_aggregation;
 mod cronjob;
@@ -37,10 +38,12 @@ mod node_ttl;
 mod pod_gc;
 mod replicaset;
 mod root_ca;
+mod service_cidr;
 mod service_pods;
 mod serviceaccount;
 mod serviceaccount_tokens;
 mod statefulset;
+mod subsets;
 mod taint_eviction;
 mod ttl_after_finished;
 mod volume;
@@ -70,10 +73,10 @@ pub async fn run(api: Api, accounts: Accounts, informers: Informers, options: Op
             "" => api.clone(),
             account => accounts(account),
         };
-        let context = Context::new(own, informers.clone(), events.clone(), options.clone(), stop.clone());
+        let context = Context::new(own, api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());
         let Some(work) = (controller.start)(&context)? else { continue };
         let synced = context.synced();
-        running.push(tokio::spawn(async move {
+        running.push(skiff_watching::task::spawn(async move {
             if synced.await {
                 work.await;
             }

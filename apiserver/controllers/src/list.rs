@@ -6,12 +6,13 @@
 use futures::future::BoxFuture;
 
 use crate::{
+    bootstrap_tokens::{cleaner as token_cleaner, signer as bootstrap_signer},
     certificates::{approver, cleaner, signer},
     clusterrole_aggregation, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, endpointslice_mirroring,
     error::Error,
     gc, horizontalpodautoscaler, job, legacy_token_cleaner, namespace, node_ipam, node_lifecycle, node_ttl, pod_gc, quota, replicaset, root_ca,
     runner::Context,
-    serviceaccount, serviceaccount_tokens, statefulset, taint_eviction, ttl_after_finished, volume,
+    service_cidr, serviceaccount, serviceaccount_tokens, statefulset, taint_eviction, ttl_after_finished, volume,
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
@@ -33,6 +34,10 @@ const fn on(name: &'static str, alias: &'static str, start: fn(&Context) -> Resu
     Controller { name, alias, on_by_default: true, start }
 }
 
+const fn off(name: &'static str, alias: &'static str, start: fn(&Context) -> Result<Work, Error>) -> Controller {
+    Controller { name, alias, on_by_default: false, start }
+}
+
 /// All controllers.
 pub const CONTROLLERS: &[Controller] = &[
     on("serviceaccount-token-controller", "serviceaccount-token", serviceaccount_tokens::start),
@@ -44,6 +49,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("endpointslice-controller", "endpointslice", endpointslice::start),
     on("endpointslice-mirroring-controller", "endpointslicemirroring", endpointslice_mirroring::start),
     on("persistentvolume-binder-controller", "persistentvolume-binder", volume::binder::start),
+    on("persistentvolume-expander-controller", "persistentvolume-expander", volume::expander::start),
     on("persistentvolumeclaim-protection-controller", "pvc-protection", volume::protection::start_claims),
     on("persistentvolume-protection-controller", "pv-protection", volume::protection::start_volumes),
     on("volumeattributesclass-protection-controller", "", volume::class_protection::start),
@@ -66,6 +72,9 @@ pub const CONTROLLERS: &[Controller] = &[
     on("taint-eviction-controller", "", taint_eviction::start),
     on("pod-garbage-collector-controller", "podgc", pod_gc::start),
     on("ttl-controller", "ttl", node_ttl::start),
+    on("service-cidr-controller", "", service_cidr::start),
+    off("bootstrap-signer-controller", "bootstrapsigner", bootstrap_signer::start),
+    off("token-cleaner-controller", "tokencleaner", token_cleaner::start),
     on("certificatesigningrequest-signing-controller", "csrsigning", signer::start),
     on("certificatesigningrequest-approving-controller", "csrapproving", approver::start),
     on("certificatesigningrequest-cleaner-controller", "csrcleaner", cleaner::start),

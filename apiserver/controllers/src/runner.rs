@@ -25,8 +25,10 @@ use crate::{
 
 /// What every controller is made of. One is made for each controller, so that its caches are known.
 pub struct Context {
-    /// The API.
+    /// The API, as the controller's own account.
     pub api: Api,
+    /// The API as the manager itself, which may list and watch all there is: for what the caches do not hold.
+    pub reader: Api,
     /// Where the time comes from.
     pub clock: Clock,
     /// The manager's options.
@@ -41,8 +43,8 @@ pub struct Context {
 
 impl Context {
     /// For one controller.
-    pub fn new(api: Api, informers: Informers, events: Events, options: Arc<Options>, stop: CancellationToken) -> Self {
-        Self { api, clock: options.clock.clone(), options, stop, informers, events, needs: Mutex::default() }
+    pub fn new(api: Api, reader: Api, informers: Informers, events: Events, options: Arc<Options>, stop: CancellationToken) -> Self {
+        Self { api, reader, clock: options.clock.clone(), options, stop, informers, events, needs: Mutex::default() }
     }
 
     /// The shared cache of a kind; the controller will not start before it is filled.

@@ -173,8 +173,10 @@ pub const PLUGINS: &[&dyn Plugin] = &[
     &plugins::volume_zone::VolumeZone,
     &plugins::pod_topology_spread::PodTopologySpread,
     &plugins::inter_pod_affinity::InterPodAffinity,
+    &plugins::dynamic_resources::DynamicResources,
     &plugins::balanced_allocation::NodeResourcesBalancedAllocation,
     &plugins::image_locality::ImageLocality,
+    &plugins::node_declared_features::NodeDeclaredFeatures,
 ];
 
 /// The nodes that plugins leave before any is looked at, and who narrowed them down.

@@ -52,7 +52,7 @@ impl Scheduler {
     /// Binds the pod to the node.
     pub fn bind(&self, pod: Arc<PodInfo>, node: String) {
         let (api, slots, tell, recorder) = (self.api.clone(), self.slots.clone(), self.tell.clone(), self.recorder.clone());
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             let Ok(_slot) = slots.acquire().await else { return };
             let done = bind(&api, &pod, &node).await;
             let (uid, succeeded) = (pod.uid.clone(), done.is_ok());
@@ -70,7 +70,7 @@ impl Scheduler {
     /// Writes into claims and volumes what the pod needs on its node; where it is to run is told beforehand.
     pub fn ask_for_volumes(&self, pod: Arc<PodInfo>, node: &str, plan: &Plan) {
         let (api, tell, patches, node) = (self.api.clone(), self.tell.clone(), plan.patches(node), node.to_string());
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             if pod.nominated() != Some(node.as_str()) {
                 patch_status(&api, &pod, &json!({"status": {"nominatedNodeName": node}})).await;
             }
@@ -87,7 +87,7 @@ impl Scheduler {
     /// Tells why a pod was given no node.
     pub fn report(&self, pod: Arc<PodInfo>, failure: Failure) {
         let (api, recorder, clock) = (self.api.clone(), self.recorder.clone(), self.options.clock.clone());
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             recorder.tell(&pod, Told { kind: "Warning", reason: "FailedScheduling", action: "Scheduling", note: &failure.message, related: None }).await;
             if let Some(patch) = status_patch(&pod, &failure, clock.now()) {
                 patch_status(&api, &pod, &patch).await;
@@ -112,7 +112,7 @@ impl Scheduler {
         // those that wait for their volumes are not bound yet, and need not be deleted
         waiting.iter().for_each(|victim| self.bound(&victim.uid, Err("preempted by DefaultPreemption".into())));
         let tell = self.tell.clone();
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             for victim in &waiting {
                 preemption.tell(victim, " (in kube-scheduler memory).").await;
             }

@@ -44,6 +44,7 @@ pub struct App {
     /// Host and port under which the server says that it is reached from elsewhere.
     pub external_address: String,
     pub in_flight: InFlight,
+    pub warns_of_no_effect: bool,
     /// `--request-timeout`.
     pub request_timeout: std::time::Duration,
     /// Ends watches and other long answers when the server stops.
@@ -157,7 +158,9 @@ async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts,
         return response;
     };
     let in_time = match detached {
-        true => tokio::time::timeout_at(due, tokio::spawn(work)).await.map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
+        true => tokio::time::timeout_at(due, skiff_watching::task::spawn(work))
+            .await
+            .map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
         false => tokio::time::timeout_at(due, work).await,
     };
     in_time.unwrap_or_else(|_| {

@@ -20,10 +20,11 @@ use skiff_api::{
         yaml,
     },
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     context::Context,
-    limits::{deadline, heavy, remainder},
+    limits::{deadline, heavy, remainder, room},
     negotiate::BodyType,
 };
 
@@ -46,10 +47,26 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
         }
         parts.push(data);
     }
-    Ok(match parts.len() {
+    let whole: Bytes = match parts.len() {
         0 | 1 => parts.pop().unwrap_or_default(),
         _ => parts.concat().into(),
+    };
+    Ok(match room(whole.len()).await {
+        None => whole,
+        Some(room) => Bytes::from_owner(Large { bytes: whole, _room: room }),
     })
+}
+
+/// A large body, with the room that working on it takes: its request has it for as long as it has the body.
+struct Large {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

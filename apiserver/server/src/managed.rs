@@ -6,7 +6,8 @@ use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Subresource},
     machinery::{
-        managed_fields::{self, ResetFields},
+        managed_fields::{self, ResetFields, Versions},
+        schema::Node,
         status::Status,
         time,
     },
@@ -23,24 +24,43 @@ fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
     }
 }
 
+/// The versions at which the objects of a row can be seen.
+struct Rows(&'static Kind);
+
+impl Versions for Rows {
+    fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)> {
+        let row = self.0.at_version(api_version)?;
+        let mut other = object.clone();
+        self.0.convert(&mut other, row);
+        Some((other, row.node()))
+    }
+}
+
 /// Notes the request's manager as the owner of what it changed between `live` and `new`.
-pub fn track_update(ctx: &Context, kind: &Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
+pub fn track_update(ctx: &Context, kind: &'static Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
+    track_update_as(ctx, &ctx.field_manager(), kind, part, live, new)
+}
+
+/// The same for another manager than the request's.
+pub fn track_update_as(ctx: &Context, manager: &str, kind: &'static Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
     let now = time::seconds(ctx.app.clock.now());
+    let rows = Rows(kind);
     let update = managed_fields::Update {
-        manager: &ctx.field_manager(),
+        manager,
         subresource: part.name(),
         api_version: &kind.api_version(),
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: None,
+        versions: kind.has_other_versions().then_some(&rows as &dyn Versions),
     };
     managed_fields::track_update(live, new, &update).map_err(|error| Status::internal(error.to_string()))
 }
 
 /// Merges an applied configuration into the live object.
-pub fn apply(ctx: &Context, kind: &Kind, part: Part, live: Option<&Value>, config: &Value) -> Result<Value, Status> {
+pub fn apply(ctx: &Context, kind: &'static Kind, part: Part, live: Option<&Value>, config: &Value) -> Result<Value, Status> {
     let now = time::seconds(ctx.app.clock.now());
+    let rows = Rows(kind);
     let apply = managed_fields::Apply {
         manager: ctx.query.text("fieldManager"),
         force: ctx.query.flag("force"),
@@ -49,7 +69,7 @@ pub fn apply(ctx: &Context, kind: &Kind, part: Part, live: Option<&Value>, confi
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: None,
+        versions: kind.has_other_versions().then_some(&rows as &dyn Versions),
     };
     managed_fields::apply(live, config, &apply).map_err(|error| error.status())
 }

@@ -5,7 +5,10 @@
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
-use skiff_api::{kinds, machinery::schema::to_ordered_json};
+use skiff_api::{
+    kinds,
+    machinery::{schema::to_ordered_json, status::Status},
+};
 
 use crate::{context::Context, discovery, openapi};
 
@@ -14,8 +17,14 @@ pub const GIT_VERSION: &str = concat!("v1.36.2+skiff-", env!("CARGO_PKG_VERSION"
 
 const HEALTH_CHECKS: [&str; 4] = ["ping", "log", "etcd", "poststarthook/rbac/bootstrap-roles"];
 
+/// Documents that may be read, and nothing else be done with; what the rest answers, it answers to any method.
+const READ_ONLY: [&str; 3] = ["/version", "/openid/v1/jwks", "/.well-known/openid-configuration"];
+
 pub async fn serve(ctx: &Context) -> Response<Body> {
     let path = ctx.info.path.as_str();
+    if ctx.info.verb != "get" && READ_ONLY.contains(&path.trim_end_matches('/')) {
+        return ctx.failure(&Status::method_not_allowed());
+    }
     match path.trim_end_matches('/') {
         "" => index(ctx),
         "/version" => indented(ctx, &version(), VERSION_ORDER),

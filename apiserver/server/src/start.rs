@@ -70,6 +70,8 @@ pub struct Config {
     pub bootstrap_tokens: bool,
     /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
     pub anonymous: bool,
+    /// Clients are warned when they write what is stored and not acted upon.
+    pub warns_of_no_effect: bool,
 }
 
 impl Config {
@@ -95,6 +97,7 @@ impl Config {
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
             anonymous: true,
+            warns_of_no_effect: true,
         }
     }
 }
@@ -185,6 +188,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
     let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
+        warns_of_no_effect: config.warns_of_no_effect,
         external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
         authenticator: authenticator.telling(telling),
@@ -200,10 +204,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         store,
     });
     bootstrap::run(&app, &advertised).await?;
-    tokio::spawn(legacy_tokens::label(app.clone(), used));
+    skiff_watching::task::spawn(legacy_tokens::label(app.clone(), used));
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
-    let listeners = listeners.into_iter().map(|listener| tokio::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
+    let listeners =
+        listeners.into_iter().map(|listener| skiff_watching::task::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
     Ok(Running { app, pki, addresses, stop, listeners })
 }
 

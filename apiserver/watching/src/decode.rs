@@ -244,7 +244,8 @@ impl<'a> Reader<'a> {
 
     /// What stands where something else was expected.
     #[cold]
-    fn unexpected<'de, V: Visitor<'de>>(&mut self, visitor: &V) -> Error {
+    #[inline(never)]
+    fn unexpected(&mut self, visitor: &dyn de::Expected) -> Error {
         let at = self.at;
         let found = match self.peek() {
             Some(b'"') => self.string().map(|text| de::Error::invalid_type(Unexpected::Str(&text), visitor)),

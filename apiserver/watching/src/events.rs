@@ -69,7 +69,7 @@ impl Events {
     /// Starts the writer, which ends at `stop`.
     pub fn start(api: Api, clock: Clock, stop: CancellationToken) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(write(api, clock.clone(), receiver, stop));
+        crate::task::spawn(write(api, clock.clone(), receiver, stop));
         Self { sender, clock }
     }
 

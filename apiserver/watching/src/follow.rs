@@ -82,6 +82,6 @@ pub fn follow<K: Kind>(api: &Api, clock: &Clock, unreadable: &Unreadable, select
     let query = selection.field.map(|(field, value)| format!("fieldSelector={field}%3D{value}&")).unwrap_or_default();
     let source = Source { path: collection::<K>(&selection.namespace), query, accept: None };
     let sink = Box::new(Teller { tell, unreadable: unreadable.clone(), listed: Vec::new() });
-    tokio::spawn(reflect(api.clone(), clock.clone(), source, sink, stop.clone()));
+    crate::task::spawn(reflect(api.clone(), clock.clone(), source, sink, stop.clone()));
     seen
 }

@@ -15,6 +15,7 @@ pub mod node_affinity;
 pub mod queue;
 pub mod reflect;
 pub mod status;
+pub mod task;
 pub mod tolerations;
 pub mod typed;
 pub mod unreadable;

@@ -15,6 +15,7 @@ use k8s_openapi::{
         coordination::v1::*,
         core::v1::*,
         discovery::v1::*,
+        networking::v1::{IPAddress, ServiceCIDR},
         node::v1::*,
         policy::v1::*,
         rbac::v1::*,
@@ -97,7 +98,8 @@ kinds!(
     namespaced: Pod, Service, Endpoints, ServiceAccount, ConfigMap, Secret, Event, ReplicationController, PersistentVolumeClaim, ResourceQuota,
         Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, Job, CronJob, PodDisruptionBudget, HorizontalPodAutoscaler, Lease,
         EndpointSlice;
-    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass,
+    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass, IPAddress,
+        ServiceCIDR,
         TokenReview, SubjectAccessReview
 );
 

@@ -17,6 +17,9 @@ use super::folders::Folders;
 /// Names by which `--controllers` may mean the scheduler.
 const SCHEDULER: [&str; 2] = ["scheduler", "kube-scheduler"];
 
+/// What runs unless `--controllers` says otherwise: as where kubeadm set the cluster up, those that machines join by are on, too.
+const DEFAULT_CONTROLLERS: [&str; 3] = ["*", "bootstrap-signer-controller", "token-cleaner-controller"];
+
 /// How a control plane is to run.
 pub struct Plan {
     pub server: Config,
@@ -30,7 +33,7 @@ impl Plan {
     pub fn new(folders: &Folders) -> Plan {
         let server = Config::new(Data::Folder(folders.store()), folders.pki());
         let controllers = skiff_controllers::Options { allocate_node_cidrs: true, ..Default::default() };
-        Plan { server, controllers, wanted: vec!["*".into()] }
+        Plan { server, controllers, wanted: DEFAULT_CONTROLLERS.map(String::from).into() }
     }
 
     fn scheduler_wanted(&self) -> bool {
@@ -68,6 +71,7 @@ pub fn signer(authority: Arc<Authority>) -> skiff_controllers::Signer {
 
 /// Starts all of it; the server answers when this returns.
 pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
+    skiff_nodeagent::open_files::raise();
     let scheduler_wanted = plan.scheduler_wanted();
     plan.controllers.controllers = plan.wanted.iter().filter(|word| !SCHEDULER.contains(&word.trim_start_matches('-'))).cloned().collect();
     let server = skiff_server::start(plan.server).await?;

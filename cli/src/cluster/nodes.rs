@@ -38,6 +38,11 @@ fn address(kind: &str, text: impl Into<String>) -> NodeAddress {
     NodeAddress { type_: kind.into(), address: text.into() }
 }
 
+/// Who reads what makes up the network: nodes, services, endpoints.
+fn proxier() -> User {
+    User::new("system:kube-proxy", &["system:authenticated"])
+}
+
 fn node_user(name: &str) -> User {
     User::new(format!("system:node:{name}"), &["system:nodes", "system:authenticated"])
 }
@@ -98,7 +103,7 @@ pub async fn start_real(
         });
         nodes.push((node, runtime));
     }
-    tasks.spawn(route(ClusterView::start(server.client(node_user("skiff-host").in_masters()), stop.clone()), network.clone(), names.to_vec(), stop.clone()));
+    tasks.spawn(route(ClusterView::start(server.client(proxier()), stop.clone()), network.clone(), names.to_vec(), stop.clone()));
     Ok(RealNodes { network, nodes, tasks, stop, folders: folders.clone() })
 }
 
@@ -224,7 +229,7 @@ pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cl
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     // One watch for all of them, instead of one each over all that happens to nodes.
-    let nodes = Nodes::follow_all(&Api::new(server.client(node_user("skiff-host").in_masters()), "kubelet"), &stop);
+    let nodes = Nodes::follow_all(&Api::new(server.client(proxier()), "kube-proxy"), &stop);
     for (index, name) in names.iter().enumerate() {
         let mut config = Config::new(name, folders.node(name));
         let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32);

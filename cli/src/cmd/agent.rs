@@ -136,7 +136,7 @@ async fn serve(flags: Parsed) -> anyhow::Result<()> {
 
 /// Ends a round when the certificates should be asked for anew. Containers do not notice.
 fn renew_after(time: Duration, round: CancellationToken) {
-    tokio::spawn(async move {
+    skiff_watching::task::spawn(async move {
         tokio::select! {
             () = tokio::time::sleep(time) => round.cancel(),
             () = round.cancelled() => {}

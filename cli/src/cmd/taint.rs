@@ -4,6 +4,7 @@
 
 use super::modify;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -39,6 +40,7 @@ pub static COMMAND: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Objects { types: &["node"], several: true }),
     ..Command::NEW
 };
 

@@ -82,13 +82,14 @@ fn replace(file: &Path, text: &str) -> Result<()> {
         return Err(Error::msg(format!("open {}: {why}", Path::new(&lock).display())));
     }
     let written = (|| {
-        let mut fresh = file.as_os_str().to_owned();
+        // beside the file that a link leads to: nothing is renamed from one file system to another
+        let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
+        let mut fresh = target.as_os_str().to_owned();
         fresh.push(".new");
         // a file that is left over may be open to others: not the one that keys go into
         let _ = std::fs::remove_file(&fresh);
         let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         out.write_all(text.as_bytes())?;
-        let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
         std::fs::rename(&fresh, target)
     })();
     let unlocked = std::fs::remove_file(&lock);

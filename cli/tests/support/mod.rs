@@ -46,6 +46,8 @@ pub struct Cluster {
     child: Option<Child>,
     pub folder: PathBuf,
     said: String,
+    /// What lay on the machine before it, of whoever.
+    before: Vec<String>,
     _temporary: Option<tempfile::TempDir>,
     _turn: MutexGuard<'static, ()>,
 }
@@ -56,7 +58,7 @@ impl Cluster {
         let turn = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().to_path_buf();
-        let mut cluster = Cluster { child: None, folder, said: String::new(), _temporary: Some(temporary), _turn: turn };
+        let mut cluster = Cluster { child: None, folder, said: String::new(), before: on_the_machine(), _temporary: Some(temporary), _turn: turn };
         cluster.up(flags);
         cluster
     }
@@ -128,6 +130,11 @@ impl Cluster {
 
     /// A line of the shell in the cluster's folder, in which `kubectl` (and `skiff`) is that program, with a home and a cache of its own.
     pub fn shell(&self, program: &Path, line: &str) -> Output {
+        self.in_shell(program, line).output().unwrap()
+    }
+
+    /// The command of `shell`, not yet run.
+    pub fn in_shell(&self, program: &Path, line: &str) -> Command {
         let bin = self.folder.join(format!("as-{}", program.file_name().unwrap_or_default().to_string_lossy()));
         if !bin.exists() {
             std::fs::create_dir(&bin).unwrap();
@@ -136,7 +143,8 @@ impl Cluster {
         let mut command = Command::new("bash");
         command.args(["-c", line]).current_dir(&self.folder).env_clear().stdin(Stdio::null());
         command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", &bin).env("KUBECONFIG", self.kubeconfig());
-        command.envs([("KUBE_EDITOR", "true"), ("TZ", "UTC"), ("NO_COLOR", "1")]).output().unwrap()
+        command.envs([("KUBE_EDITOR", "true"), ("TZ", "UTC"), ("NO_COLOR", "1")]);
+        command
     }
 
     /// `skiff` itself.
@@ -189,28 +197,31 @@ impl Cluster {
 
     /// What of it is still on the machine: processes, mounts, interfaces, tables.
     pub fn left(&self) -> Vec<String> {
-        let data = self.data().to_string_lossy().into_owned();
-        let mut left = Vec::new();
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        left.extend(mounts.lines().filter(|line| line.contains(&data) || line.contains("/run/skiff/")).map(str::to_string));
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let name = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            if name.starts_with("skiff-shim") {
-                left.push(name.replace('\0', " "));
-            }
-        }
-        for entry in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("skiff") {
-                left.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        if let Some(nft) = on_path("nft") {
-            let tables =
-                Command::new(nft).args(["list", "tables"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-            left.extend(tables.lines().filter(|line| line.contains("skiff")).map(str::to_string));
-        }
-        left
+        on_the_machine().into_iter().filter(|thing| !self.before.contains(thing)).collect()
     }
+}
+
+/// Whatever of any cluster is on the machine.
+fn on_the_machine() -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut found: Vec<String> = mounts.lines().filter(|line| line.contains("/run/skiff/") || line.contains("/data/")).map(str::to_string).collect();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if name.starts_with("skiff-shim") {
+            found.push(name.replace('\0', " "));
+        }
+    }
+    for entry in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("skiff") {
+            found.push(name);
+        }
+    }
+    if let Some(nft) = on_path("nft") {
+        let tables = Command::new(nft).args(["list", "tables"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        found.extend(tables.lines().filter(|line| line.contains("skiff")).map(str::to_string));
+    }
+    found
 }
 
 impl Drop for Cluster {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use skiff_watching::task::boxed;
 use skiff_watching::{
     api::Api as Server,
     clock::Clock,
@@ -64,18 +65,18 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     if let Some(api) = node.config.api.clone() {
         let server = api::server::Server::bind(node.clone(), &api).await?;
         node.api_port.store(server.port(), Ordering::Relaxed);
-        tasks.spawn(server.serve());
+        tasks.spawn(boxed(server.serve()));
     }
     let registered = tokio::select! {
         registered = register_until_done(&node) => registered,
         () = node.stop.cancelled() => return Ok(()),
     };
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
-    tasks.spawn(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default()));
-    tasks.spawn(register::keep_status(node.clone()));
-    tasks.spawn(resize::grant::keep(node.clone()));
+    tasks.spawn(boxed(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default())));
+    tasks.spawn(boxed(register::keep_status(node.clone())));
+    tasks.spawn(boxed(resize::grant::keep(node.clone())));
     if !node.config.simulated {
-        tasks.spawn(rotate::keep(node.clone()));
+        tasks.spawn(boxed(rotate::keep(node.clone())));
     }
     dispatch(&node).await;
     while let Some(ended) = tasks.join_next().await {

@@ -138,7 +138,7 @@ impl Objects {
     /// Starts the task that keeps what is known of one object.
     fn follow<K: Resource>(&self, only: Selection, stop: &CancellationToken, follower: Follower, wrap: fn(K) -> Object) {
         let mut changes = follow::<K>(&self.api, &Clock::system(), &self.unreadable, only, stop);
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             while let Some(seen) = changes.recv().await {
                 follower.take(match seen {
                     Seen::Listed(objects) => objects.into_iter().next().map(wrap),

@@ -33,7 +33,7 @@ impl Observer {
     pub fn start(runtime: SharedRuntime, stop: CancellationToken) -> Self {
         let (requests, incoming) = mpsc::unbounded_channel();
         let events = runtime.events();
-        tokio::spawn(observe(runtime, incoming, events, stop));
+        skiff_watching::task::spawn(observe(runtime, incoming, events, stop));
         Self { requests }
     }
 

@@ -131,7 +131,7 @@ pub async fn container(State(shared): State<Shared>, Path((namespace, pod, conta
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
     let (sink, pieces) = mpsc::channel(16);
-    tokio::spawn(send(shared.node.clone(), handle, log, options, sink));
+    skiff_watching::task::spawn(send(shared.node.clone(), handle, log, options, sink));
     let body = Body::from_stream(ReceiverStream::new(pieces));
     ([(header::CONTENT_TYPE, "text/plain")], body).into_response()
 }

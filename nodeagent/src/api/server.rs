@@ -25,6 +25,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use serde_json::json;
+use skiff_watching::task::boxed;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -89,7 +90,7 @@ impl Server {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => _ = connections.spawn(connection(stream, self.tls.clone(), self.router.clone())),
+                    Ok((stream, _)) => _ = connections.spawn(boxed(connection(stream, self.tls.clone(), self.router.clone()))),
                     Err(error) => {
                         tracing::warn!(%error, "connection not accepted");
                         time::sleep(Duration::from_millis(50)).await;

@@ -304,7 +304,7 @@ mod tests {
         let running = Arc::new(AtomicBool::new(true));
         let (sink, mut pieces) = mpsc::channel(16);
         let (path, alive) = (log.clone(), running.clone());
-        let reader = tokio::spawn(async move {
+        let reader = skiff_watching::task::spawn(async move {
             let options = Options { follow: true, tail: Some(0), ..Default::default() };
             read(&path, &options, || alive.load(Ordering::SeqCst), &sink).await
         });

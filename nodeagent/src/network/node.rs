@@ -83,7 +83,7 @@ fn keep<F: Future<Output = Result<(), Error>> + Send>(
     stop: CancellationToken,
     run: impl Fn(Arc<ClusterView>, CancellationToken) -> F + Send + 'static,
 ) {
-    tokio::spawn(async move {
+    skiff_watching::task::spawn(async move {
         while let Err(e) = run(view.clone(), stop.clone()).await {
             tracing::error!("{what}: {e}; starting again in {RESTART_AFTER:?}");
             tokio::select! {

@@ -107,7 +107,7 @@ impl ClusterView {
     pub fn start(client: Client, stop: CancellationToken) -> Arc<Self> {
         let view = Arc::new(Self::default());
         let task = view.clone();
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = task.follow(client, stop.clone()) => {}

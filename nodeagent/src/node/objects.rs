@@ -36,7 +36,7 @@ impl Nodes {
         let nodes = Arc::new(Self::default());
         let mut changes = follow::<Node>(api, &Clock::system(), unreadable, selection, stop);
         let known = nodes.clone();
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             while let Some(seen) = changes.recv().await {
                 known.take(seen);
             }

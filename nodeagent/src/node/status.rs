@@ -78,6 +78,7 @@ pub fn generate(facts: &Facts, old: &NodeStatus) -> NodeStatus {
         images: Some(images(facts.images)),
         features: Some(NodeFeatures { supplemental_groups_policy: Some(false) }),
         runtime_handlers: Some(vec![NodeRuntimeHandler { name: Some(String::new()), features: None }]),
+        declared_features: Some(DECLARED.map(String::from).into()),
         ..old.clone()
     }
 }
@@ -91,7 +92,11 @@ fn allocatable(capacity: &List, old: &NodeStatus) -> List {
 }
 
 /// The parts of the status that are the node's own to write; the others belong to controllers.
-const OWN: [&str; 9] = ["conditions", "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "features", "runtimeHandlers"];
+const OWN: [&str; 10] =
+    ["conditions", "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "features", "runtimeHandlers", "declaredFeatures"];
+
+/// What pods may need that not every node of this version has to be able to: the scheduler sends them where it is declared.
+const DECLARED: [&str; 1] = ["RestartAllContainersOnContainerExits"];
 
 /// The strategic merge patch from one status to the other.
 pub fn patch(from: &NodeStatus, to: &NodeStatus) -> Value {
@@ -199,5 +204,6 @@ mod tests {
         assert_eq!(patch["status"]["allocatable"]["example.com/gone"], Value::Null);
         assert_eq!(patch["status"]["volumesAttached"], Value::Null, "not this node's to write");
         assert_eq!(patch["status"]["addresses"], json!([{"$patch": "replace"}]));
+        assert_eq!(patch["status"]["declaredFeatures"], json!(["RestartAllContainersOnContainerExits"]), "for pods whose rules ask for it");
     }
 }

@@ -77,10 +77,10 @@ impl Open {
 async fn open(mapping: Mapping) -> std::io::Result<AbortOnDropHandle<()>> {
     Ok(AbortOnDropHandle::new(if mapping.udp {
         let socket = UdpSocket::bind(mapping.listen).await?;
-        tokio::spawn(carry_udp(Arc::new(socket), mapping.target))
+        skiff_watching::task::spawn(carry_udp(Arc::new(socket), mapping.target))
     } else {
         let listener = TcpListener::bind(mapping.listen).await?;
-        tokio::spawn(carry_tcp(listener, mapping.target))
+        skiff_watching::task::spawn(carry_tcp(listener, mapping.target))
     }))
 }
 
@@ -119,7 +119,7 @@ async fn carry_udp(socket: Arc<UdpSocket>, target: SocketAddr) {
             let Ok(upstream) = connected(target).await else { continue };
             let upstream = Arc::new(upstream);
             let (back, answers) = (socket.clone(), upstream.clone());
-            let task = tokio::spawn(async move {
+            let task = skiff_watching::task::spawn(async move {
                 let mut buffer = vec![0; 65_536];
                 while let Some(Ok(length)) = time::timeout(UDP_IDLE, answers.recv(&mut buffer)).await {
                     if back.send_to(&buffer[..length], client).await.is_err() {
@@ -170,11 +170,11 @@ mod tests {
         let wanted =
             [Mapping { listen: tcp, target: server.local_addr().unwrap(), udp: false }, Mapping { listen: udp, target: echo.local_addr().unwrap(), udp: true }];
         assert!(open.bring_to(&wanted).await.is_empty());
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();
             stream.write_all(b"hi").await.unwrap();
         });
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             let mut buffer = [0; 16];
             let (length, from) = echo.recv_from(&mut buffer).await.unwrap();
             echo.send_to(&buffer[..length], from).await.unwrap();

@@ -42,7 +42,7 @@ pub fn publish(node: &Arc<Context>, handle: &Arc<Handle>) {
     if !state.publishing && !handle.gone.is_cancelled() {
         state.publishing = true;
         drop(state);
-        tokio::spawn(write_until_true(node.clone(), handle.clone()));
+        skiff_watching::task::spawn(write_until_true(node.clone(), handle.clone()));
     }
 }
 

@@ -50,7 +50,7 @@ pub fn run_probes(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &P
         for type_ in task::types(container) {
             probes.entry((state.id.clone(), type_)).or_insert_with(|| {
                 let task = Task { node: node.clone(), handle: handle.clone(), container: container.clone(), state: state.clone(), type_ };
-                AbortOnDropHandle::new(tokio::spawn(task.run()))
+                AbortOnDropHandle::new(skiff_watching::task::spawn(task.run()))
             });
         }
     }

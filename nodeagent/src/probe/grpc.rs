@@ -23,7 +23,7 @@ pub async fn check(host: &str, port: u16, service: &str) -> Result<Health, Strin
     let stream = connect(host, port).await.map_err(|error| format!("failed to connect service {:?} within the timeout: {error}", format!("{host}:{port}")))?;
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let driver = tokio::spawn(connection);
+    let driver = skiff_watching::task::spawn(connection);
     let answer = call(&mut sender, host, port, service).await;
     driver.abort();
     answer

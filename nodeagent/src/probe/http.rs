@@ -136,7 +136,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let driver = tokio::spawn(connection);
+    let driver = skiff_watching::task::spawn(connection);
     let answer = async {
         let request = request(uri, action, agent)?;
         let response = sender.send_request(request).await.map_err(|error| if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() })?;
@@ -228,7 +228,7 @@ mod tests {
     async fn requests_and_answers() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = tokio::spawn(async move {
+        let server = skiff_watching::task::spawn(async move {
             let mut requests = Vec::new();
             for answer in ["HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops"] {
                 let (mut stream, _) = listener.accept().await.unwrap();

@@ -274,7 +274,7 @@ impl Runtime for SimulatedRuntime {
         self.inner.tell(RuntimeEvent::ContainerStarted { sandbox, container: container.to_owned() });
         if let Some(run_for) = behaviour.run_for {
             let (inner, id, mut gone) = (Arc::clone(&self.inner), container.to_owned(), behaviour.gone.0.subscribe());
-            tokio::spawn(async move {
+            skiff_watching::task::spawn(async move {
                 tokio::select! {
                     () = tokio::time::sleep(run_for) => inner.end(&id, behaviour.exit_code.unwrap_or(0)),
                     _ = gone.wait_for(|gone| *gone) => {}

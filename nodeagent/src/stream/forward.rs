@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use nix::sched::{CloneFlags, setns};
+use skiff_watching::task::boxed;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -95,7 +96,7 @@ pub async fn spdy(io: impl Io, target: Target) {
         if let Pair { data: Some(_), error: Some(_) } = pair
             && let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&request)
         {
-            forwards.spawn(one(target.clone(), data, error));
+            forwards.spawn(boxed(one(target.clone(), data, error)));
         }
     }
 }
@@ -162,7 +163,7 @@ pub async fn websocket(io: impl Io, framing: ws::Framing, ports: &[u16], target:
         let Ok(channel) = u8::try_from(index * 2) else { break };
         let (sender, receiver) = mpsc::channel(64);
         into.insert(channel, sender);
-        forwards.spawn(one_channel(target.clone(), *port, channel, receiver, outbound.clone()));
+        forwards.spawn(boxed(one_channel(target.clone(), *port, channel, receiver, outbound.clone())));
     }
     drop(outbound);
     while let Some(message) = inbound.recv().await {
@@ -236,14 +237,14 @@ mod tests {
     async fn bytes_reach_the_port_and_come_back() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).await.unwrap();
             stream.write_all(text.to_uppercase().as_bytes()).await.unwrap();
         });
         let (near, far) = tokio::io::duplex(1 << 16);
-        tokio::spawn(spdy(far, target()));
+        skiff_watching::task::spawn(spdy(far, target()));
         let mut client = Client::new(near);
         client.open(1, &[("streamtype", "error"), ("port", &port), ("requestid", "0")]).await;
         client.open(3, &[("streamtype", "data"), ("port", &port), ("requestid", "0")]).await;
@@ -265,7 +266,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let (near, far) = tokio::io::duplex(1 << 16);
-        tokio::spawn(spdy(far, target()));
+        skiff_watching::task::spawn(spdy(far, target()));
         let mut client = Client::new(near);
         let text = port.to_string();
         client.open(1, &[("streamtype", "error"), ("port", &text), ("requestid", "0")]).await;

@@ -99,7 +99,7 @@ pub async fn websocket(io: impl Io, version: Version, framing: Framing, spec: &E
     let (stdin_sender, stdin) = mpsc::channel(64);
     let (resize_sender, resize) = mpsc::channel(8);
     let (alive, gone) = mpsc::channel(1);
-    let reader = tokio::spawn(async move {
+    let reader = skiff_watching::task::spawn(async move {
         let mut stdin = Some(stdin_sender);
         while let Some(message) = inbound.recv().await {
             match message {
@@ -159,7 +159,7 @@ pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Sess
                 Some("stdout") => _ = outlets.insert(STDOUT, stream.out),
                 Some("stderr") => _ = outlets.insert(STDERR, stream.out),
                 Some("error") => _ = outlets.insert(ERROR, stream.out),
-                Some("resize") => _ = tokio::spawn(forward_sizes(stream.inbound, resize_sender.clone())),
+                Some("resize") => _ = skiff_watching::task::spawn(forward_sizes(stream.inbound, resize_sender.clone())),
                 other => return Err(format!("invalid stream type {other:?}")),
             }
         }
@@ -167,7 +167,7 @@ pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Sess
     };
     time::timeout(Duration::from_secs(30), collect).await.ok_or("timed out waiting for client to create streams")??;
     let (alive, gone) = mpsc::channel(1);
-    let reader = tokio::spawn(async move {
+    let reader = skiff_watching::task::spawn(async move {
         while streams.recv().await.is_some() {}
         drop(alive);
     });
@@ -304,7 +304,7 @@ mod tests {
     async fn over_spdy() {
         let (near, far) = tokio::io::duplex(1 << 16);
         let spec = ExecSpec { stdin: true, stdout: true, ..Default::default() };
-        let server = tokio::spawn(async move { spdy(far, Version::Status, &spec).await.unwrap().join(Ok(shouting(3)), &["sh".into()]).await });
+        let server = skiff_watching::task::spawn(async move { spdy(far, Version::Status, &spec).await.unwrap().join(Ok(shouting(3)), &["sh".into()]).await });
         let mut client = Client::new(near);
         client.open(1, &[("streamtype", "error")]).await;
         client.open(3, &[("streamtype", "stdin")]).await;
@@ -334,7 +334,7 @@ mod tests {
         };
         let (near, far) = tokio::io::duplex(1 << 16);
         let spec = ExecSpec { stdin: true, stdout: true, ..Default::default() };
-        let server = tokio::spawn(async move {
+        let server = skiff_watching::task::spawn(async move {
             let session = websocket(far, Version::Status, Framing::BinaryWithClose, &spec).await;
             session.join(Ok(shouting(0)), &[]).await;
         });

@@ -95,7 +95,7 @@ where
         }
     };
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
+    skiff_watching::task::spawn(async move {
         match upgraded.await {
             Ok(connection) => tokio::select! {
                 () = serve(TokioIo::new(connection)) => {}

@@ -49,7 +49,7 @@ pub async fn serve(io: impl Io, framing: Framing) -> Channels {
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
     let (sender, inbound) = mpsc::channel(64);
     let (outbound, outgoing) = mpsc::channel(64);
-    tokio::spawn(run(socket, framing, sender, outgoing));
+    skiff_watching::task::spawn(run(socket, framing, sender, outgoing));
     Channels { inbound, outbound }
 }
 
@@ -117,7 +117,7 @@ pub async fn tunnel(io: impl Io) -> tokio::io::DuplexStream {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
     let (near, far) = tokio::io::duplex(256 * 1024);
-    tokio::spawn(async move {
+    skiff_watching::task::spawn(async move {
         let (mut read, mut write) = tokio::io::split(far);
         let mut buffer = vec![0; 32 * 1024];
         loop {

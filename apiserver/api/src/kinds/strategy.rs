@@ -65,6 +65,8 @@ pub struct Strategy {
     pub terminate: Option<fn(&mut Value)>,
     /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
     pub orphan_by_default: bool,
+    /// What is told with every write of an object that this server stores and does not act upon.
+    pub without_effect: fn(&Value) -> Option<&'static str>,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
     pub deprecation: Option<&'static str>,
     /// What is said of a field selector's field that the kind does not have. Kinds that say it in words of their own name all fields that may be
@@ -107,6 +109,7 @@ impl Strategy {
         held: |_| false,
         terminate: None,
         orphan_by_default: false,
+        without_effect: |_| None,
         deprecation: None,
         unknown_field: |field| format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
         field_names: &[],

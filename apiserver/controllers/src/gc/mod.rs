@@ -99,7 +99,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let deleting = context.some_workers(WORKERS, collector.clone(), delete);
     let orphaning = context.some_workers(WORKERS / 4, Arc::new(Orphaner(collector)), orphan);
     Ok(Some(Box::pin(async move {
-        let watching = tokio::spawn(monitors.clone().run());
+        let watching = skiff_watching::task::spawn(monitors.clone().run());
         if monitors.synced().await {
             join(deleting, orphaning).await;
         }

@@ -225,7 +225,7 @@ impl Monitors {
         match self.informers.subscribe_metadata(path, Box::new(handler)) {
             Some(mut synced) => {
                 if !listed {
-                    tokio::spawn(async move {
+                    skiff_watching::task::spawn(async move {
                         if synced.wait_for(|synced| *synced).await.is_ok() {
                             waiting.send_modify(|waiting| *waiting = waiting.map(|n| n.saturating_sub(1)));
                         }
@@ -234,7 +234,7 @@ impl Monitors {
             }
             None => {
                 let source = Source { path: path.to_string(), query: String::new(), accept: Some((LIST, WATCH)) };
-                tokio::spawn(reflect(self.api.clone(), self.clock.clone(), source, Box::new(sink), stop));
+                skiff_watching::task::spawn(reflect(self.api.clone(), self.clock.clone(), source, Box::new(sink), stop));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The namespace controller: empties a namespace that is being deleted, and lets it go.
 //!
-//! Invariant: pods go first, and nothing else is touched while any is left; the finalizer goes only when a list of every kind came back
-//! empty. Unlike upstream, which waits five seconds for other API servers to notice, it starts at once. Follows
+//! Invariant: pods go first, and nothing else is touched while any is left, also one that outstays its time; the finalizer goes only when a
+//! list of every kind came back empty. What is left is what the server says, not what a cache says. Unlike upstream, which waits five seconds for other API servers to notice, it starts at once. Follows
 //! pkg/controller/namespace/namespace_controller.go and deletion/namespaced_resources_deleter.go.
 
 mod conditions;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use self::conditions::Remaining;
 use crate::{
-    api::{Api, Delete, Page, item},
+    api::{Api, Delete, Page, collection, item},
     clock::{Clock, since},
     discovery::{ApiResource, Found, discover},
     error::{Error, unless_gone},
@@ -105,6 +105,8 @@ impl Reconcile<Key> for Controller {
 struct Left {
     items: Vec<ObjectMeta>,
     patience: u64,
+    /// Nothing explains why there are still some.
+    unexpected: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +119,27 @@ struct ItemMeta {
     name: String,
     #[serde(default)]
     finalizers: Vec<String>,
+}
+
+/// A pod, as far as it says how long its end takes.
+#[derive(Deserialize)]
+struct Running {
+    #[serde(default)]
+    spec: RunningSpec,
+    #[serde(default)]
+    status: RunningStatus,
+}
+
+#[derive(Default, Deserialize)]
+struct RunningSpec {
+    #[serde(default, rename = "terminationGracePeriodSeconds")]
+    grace: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct RunningStatus {
+    #[serde(default)]
+    phase: String,
 }
 
 impl Controller {
@@ -132,6 +155,9 @@ impl Controller {
         let (pods, others): (Vec<_>, Vec<_>) = found.resources.iter().filter(deletable).partition(|r| r.group.is_empty() && r.resource == "pods");
         for resource in pods {
             self.empty_resource(resource, namespace, &mut remaining, &mut patience).await;
+            for error in &mut remaining.errors {
+                *error = format!("failed to delete pods for namespace: {}, err: {error}", pods::name(&namespace.metadata));
+            }
         }
         if remaining.counts.is_empty() {
             for resource in others {
@@ -155,6 +181,7 @@ impl Controller {
         match self.delete_all(resource, namespace).await {
             Ok(left) => {
                 *patience = left.patience.max(*patience);
+                remaining.errors.extend(left.unexpected);
                 if !left.items.is_empty() {
                     remaining.counts.insert(format!("{}.{}", resource.resource, resource.group), left.items.len());
                 }
@@ -188,7 +215,7 @@ impl Controller {
         if before.is_empty() {
             return Ok(Left::default());
         }
-        let grace = if resource.group.is_empty() && resource.resource == "pods" { self.grace(namespace) } else { 0 };
+        let grace = if resource.group.is_empty() && resource.resource == "pods" { self.grace(namespace).await? } else { 0 };
         let background = Delete { propagation: Some("Background"), ..Delete::default() };
         let collection =
             if resource.supports(&["deletecollection"]) { self.api.delete_path(&resource.path(name), &background).await.map(|()| true) } else { Ok(false) };
@@ -208,22 +235,24 @@ impl Controller {
         let held = items.iter().any(|meta| meta.finalizers.as_ref().is_some_and(|f| !f.is_empty()));
         match (items.is_empty(), grace, held) {
             (true, ..) => Ok(Left::default()),
-            (false, 0, true) => Ok(Left { items, patience: FINALIZER_PATIENCE }),
+            (false, 0, true) => Ok(Left { items, patience: FINALIZER_PATIENCE, unexpected: None }),
             (false, 0, false) => {
                 let (group, version, resource) = (&resource.group, &resource.version, &resource.resource);
-                Err(Error::Failed(format!("unexpected items still remain in namespace: {name} for gvr: {group}/{version}, Resource={resource}")))
+                let unexpected = Some(format!("unexpected items still remain in namespace: {name} for gvr: {group}/{version}, Resource={resource}"));
+                Ok(Left { items, patience: 0, unexpected })
             }
-            (false, patience, _) => Ok(Left { items, patience }),
+            (false, patience, _) => Ok(Left { items, patience, unexpected: None }),
         }
     }
 
     /// How many seconds the namespace's pods may take to end; 0 once that time has passed since the namespace's deletion.
-    fn grace(&self, namespace: &Namespace) -> u64 {
-        let running = self.pods.in_namespace(pods::name(&namespace.metadata));
-        let grace = running.iter().filter(|pod| !pods::is_finished(pod)).filter_map(|pod| pods::spec(pod).termination_grace_period_seconds).max().unwrap_or(0);
-        let grace = u64::try_from(grace).unwrap_or(0);
+    async fn grace(&self, namespace: &Namespace) -> Result<u64, Error> {
+        let path = collection::<Pod>(pods::name(&namespace.metadata));
+        let running: Vec<Running> = Page::of(&path, &self.api.get_text(&path).await?)?.read(&path)?;
+        let grace = running.iter().filter(|pod| !["Succeeded", "Failed"].contains(&&*pod.status.phase)).filter_map(|pod| pod.spec.grace).max();
+        let grace = grace.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
         let passed = namespace.metadata.deletion_timestamp.as_ref().map_or(Duration::ZERO, |at| since(self.clock.now(), at.0));
-        if passed >= Duration::from_secs(grace) { 0 } else { grace }
+        Ok(if passed >= Duration::from_secs(grace) { 0 } else { grace })
     }
 
     /// Takes our finalizer away; with the last one the namespace is gone.

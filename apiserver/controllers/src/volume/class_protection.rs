@@ -83,12 +83,12 @@ impl Reconcile<Key> for Classes {
         let Some(class) = self.classes.get(key) else { return Ok(Next::DONE) };
         match todo(&class.metadata, FINALIZER) {
             Todo::Nothing => {}
-            Todo::Add => set_finalizers::<VolumeAttributesClass>(&self.api, &class.metadata, |f| f.push(FINALIZER.into())).await?,
+            Todo::Add => set_finalizers(&self.api, &*class, |f| f.push(FINALIZER.into())).await?,
             Todo::RemoveIfUnused => {
                 let used = self.volumes.list().iter().any(|volume| named_by_volume(volume) == Some(key.name()))
                     || self.claims.list().iter().any(|claim| named_by_claim(claim).contains(&key.name()));
                 if !used {
-                    set_finalizers::<VolumeAttributesClass>(&self.api, &class.metadata, |f| f.retain(|f| f != FINALIZER)).await?;
+                    set_finalizers(&self.api, &*class, |f| f.retain(|f| f != FINALIZER)).await?;
                 }
             }
         }

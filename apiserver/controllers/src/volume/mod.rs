@@ -6,6 +6,7 @@ pub mod binder;
 pub mod class_protection;
 mod decide;
 pub mod ephemeral;
+pub mod expander;
 pub mod protection;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, Volume};

@@ -9,11 +9,10 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use serde_json::json;
 
 use super::mentions;
 use crate::{
-    api::{Api, Kind, PatchType, item},
+    api::{Api, Kind},
     error::{Error, unless_gone},
     informer::{Change, Informer},
     key::Key,
@@ -91,12 +90,11 @@ pub(super) fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
     }
 }
 
-pub(super) async fn set_finalizers<K: Kind>(api: &Api, meta: &ObjectMeta, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
-    let mut finalizers = meta.finalizers.clone().unwrap_or_default();
-    change(&mut finalizers);
-    let patch = json!({"metadata": {"resourceVersion": meta.resource_version, "uid": meta.uid, "finalizers": finalizers}});
-    let path = item::<K>(meta.namespace.as_deref().unwrap_or(""), pods::name(meta));
-    unless_gone(api.patch(&path, PatchType::Merge, &patch).await).map(drop)
+/// Writes the whole object, as the controllers' roles have it.
+pub(super) async fn set_finalizers<K: Kind>(api: &Api, object: &K, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
+    let mut object = object.clone();
+    change(object.meta_mut().finalizers.get_or_insert_default());
+    unless_gone(api.update(&object).await).map(drop)
 }
 
 /// A bound pod uses its claims until it is gone, an ephemeral volume's only until it has shut down.
@@ -117,13 +115,13 @@ impl Reconcile<Key> for Claims {
         let Some(claim) = self.claims.get(key) else { return Ok(Next::DONE) };
         match todo(&claim.metadata, OF_CLAIM) {
             Todo::Nothing => {}
-            Todo::Add => set_finalizers::<PersistentVolumeClaim>(&self.api, &claim.metadata, |f| f.push(OF_CLAIM.into())).await?,
+            Todo::Add => set_finalizers(&self.api, &*claim, |f| f.push(OF_CLAIM.into())).await?,
             Todo::RemoveIfUnused => {
                 let known = self.pods.in_namespace(key.namespace()).iter().any(|pod| uses(pod, &claim));
                 if known || self.api.list::<Pod>(key.namespace()).await?.iter().any(|pod| uses(pod, &claim)) {
                     return Ok(Next::DONE);
                 }
-                set_finalizers::<PersistentVolumeClaim>(&self.api, &claim.metadata, |f| f.retain(|f| f != OF_CLAIM)).await?;
+                set_finalizers(&self.api, &*claim, |f| f.retain(|f| f != OF_CLAIM)).await?;
             }
         }
         Ok(Next::DONE)
@@ -137,8 +135,8 @@ impl Reconcile<Key> for Volumes {
         let Some(volume) = self.volumes.get(key) else { return Ok(Next::DONE) };
         let bound = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
         match todo(&volume.metadata, OF_VOLUME) {
-            Todo::Add => set_finalizers::<PersistentVolume>(&self.api, &volume.metadata, |f| f.push(OF_VOLUME.into())).await?,
-            Todo::RemoveIfUnused if !bound => set_finalizers::<PersistentVolume>(&self.api, &volume.metadata, |f| f.retain(|f| f != OF_VOLUME)).await?,
+            Todo::Add => set_finalizers(&self.api, &*volume, |f| f.push(OF_VOLUME.into())).await?,
+            Todo::RemoveIfUnused if !bound => set_finalizers(&self.api, &*volume, |f| f.retain(|f| f != OF_VOLUME)).await?,
             _ => {}
         }
         Ok(Next::DONE)

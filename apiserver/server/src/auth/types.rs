@@ -39,12 +39,6 @@ impl User {
         User { name: name.into(), groups: groups.iter().map(|g| g.to_string()).collect(), ..User::default() }
     }
 
-    /// The same user with all rights: for what this process does by itself.
-    pub fn in_masters(mut self) -> User {
-        self.groups.push(SYSTEM_MASTERS.into());
-        self
-    }
-
     pub fn in_group(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
     }

@@ -347,7 +347,7 @@ mod tests {
     async fn parting_hears_the_other_side_out() {
         let (ours, mut theirs) = tokio::io::duplex(16);
         let mut polite = Polite::new(ours, fast(false));
-        let talking = tokio::spawn(async move {
+        let talking = skiff_watching::task::spawn(async move {
             theirs.write_all(&[7; 1000]).await.unwrap();
             let mut heard = Vec::new();
             theirs.read_to_end(&mut heard).await.unwrap();

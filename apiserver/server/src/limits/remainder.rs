@@ -156,7 +156,7 @@ mod tests {
             sender.unbounded_send(Ok(Bytes::from_static(&[0; 1000]))).unwrap();
         }
         drop(sender.clone());
-        let reading = tokio::spawn(loan.unwrap().discard(false));
+        let reading = skiff_watching::task::spawn(loan.unwrap().discard(false));
         drop(sender);
         reading.await.unwrap();
         let (none, loan) = lend(Body::empty(), None);

@@ -23,7 +23,7 @@ use skiff_storage::{Error, Object, Snapshot};
 
 use crate::{
     context::{Answer, Context},
-    limits::heavy,
+    limits::{heavy, room},
     negotiate::{self, Accept, Encoding, Form, Offers},
     respond, stored,
 };
@@ -268,14 +268,15 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
     if let Some(remaining) = page.remaining {
         metadata["remainingItemCount"] = remaining.into();
     }
-    answer(ctx, &accept, kind, metadata, page.objects)
+    answer(ctx, &accept, kind, metadata, page.objects).await
 }
 
-fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+async fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
     if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
         return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
     }
     let size = objects.iter().map(|object| object.bytes.len()).sum();
+    let _room = room(size).await;
     heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
 }
 

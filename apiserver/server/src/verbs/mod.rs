@@ -37,6 +37,10 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     if !well_placed(ctx, kind) {
         return Err(Status::no_such_path());
     }
+    if kind.namespaced && info.namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") {
+        // of all namespaces together there are lists, and where there are none, there is nothing
+        return Err(if kind.verbs.has("list") { Status::method_not_allowed() } else { Status::no_such_path() });
+    }
     if let Some(warning) = kind.strategy.deprecation {
         ctx.warn(warning);
     }
@@ -44,13 +48,18 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         let sub = kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
         // what is proxied may be asked for its options: the one method without a verb
         let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
-        if !options && !sub.verbs().contains(&info.verb.as_str()) {
+        let reads = info.verb != "get" || parts.method == http::Method::GET || matches!(sub, Subresource::Proxy(_));
+        if !options && !(reads && sub.verbs().contains(&info.verb.as_str())) {
             return Err(Status::method_not_allowed());
         }
         if !sub.connects() {
             negotiate::route(ctx)?;
         }
         return subresource(ctx, kind, sub, parts, body).await;
+    }
+    // what `/watch/` in a path says of the verb, or a HEAD, is no GET
+    if matches!(info.verb.as_str(), "get" | "list" | "watch") && parts.method != http::Method::GET {
+        return Err(Status::method_not_allowed());
     }
     let unnamed = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
     if unnamed

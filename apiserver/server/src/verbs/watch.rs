@@ -165,6 +165,9 @@ struct Stream {
     bookmarks: bool,
     deadline: tokio::time::Instant,
     next_bookmark: tokio::time::Instant,
+    /// What there is, and what is said after it.
+    initial: std::vec::IntoIter<Arc<Object>>,
+    initial_end: Option<Bytes>,
     columns_sent: bool,
     shared_slot: Option<u32>,
     ended: bool,
@@ -218,10 +221,38 @@ impl Stream {
         out.extend_from_slice(&line);
     }
 
+    /// A piece of what there is, never all of it in memory; `None` when it has been told.
+    fn next_initial(&mut self) -> Option<Bytes> {
+        const PIECE: usize = 128 * 1024;
+        let mut out = BytesMut::new();
+        while out.len() < PIECE
+            && let Some(object) = self.initial.next()
+        {
+            match self.rendering.line("ADDED", &object, !self.columns_sent) {
+                Ok(line) => out.extend_from_slice(&line),
+                Err(status) => {
+                    self.ended = true;
+                    out.extend_from_slice(&error_line(&status));
+                    return Some(out.freeze());
+                }
+            }
+            self.columns_sent = true;
+        }
+        if self.initial.len() == 0
+            && let Some(end) = self.initial_end.take()
+        {
+            out.extend_from_slice(&end);
+        }
+        (!out.is_empty()).then(|| out.freeze())
+    }
+
     /// The next piece of the body; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
+        }
+        if let Some(piece) = self.next_initial() {
+            return Some(piece);
         }
         loop {
             let bookmark = self.bookmarks.then_some(self.next_bookmark);
@@ -293,18 +324,13 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
     let resource = stored::resource_of(kind);
     let store = &ctx.app.store;
 
-    let mut head = BytesMut::new();
-    let mut columns_sent = false;
+    let mut initial = Vec::new();
+    let mut initial_end = None;
     let after = match options.from {
         Start::State => {
             let snapshot = store.snapshot(&resource);
-            for object in snapshot.range(namespace.as_deref(), None).filter(|object| selection.matches(object)) {
-                head.extend_from_slice(&rendering.line("ADDED", &object, !columns_sent)?);
-                columns_sent = true;
-            }
-            if options.initial_end {
-                head.extend_from_slice(&rendering.bookmark(snapshot.revision(), true));
-            }
+            initial.extend(snapshot.range(namespace.as_deref(), None).filter(|object| selection.matches(object)));
+            initial_end = options.initial_end.then(|| rendering.bookmark(snapshot.revision(), true));
             snapshot.revision()
         }
         Start::Now => store.revision(),
@@ -328,23 +354,21 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
         bookmarks: options.bookmarks,
         deadline: now + options.timeout,
         next_bookmark: now + BOOKMARK_PERIOD,
-        columns_sent,
+        initial: initial.into_iter(),
+        initial_end,
+        columns_sent: false,
         shared_slot,
         ended: false,
     };
-    let head = (!head.is_empty()).then(|| head.freeze());
     let stopping = ctx.app.stopping.clone();
-    let body = futures::stream::unfold((head, stream), move |(head, mut stream)| {
+    let body = futures::stream::unfold(stream, move |mut stream| {
         let stopping = stopping.clone();
         async move {
-            let piece = match head {
-                Some(head) => head,
-                None => tokio::select! {
-                    piece = stream.next() => piece?,
-                    () = stopping.cancelled() => return None,
-                },
+            let piece = tokio::select! {
+                piece = stream.next() => piece?,
+                () = stopping.cancelled() => return None,
             };
-            Some((Ok::<_, std::convert::Infallible>(piece), (None, stream)))
+            Some((Ok::<_, std::convert::Infallible>(piece), stream))
         }
     });
     Ok(ctx.finish(200, Encoding::Json.media_type(), Body::from_stream(body)))

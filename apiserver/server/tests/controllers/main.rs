@@ -9,5 +9,7 @@ mod jobs;
 mod kubelet;
 mod namespaces;
 mod plane;
+mod rights;
 mod scheduling;
+mod volumes;
 mod workloads;

@@ -64,6 +64,26 @@ async fn pods_go_first_and_many_objects_go_quickly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_outstays_its_time_keeps_what_it_may_need() {
+    let plane = Plane::start().await;
+    make(&plane, "late").await;
+    plane.create("/api/v1/namespaces/late/secrets", json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "needed"}})).await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "slow"},
+        "spec": {"nodeName": "some", "terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": "x"}]}});
+    plane.create("/api/v1/namespaces/late/pods", pod).await;
+    plane.delete("/api/v1/namespaces/late").await;
+    let told = "Failed to delete all resource types, 1 remaining: failed to delete pods for namespace: late, err: \
+                unexpected items still remain in namespace: late for gvr: /v1, Resource=pods";
+    let conditions = async || condition(&plane.get("/api/v1/namespaces/late").await.unwrap(), "NamespaceDeletionContentFailure");
+    plane.until("what is wrong", async || conditions().await == ("True".into(), told.into())).await;
+    assert!(plane.get("/api/v1/namespaces/late/secrets/needed").await.is_some(), "the pod still runs");
+    let over = skiff_watching::api::Delete { grace_seconds: Some(0), ..Default::default() };
+    plane.api.delete_path("/api/v1/namespaces/late/pods/slow", &over).await.unwrap();
+    plane.until("its end", async || plane.get("/api/v1/namespaces/late").await.is_none()).await;
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_counts_what_came_while_it_was_made() {
     let plane = Plane::start().await;
     let hard = json!({"pods": "5", "requests.cpu": "4"});

@@ -1,16 +1,19 @@
 //! A control plane in memory, with someone who plays the nodes.
 //!
-//! Invariant: nothing is listened for beyond loopback, and nothing is left when it is dropped.
+//! Invariant: nothing is listened for beyond loopback, and nothing is left when it is dropped. Whatever controllers and scheduler do in a test, their
+//! accounts have the right to: a test that saw one refused fails at its end.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use skiff_server::{Config, Data, Running, auth::User};
+use skiff_server::{App, Config, Data, Running, auth::User};
 use skiff_watching::{
     api::{Api, PatchType},
+    client::Client,
     events::Events,
     informer::Informers,
 };
@@ -24,7 +27,41 @@ pub struct Plane {
     pub api: Api,
     server: Option<Running>,
     stop: CancellationToken,
+    refused: Refused,
     _keys: tempfile::TempDir,
+}
+
+/// What a part of the plane asked for and had no right to.
+#[derive(Clone, Default)]
+struct Refused(Arc<Mutex<Vec<String>>>);
+
+impl Refused {
+    /// The API as this user, whose refusals are noted.
+    fn api(&self, app: &Arc<App>, user: User, agent: &'static str) -> Api {
+        let (inner, all) = (skiff_server::client(app, user), self.0.clone());
+        let service = tower::service_fn(move |request: http::Request<Full<bytes::Bytes>>| {
+            let (inner, all) = (inner.clone(), all.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes().to_vec();
+                let answer = inner.send(http::Request::from_parts(parts, body)).await?;
+                if answer.status() != http::StatusCode::FORBIDDEN {
+                    return Ok(answer);
+                }
+                let (parts, body) = answer.into_parts();
+                let text = body.collect().await?.to_bytes();
+                let status: Value = serde_json::from_slice(&text)?;
+                // admission refuses, too, but not for want of a right
+                all.lock().unwrap().extend(status["message"].as_str().filter(|message| message.contains(": User ")).map(str::to_owned));
+                Ok::<_, skiff_watching::client::BoxError>(http::Response::from_parts(parts, Full::new(text).map_err(Into::into).boxed_unsync()))
+            }
+        });
+        Api::new(Client::new(service), agent)
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 fn user(name: &str, groups: &[&str]) -> User {
@@ -44,20 +81,21 @@ impl Plane {
         let stop = CancellationToken::new();
         let mut options = skiff_controllers::Options { root_ca_pem: Some(server.pki.serving_ca.clone()), ..Default::default() };
         change(&mut options);
-        let api = Api::new(server.client(user("system:kube-controller-manager", &[])), "kube-controller-manager");
-        let app = server.app.clone();
+        let refused = Refused::default();
+        let api = refused.api(&server.app, user("system:kube-controller-manager", &[]), "kube-controller-manager");
+        let (app, noted) = (server.app.clone(), refused.clone());
         let accounts: skiff_controllers::Accounts = Arc::new(move |name| {
             let account = user(&format!("system:serviceaccount:kube-system:{name}"), &["system:serviceaccounts", "system:serviceaccounts:kube-system"]);
-            Api::new(skiff_server::client(&app, account), "kube-controller-manager")
+            noted.api(&app, account, "kube-controller-manager")
         });
         let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
         let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
         let (shared, token) = (informers.clone(), stop.clone());
         tokio::spawn(async move { skiff_controllers::run(api, accounts, shared, options, token).await.unwrap() });
-        let api = Api::new(server.client(user("system:kube-scheduler", &[])), "kube-scheduler");
+        let api = refused.api(&server.app, user("system:kube-scheduler", &[]), "kube-scheduler");
         tokio::spawn(skiff_scheduler::run(api, informers, skiff_scheduler::Options::default(), stop.clone()));
         let api = Api::new(server.client(user("admin", &["system:masters"])), "test");
-        let plane = Plane { api, server: Some(server), stop, _keys: keys };
+        let plane = Plane { api, server: Some(server), stop, refused, _keys: keys };
         plane.until("the namespace's service account", async || plane.get("/api/v1/namespaces/default/serviceaccounts/default").await.is_some()).await;
         plane
     }
@@ -93,7 +131,7 @@ impl Plane {
     pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds().await {
-            assert!(Instant::now() < deadline, "it did not come about: {what}");
+            assert!(Instant::now() < deadline, "it did not come about: {what}; refused: {:?}", self.refused.all());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -156,8 +194,14 @@ impl Plane {
         self.api.patch(&(pod_path(name) + "/status"), PatchType::Strategic, &status).await.unwrap();
     }
 
-    /// Ends all of it.
+    /// What controllers and scheduler were refused so far.
+    pub fn refused(&self) -> Vec<String> {
+        self.refused.all()
+    }
+
+    /// Ends all of it, in which nobody was refused anything.
     pub async fn end(mut self) {
+        assert_eq!(self.refused.all(), Vec::<String>::new());
         self.stop.cancel();
         if let Some(server) = self.server.take() {
             server.stop().await;

@@ -57,8 +57,10 @@ async fn pods_are_spread_over_zones() {
         in_b += usize::from(plane.placed(&format!("web-{number}")).await == "b1");
     }
     assert_eq!(in_b, 3);
-    // without zone b, one more in zone a is one too many
-    plane.patch("/api/v1/nodes/b1", json!({"spec": {"unschedulable": true}})).await;
+    // without zone b, one more in zone a is one too many; a pod that goes nowhere else shows when the scheduler knows
+    plane.patch("/api/v1/nodes/b1", json!({"metadata": {"labels": {"closed": "yes"}}, "spec": {"unschedulable": true}})).await;
+    plane.pod("shows", json!({"spec": {"nodeSelector": {"closed": "yes"}}})).await;
+    plane.until("b1 being closed", async || plane.events("shows").await.iter().any(|told| told.contains("1 node(s) were unschedulable"))).await;
     for name in ["web-6", "web-7"] {
         plane.pod(name, json!({"metadata": {"labels": {"app": "web"}}, "spec": {"topologySpreadConstraints": [constraint]}})).await;
     }

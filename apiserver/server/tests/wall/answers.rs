@@ -108,3 +108,20 @@ async fn a_connection_goes_on_after_a_refusal() {
         stream.read_exact(&mut vec![0; length]).await.unwrap();
     }
 }
+
+/// A method that is not the verb's is refused, whatever the path says of the verb.
+#[tokio::test]
+async fn methods_that_are_no_verbs() {
+    let server = Server::start(&[]).await;
+    for path in
+        ["/api/v1/watch/pods?timeoutSeconds=1", "/api/v1/watch/namespaces/default/pods/p?timeoutSeconds=1", "/api/v1/pods", "/version", "/openid/v1/jwks"]
+    {
+        for method in ["HEAD", "TRACE", "PATCH", "POST", "FOO"] {
+            server.send(ADMIN, method, path, &[], "").await.is(405);
+        }
+        server.get(ADMIN, path).await.is(200);
+    }
+    server.send(ADMIN, "HEAD", "/api/v1/namespaces/default", &[], "").await.is(405);
+    server.send(ADMIN, "HEAD", "/api/v1/namespaces/default/pods/p/log", &[], "").await.is(405);
+    server.send(ADMIN, "HEAD", "/healthz", &[], "").await.is(200);
+}

@@ -75,7 +75,7 @@ async fn a_proxy_leads_nowhere_else() {
     }
     let refused = server.get(ADMIN, &format!("{BASE}/services/lying:81/proxy/")).await.is(503);
     assert_eq!(refused.message(), "no service port 81 found for service \"lying\"");
-    assert_eq!(server.get(ADMIN, &format!("{BASE}/services/absent/proxy/")).await.is(404).message(), "endpoints \"absent\" not found");
+    assert_eq!(server.get(ADMIN, &format!("{BASE}/services/absent/proxy/")).await.is(404).message(), "services \"absent\" not found");
 }
 
 #[tokio::test]
@@ -271,4 +271,31 @@ async fn logs_over_a_websocket() {
     let waiting = json!({"metadata": {"name": "waiting"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     server.post(ADMIN, &format!("{BASE}/pods"), &waiting).await.is(201);
     server.get(ADMIN, &format!("{BASE}/pods/waiting/log")).await.is(204);
+}
+
+/// What is absent on the way bears the name of what was asked for.
+#[tokio::test]
+async fn what_is_absent_on_the_way() {
+    let server = Server::start(&[]).await;
+    let base = "/api/v1/namespaces/default";
+    server.post(ADMIN, &format!("{base}/serviceaccounts"), &json!({"metadata": {"name": "default"}})).await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "node-a", "containers": [{"name": "c", "image": "i"}]}});
+    server.post(ADMIN, &format!("{base}/pods"), &pod).await.is(201);
+    server.post(ADMIN, &format!("{base}/services"), &json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})).await.is(201);
+    let spdy = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v5.channel.k8s.io")];
+    for (method, path, kind, name) in [
+        ("GET", "pods/p/log", "pods", "node-a"),
+        ("POST", "pods/p/exec?command=ls&stdout=1", "pods", "node-a"),
+        ("POST", "pods/p/attach?stdout=1", "pods", "node-a"),
+        ("POST", "pods/p/portforward", "pods", "node-a"),
+        ("GET", "pods/q/proxy/", "pods", "q"),
+        ("GET", "services/s/proxy/", "services", "s"),
+        ("GET", "services/t/proxy/", "services", "t"),
+    ] {
+        let answer = server.send(ADMIN, method, &format!("{base}/{path}"), if method == "POST" { &spdy } else { &[] }, "").await.is(404);
+        assert_eq!(answer.message(), format!("{kind} \"{name}\" not found"), "{path}");
+        assert_eq!(answer.json()["details"], json!({"name": name, "kind": kind}));
+    }
+    let answer = server.get(ADMIN, "/api/v1/nodes/node-a/proxy/healthz").await.is(404);
+    assert_eq!(answer.message(), "nodes \"node-a\" not found");
 }

@@ -116,7 +116,7 @@ impl Informers {
         let sink = Box::new(Filler { informer: informer.clone(), unreadable: self.unreadable.clone(), listed: Vec::new() });
         let start = move || {
             let source = Source { path: collection::<K>(""), query: String::new(), accept: None };
-            tokio::spawn(reflect(api, clock, source, sink, stop));
+            crate::task::spawn(reflect(api, clock, source, sink, stop));
         };
         if registry.started {
             start();

@@ -1,7 +1,16 @@
 //! The kinds that are cached, what each drops to save memory, and what it is looked up by.
 
 use k8s_openapi::api::{
-    apps::v1::*, autoscaling::v2::*, batch::v1::*, certificates::v1::*, coordination::v1::Lease, core::v1::*, discovery::v1::*, policy::v1::*, rbac::v1::*,
+    apps::v1::*,
+    autoscaling::v2::*,
+    batch::v1::*,
+    certificates::v1::*,
+    coordination::v1::Lease,
+    core::v1::*,
+    discovery::v1::*,
+    networking::v1::{IPAddress, ServiceCIDR},
+    policy::v1::*,
+    rbac::v1::*,
     storage::v1::*,
 };
 
@@ -37,7 +46,10 @@ impl Cached for Pod {
 impl Cached for Secret {
     fn trim(&mut self) {
         self.metadata.managed_fields = None;
-        (self.data, self.string_data) = (None, None);
+        // of those by which machines join the data is what counts
+        if self.type_.as_deref() != Some("bootstrap.kubernetes.io/token") {
+            (self.data, self.string_data) = (None, None);
+        }
     }
 }
 
@@ -70,6 +82,8 @@ macro_rules! cached {
 
 cached!(
     Deployment,
+    IPAddress,
+    ServiceCIDR,
     ReplicaSet,
     StatefulSet,
     DaemonSet,

@@ -3,6 +3,7 @@
 //! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/config`.
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -53,6 +54,7 @@ pub static DELETE_CLUSTER: Command = Command {
       # A cluster
       kubectl config delete-cluster minikube",
     run: Run::Verb(|ctx| Box::pin(delete(ctx, "clusters", "cluster"))),
+    words: Some(Words::Kubeconfig("clusters")),
     ..Command::NEW
 };
 
@@ -64,6 +66,7 @@ pub static DELETE_CONTEXT: Command = Command {
       # A context
       kubectl config delete-context minikube",
     run: Run::Verb(|ctx| Box::pin(delete(ctx, "contexts", "context"))),
+    words: Some(Words::Kubeconfig("contexts")),
     ..Command::NEW
 };
 
@@ -75,6 +78,7 @@ pub static DELETE_USER: Command = Command {
       # A user
       kubectl config delete-user minikube",
     run: Run::Verb(|ctx| Box::pin(delete(ctx, "users", "user"))),
+    words: Some(Words::Kubeconfig("users")),
     ..Command::NEW
 };
 

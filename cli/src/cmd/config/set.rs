@@ -4,6 +4,7 @@
 
 use super::property::entry;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -43,6 +44,8 @@ pub static CONTEXT: Command = Command {
       kubectl config set-context --current --namespace=shop",
     flags: &[&[Flag::bool("current", '\0', false, "The context in use")]],
     run: Run::Verb(|ctx| Box::pin(context(ctx))),
+    words: Some(Words::Kubeconfig("contexts")),
+    values: &[("namespace", Words::Names("namespace"))],
     ..Command::NEW
 };
 

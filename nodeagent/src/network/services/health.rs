@@ -55,7 +55,7 @@ impl HealthServers {
             match self.node.tcp_listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await {
                 Ok(listener) => {
                     let app = axum::Router::new().fallback(respond).with_state(shared.clone());
-                    let task = tokio::spawn(async move {
+                    let task = skiff_watching::task::spawn(async move {
                         if let Err(e) = axum::serve(listener, app).await {
                             tracing::warn!("health check port {port}: {e}");
                         }

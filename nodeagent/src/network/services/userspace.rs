@@ -142,8 +142,8 @@ impl UserspaceProxy {
         let at = SocketAddr::from((ip, port));
         let backends = Arc::new(Mutex::new(backends));
         let task = match protocol {
-            Protocol::Tcp => tokio::spawn(serve_tcp(self.node.clone(), self.node.tcp_listen(at).await?, backends.clone())),
-            Protocol::Udp => tokio::spawn(serve_udp(self.node.clone(), self.node.udp_bind(at).await?, backends.clone())),
+            Protocol::Tcp => skiff_watching::task::spawn(serve_tcp(self.node.clone(), self.node.tcp_listen(at).await?, backends.clone())),
+            Protocol::Udp => skiff_watching::task::spawn(serve_udp(self.node.clone(), self.node.udp_bind(at).await?, backends.clone())),
             Protocol::Sctp => return Err(std::io::Error::other("SCTP needs nftables")),
         };
         self.listeners.insert(place, Listener { backends, task: task.abort_handle() });
@@ -180,7 +180,7 @@ fn wanted<'a>(plans: impl Iterator<Item = &'a PortPlan>) -> BTreeMap<Place, Back
 async fn serve_tcp(node: Namespace, listener: TcpListener, backends: Arc<Mutex<Backends>>) {
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => drop(tokio::spawn(carry_tcp(node.clone(), stream, client.ip(), backends.clone()))),
+            Ok((stream, client)) => drop(skiff_watching::task::spawn(carry_tcp(node.clone(), stream, client.ip(), backends.clone()))),
             Err(e) => {
                 tracing::warn!("accepting for a service: {e}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -218,7 +218,7 @@ async fn serve_udp(node: Namespace, socket: UdpSocket, backends: Arc<Mutex<Backe
                 let Some(endpoint) = backends.lock().order(client.ip(), Instant::now()).first().copied() else { continue };
                 let Ok(server) = connect_udp(&node, endpoint).await else { continue };
                 backends.lock().remember(client.ip(), endpoint, Instant::now());
-                let task = tokio::spawn(carry_back(server.clone(), socket.clone(), client)).abort_handle();
+                let task = skiff_watching::task::spawn(carry_back(server.clone(), socket.clone(), client)).abort_handle();
                 sessions.insert(client, (endpoint, server.clone(), AbortOnDrop(task)));
                 server
             }

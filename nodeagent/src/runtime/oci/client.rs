@@ -113,7 +113,7 @@ fn assemble(stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<Owne
 /// What nobody wants to read is read all the same: the process must not be stopped by a full or broken pipe.
 fn drain(stream: Option<Reader>) {
     if let Some(mut stream) = stream {
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             // The end is all that is waited for.
             let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
         });
@@ -122,7 +122,7 @@ fn drain(stream: Option<Reader>) {
 
 fn follow_size(terminal: OwnedFd) -> mpsc::Sender<(u16, u16)> {
     let (sender, mut sizes) = mpsc::channel(4);
-    tokio::spawn(async move {
+    skiff_watching::task::spawn(async move {
         while let Some((columns, rows)) = sizes.recv().await {
             let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
             // SAFETY: the structure is what this request reads. A terminal that has gone needs no size.

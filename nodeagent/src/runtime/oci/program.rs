@@ -16,7 +16,7 @@ use std::{
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::runtime::Error;
+use crate::{open_files, runtime::Error};
 
 /// First argument of the hidden subcommand.
 pub const SUBCOMMAND: &str = "shim";
@@ -35,7 +35,12 @@ impl Program {
     /// Starts the shim for the sandbox in `folder` and waits until it serves. Blocks for some milliseconds.
     pub fn start_shim(&self, folder: &Path) -> Result<(), Error> {
         let fail = |reason: String| Error::Failed { what: "start the sandbox's shim".into(), reason };
-        let output = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        if let Some(limits) = open_files::given() {
+            // SAFETY: one system call, which is allowed between fork and exec.
+            unsafe { command.pre_exec(move || Ok(open_files::restore(limits)?)) };
+        }
+        let output = command
             .arg0("skiff-shim")
             .arg(SUBCOMMAND)
             .arg(folder)

@@ -214,7 +214,7 @@ mod tests {
         let (a, b) = UnixStream::pair().unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
         let long = "x".repeat(300_000);
-        let sending = tokio::spawn(async move {
+        let sending = skiff_watching::task::spawn(async move {
             send(&a, &Request::Start { id: "one".into() }, &[writer.as_fd()]).await.unwrap();
             send(&a, &Request::Start { id: long }, &[]).await.unwrap();
         });

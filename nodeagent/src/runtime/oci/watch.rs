@@ -23,13 +23,13 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Begins to listen to a shim that was just started; nothing that happens from now on is missed.
 pub async fn begin(inner: &Arc<Inner>, sandbox: &str) -> Result<(), Error> {
     let connection = subscribe(inner, sandbox).await?;
-    tokio::spawn(watch(Arc::clone(inner), sandbox.to_owned(), Some(connection)));
+    skiff_watching::task::spawn(watch(Arc::clone(inner), sandbox.to_owned(), Some(connection)));
     Ok(())
 }
 
 /// Begins to listen to a shim that a former agent started, if it lives.
 pub fn spawn(inner: &Arc<Inner>, sandbox: String) {
-    tokio::spawn(watch(Arc::clone(inner), sandbox, None));
+    skiff_watching::task::spawn(watch(Arc::clone(inner), sandbox, None));
 }
 
 async fn watch(inner: Arc<Inner>, sandbox: String, mut connection: Option<UnixStream>) {

@@ -111,12 +111,12 @@ pub fn serve(io: impl Io) -> Connection {
     let (read, write) = tokio::io::split(io);
     let (frames, outgoing) = mpsc::channel(64);
     let (streams, opened) = mpsc::channel(16);
-    tokio::spawn(async move {
+    skiff_watching::task::spawn(async move {
         if let Err(error) = write_frames(write, outgoing).await {
             tracing::debug!(%error, "spdy connection not written any more");
         }
     });
-    let reader = tokio::spawn(async move {
+    let reader = skiff_watching::task::spawn(async move {
         if let Err(error) = read_frames(read, frames, streams).await {
             tracing::debug!(%error, "spdy connection not read any more");
         }

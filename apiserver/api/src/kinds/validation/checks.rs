@@ -83,6 +83,13 @@ pub fn invalid_or_null(value: Option<&Value>, detail: &str, path: &Path, errors:
     errors.invalid(path, value.cloned().unwrap_or_default(), detail);
 }
 
+/// A field that is not as it was, shown as it is to be.
+pub fn immutable(new: Option<&Value>, old: Option<&Value>, path: &Path, errors: &mut Errors) {
+    if new != old {
+        invalid_or_null(new, IMMUTABLE, path, errors);
+    }
+}
+
 /// A map of labels; bad values are reported at the map.
 pub fn labels(owner: &Value, name: &str, path: &Path, errors: &mut Errors) {
     for (key, value) in owner.entries(name) {

@@ -88,7 +88,7 @@ impl Transports {
     pub async fn send(&self, location: &Location, request: Request<Body>) -> Result<Response<Incoming>, String> {
         let stream = self.dial(location).await?;
         let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(|error| root_cause(&error))?;
-        tokio::spawn(async move {
+        skiff_watching::task::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "a connection to a node or pod ended");
             }

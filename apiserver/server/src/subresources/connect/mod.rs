@@ -48,8 +48,10 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, sub: &'static Subresource
     }
 }
 
-/// A live object of a row.
+/// A live object of a row. One that is absent is told of under the request's own resource, whatever its row: `pods "node-a" not found`, as upstream's
+/// store does (`qualifiedResourceFromContext` in `registry/generic/registry/store.go`).
 fn live(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str) -> Result<Value, Status> {
-    let object = ctx.app.store.get(&stored::key_of(kind, namespace, name)).ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
+    let absent = || Status::not_found(&ctx.info.group, &ctx.info.resource, name);
+    let object = ctx.app.store.get(&stored::key_of(kind, namespace, name)).ok_or_else(absent)?;
     stored::decoded(kind, &object)
 }

@@ -68,7 +68,7 @@ fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) 
         done.map(drop)?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     };
-    tokio::spawn(async move {
+    skiff_watching::task::spawn(async move {
         tokio::select! {
             done = copy => if let Err(error) = done { tracing::debug!(%error, "a stream ended") },
             () = stopping.cancelled() => {}

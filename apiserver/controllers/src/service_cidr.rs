@@ -1,0 +1,159 @@
+//! The networks of services: each is marked as ready, and goes only when no address of it is left without one.
+//!
+//! Invariant: a network goes ten seconds after it was deleted at the earliest, so that whoever gives out addresses knows by then. Follows
+//! pkg/controller/servicecidrs/servicecidrs_controller.go.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use k8s_openapi::{
+    api::networking::v1::{IPAddress, ServiceCIDR},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::json;
+
+use crate::{
+    api::{Api, PatchType, item},
+    clock::{Clock, since},
+    error::{Error, unless_gone},
+    events::Recorder,
+    informer::{Change, Informer},
+    key::Key,
+    list::Work,
+    pods::name,
+    runner::{Context, Next, Reconcile},
+};
+
+const NAME: &str = "service-cidr-controller";
+const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
+const MANAGED_BY: (&str, &str) = ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io");
+const GRACE: Duration = Duration::from_secs(10);
+
+struct Controller {
+    api: Api,
+    clock: Clock,
+    recorder: Recorder,
+    cidrs: Informer<ServiceCIDR>,
+    addresses: Informer<IPAddress>,
+}
+
+/// `service-cidr-controller`.
+pub fn start(context: &Context) -> Result<Work, Error> {
+    let queue = context.queue::<Key>();
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        recorder: context.recorder(NAME),
+        cidrs: context.informer(),
+        addresses: context.informer(),
+    });
+    let (q, cidrs) = (queue.clone(), controller.cidrs.clone());
+    controller.cidrs.subscribe(move |change| {
+        let cidr = change.object();
+        q.add(Key::of(&cidr.metadata));
+        if !matches!(change, Change::Updated { .. }) {
+            // another may be free to go now, or not any more
+            let overlaps = |other: &ServiceCIDR| nets(other).any(|a| nets(cidr).any(|b| a.contains(&b) || b.contains(&a)));
+            cidrs.list().iter().filter(|other| overlaps(other)).for_each(|other| q.add(Key::of(&other.metadata)));
+        }
+    });
+    let (q, cidrs) = (queue.clone(), controller.cidrs.clone());
+    controller.addresses.subscribe(move |change| {
+        let Some(address) = address(&change.object().metadata).filter(|_| !matches!(change, Change::Updated { .. })) else { return };
+        cidrs.list().iter().filter(|cidr| nets(cidr).any(|net| net.contains(&address))).for_each(|cidr| q.add(Key::of(&cidr.metadata)));
+    });
+    Ok(Some(context.workers(controller, queue)))
+}
+
+fn nets(cidr: &ServiceCIDR) -> impl Iterator<Item = IpNet> {
+    cidr.spec.as_ref().and_then(|s| s.cidrs.as_ref()).into_iter().flatten().filter_map(|text| text.parse().ok())
+}
+
+/// The address that an object stands for, if it is the API server's.
+fn address(meta: &ObjectMeta) -> Option<IpAddr> {
+    let (label, manager) = MANAGED_BY;
+    meta.labels.as_ref()?.get(label).filter(|value| *value == manager)?;
+    meta.name.as_deref()?.parse().ok()
+}
+
+/// Whether every address in use is in one of the other networks, too.
+fn may_go(cidr: &ServiceCIDR, all: &[Arc<ServiceCIDR>], addresses: impl Iterator<Item = IpAddr>) -> bool {
+    let others = || all.iter().filter(|other| other.metadata.name != cidr.metadata.name).flat_map(|other| nets(other));
+    let has_parents = nets(cidr).all(|net| others().any(|other| other.contains(&net)));
+    has_parents || addresses.filter(|address| nets(cidr).any(|net| net.contains(address))).all(|address| others().any(|other| other.contains(&address)))
+}
+
+impl Controller {
+    async fn set_condition(&self, cidr: &ServiceCIDR, status: &str, reason: &str, message: &str) -> Result<(), Error> {
+        let told = cidr.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|c| c.type_ == "Ready");
+        if told.is_some_and(|c| (&*c.status, &*c.reason, &*c.message) == (status, reason, message)) {
+            return Ok(());
+        }
+        let condition = json!({"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": self.clock.time()});
+        let apply = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": cidr.metadata.name},
+            "status": {"conditions": [condition]}});
+        let path = item::<ServiceCIDR>("", name(&cidr.metadata)) + "/status";
+        unless_gone(self.api.patch(&path, PatchType::Apply(NAME), &apply).await).map(drop)
+    }
+
+    async fn change_finalizers(&self, cidr: &ServiceCIDR, has: bool) -> Result<(), Error> {
+        if cidr.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER) == has {
+            return Ok(());
+        }
+        let field = if has { "finalizers" } else { "$deleteFromPrimitiveList/finalizers" };
+        let patch = json!({"metadata": {field: [FINALIZER]}});
+        unless_gone(self.api.patch(&item::<ServiceCIDR>("", name(&cidr.metadata)), PatchType::Strategic, &patch).await).map(drop)
+    }
+}
+
+impl Reconcile<Key> for Controller {
+    const NAME: &'static str = NAME;
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let Some(cidr) = self.cidrs.get(key) else { return Ok(Next::DONE) };
+        if let Some(deleted) = &cidr.metadata.deletion_timestamp {
+            if !may_go(&cidr, &self.cidrs.list(), self.addresses.list().iter().filter_map(|address_object| address(&address_object.metadata))) {
+                let message = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR";
+                self.set_condition(&cidr, "False", "Terminating", message).await?;
+                return Ok(Next::DONE);
+            }
+            let passed = since(self.clock.now(), deleted.0);
+            if passed < GRACE {
+                return Ok(Next::after(GRACE - passed));
+            }
+            self.change_finalizers(&cidr, false).await?;
+            return Ok(Next::DONE);
+        }
+        self.change_finalizers(&cidr, true).await?;
+        if let Err(error) = self.set_condition(&cidr, "True", "", "Kubernetes Service CIDR is ready").await {
+            self.recorder.warning(&*cidr, "KubernetesServiceCIDRError", "The ServiceCIDR Status can not be set to Ready=True");
+            return Err(error);
+        }
+        Ok(Next::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_goes_when_others_have_its_addresses() {
+        let cidr = |name: &str, nets: &[&str]| -> Arc<ServiceCIDR> {
+            Arc::new(serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"cidrs": nets}})).unwrap())
+        };
+        let used = || ["10.0.0.1", "10.0.1.1", "fd00::1"].into_iter().map(|text| text.parse().unwrap());
+        let (whole, low, far) = (cidr("whole", &["10.0.0.0/16"]), cidr("low", &["10.0.0.0/24"]), cidr("far", &["10.9.0.0/24"]));
+        for (one, all, expected) in [
+            (&whole, vec![&whole], false),
+            (&whole, vec![&whole, &low], false),
+            (&low, vec![&whole, &low], true),
+            (&low, vec![&low, &far], false),
+            (&far, vec![&low, &far], true),
+            (&whole, vec![&whole, &cidr("same", &["10.0.0.0/16"])], true),
+        ] {
+            let all: Vec<_> = all.into_iter().cloned().collect();
+            assert_eq!(may_go(one, &all, used()), expected, "{:?} of {}", one.metadata.name, all.len());
+        }
+    }
+}
