@@ -49,7 +49,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         // what is proxied may be asked for its options: the one method without a verb
         let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
         let reads = info.verb != "get" || parts.method == http::Method::GET || matches!(sub, Subresource::Proxy(_));
-        if !options && !(reads && sub.verbs().contains(&info.verb.as_str())) {
+        if !(options || reads && sub.verbs().contains(&info.verb.as_str())) {
             return Err(Status::method_not_allowed());
         }
         if !sub.connects() {
