@@ -25,6 +25,7 @@ pub mod config_map;
 pub mod downward_api;
 pub mod empty_dir;
 pub mod host_path;
+pub mod image;
 pub mod mounts;
 pub mod persistent_volume_claim;
 pub mod projected;
@@ -129,6 +130,7 @@ pub async fn set_up(request: &Request<'_>, volume: &Volume) -> Result<Mounted, E
         () if volume.host_path.is_some() => host_path::set_up(volume.host_path.as_ref()),
         () if volume.persistent_volume_claim.is_some() => persistent_volume_claim::set_up(request, volume.persistent_volume_claim.as_ref()).await,
         () if volume.ephemeral.is_some() => persistent_volume_claim::of_pod(request).await,
+        () if volume.image.is_some() => Ok(image::set_up()),
         () if volume.config_map.is_some() => files(request, &CONFIG_MAP, config_map::files(request, volume.config_map.as_ref()).await?),
         () if volume.secret.is_some() => files(request, &SECRET, secret::files(request, volume.secret.as_ref()).await?),
         () if volume.downward_api.is_some() => files(request, &DOWNWARD_API, downward_api::files(request, volume.downward_api.as_ref())?),
@@ -171,7 +173,7 @@ pub fn give_to_group(root: &Path, group: u32) -> Result<(), Error> {
 
 /// The field of the volume's source that is set, for volumes that nothing here can make.
 fn kind_of(volume: &Volume) -> &'static str {
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 23] = [
         "awsElasticBlockStore",
         "azureDisk",
         "azureFile",
@@ -185,7 +187,6 @@ fn kind_of(volume: &Volume) -> &'static str {
         "gcePersistentDisk",
         "gitRepo",
         "glusterfs",
-        "image",
         "iscsi",
         "nfs",
         "photonPersistentDisk",

@@ -351,7 +351,45 @@ async fn ephemeral_containers_join_a_running_pod() {
     let mut pod = node.pod("p", "ready", ready).await;
     pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "here:1", "targetContainerName": "c"}]);
     node.api.put(&support::pod_path("p"), pod);
-    node.pod("p", "debugged", |pod| !pod["status"]["ephemeralContainerStatuses"][0]["state"]["running"].is_null()).await;
+    let pod = node.pod("p", "debugged", |pod| !pod["status"]["ephemeralContainerStatuses"][0]["state"]["running"].is_null()).await;
+    let target = node.runtime.specs.lock().values().find(|spec| spec.name == "debug").unwrap().target.clone().unwrap();
+    assert_eq!(pod["status"]["containerStatuses"][0]["containerID"], format!("skiff://{target}"), "it sees the processes of that one");
+    let mut pod = pod;
+    pod["spec"]["ephemeralContainers"].as_array_mut().unwrap().push(json!({"name": "lost", "image": "here:1", "targetContainerName": "none"}));
+    node.api.put(&support::pod_path("p"), pod);
+    node.event("Failed: Error: unable to find target container none").await;
+    let waits = |pod: &Value| pod["status"]["ephemeralContainerStatuses"][1]["state"]["waiting"]["reason"] == "CreateContainerConfigError";
+    node.pod("p", "told why", waits).await;
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_volumes() {
+    let node = Node::start();
+    let spec = |reference: &str, mount: Value| {
+        json!({"volumes": [{"name": "data", "image": {"reference": reference, "pullPolicy": "Always"}}],
+            "containers": [{"name": "c", "image": "here:1", "volumeMounts": [mount]}, {"name": "without", "image": "here:1"}]})
+    };
+    node.api.create_pod("node", "p", spec("data:1", json!({"name": "data", "mountPath": "/data", "subPath": "dir"})));
+    let pod = node.pod("p", "ready", ready).await;
+    node.event("Pulling: Pulling image \"data:1\"").await;
+    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap().trim_start_matches("skiff://").to_owned();
+    let mounts = node.runtime.specs.lock()[&id].mounts.clone();
+    let mount = mounts.iter().find(|mount| mount.container_path.to_str() == Some("/data")).unwrap();
+    let image = mount.image.as_ref().unwrap();
+    assert_eq!((mount.read_only, image.image_id.as_str(), image.sub_path.as_str()), (true, "sha256:data:1", "dir"));
+
+    node.api.create_pod("node", "lost", spec("missing:1", json!({"name": "data", "mountPath": "/data"})));
+    let waits = |pod: &Value| {
+        let (with, without) = (&pod["status"]["containerStatuses"][0]["state"]["waiting"], &pod["status"]["containerStatuses"][1]["state"]);
+        with["reason"].as_str().is_some_and(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason)) && !without["running"].is_null()
+    };
+    node.pod("lost", "waiting for its volume", waits).await;
+    node.event("Failed: Failed to pull image \"missing:1\": no such manifest").await;
+    node.event("Failed: Error: ErrImagePull").await;
+
+    node.api.create_pod("node", "odd", spec("data:1", json!({"name": "data", "mountPath": "/data", "subPath": "/abs"})));
+    node.event("Failed: Error: error SubPath `/abs` must not be an absolute path").await;
     node.end().await;
 }
 
