@@ -17,6 +17,8 @@ use script::{Chapter, Step};
 use support::{Cluster, PROGRAM, images, missing, on_path, skip, wait};
 
 const DAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/day");
+/// Steps that take longer are told.
+const LONG: Duration = Duration::from_secs(4);
 const MINUTE: Duration = Duration::from_secs(60);
 /// What the shell of the day's images has; a web server among it.
 const TOOLS: &[&str] = &[
@@ -180,7 +182,11 @@ fn a_day(test: &str, program: &Path) {
         let begun = Instant::now();
         for step in &chapter.steps {
             count += 1;
-            if let Err(why) = person.step(step) {
+            let (started, done) = (Instant::now(), person.step(step));
+            if started.elapsed() > LONG {
+                println!("{}:{} took {:.1} s", chapter.name, step.number, started.elapsed().as_secs_f64());
+            }
+            if let Err(why) = done {
                 println!("{}:{}: {}\n {why}", chapter.name, step.number, step.line);
                 wrong.push(format!("{}:{}: {}\n {why}", chapter.name, step.number, step.line));
             }
