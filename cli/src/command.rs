@@ -2,6 +2,7 @@
 //! Invariant: every flag, alias and sub-command that works stands in a `Command`, so that help, completion and the parser cannot disagree.
 //! Behaviour follows `github.com/spf13/cobra` and `staging/src/k8s.io/kubectl/pkg/util/templates`.
 
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::{self, Flag, Kind, Parsed};
@@ -36,8 +37,14 @@ pub struct Command {
     pub examples: &'static str,
     pub flags: &'static [&'static [Flag]],
     pub required: &'static [&'static str],
+    /// What its arguments may be, for completion; none where they are files or unknown.
+    pub words: Option<Words>,
+    /// The same of values of its own flags.
+    pub values: &'static [(&'static str, Words)],
     pub subcommands: &'static [&'static Command],
     pub run: Run,
+    /// Without a sub-command its help goes to standard output, though that is a mistake.
+    pub help_is_output: bool,
     pub hidden: bool,
 }
 
@@ -53,8 +60,11 @@ impl Command {
         examples: "",
         flags: &[],
         required: &[],
+        words: None,
+        values: &[],
         subcommands: &[],
         run: Run::Group,
+        help_is_output: false,
         hidden: false,
     };
 

@@ -44,6 +44,7 @@ pub struct App {
     /// Host and port under which the server says that it is reached from elsewhere.
     pub external_address: String,
     pub in_flight: InFlight,
+    pub warns_of_no_effect: bool,
     /// `--request-timeout`.
     pub request_timeout: std::time::Duration,
     /// Ends watches and other long answers when the server stops.

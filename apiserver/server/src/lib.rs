@@ -31,3 +31,4 @@ mod write;
 pub use app::{App, InProcess};
 pub use limits::{deadline::LONGEST as LONGEST_REQUEST, inflight::Limits};
 pub use start::{Config, Data, Running, StartError, client, start};
+pub use subresources::connect::Behind;

@@ -26,7 +26,7 @@ use crate::{
         inflight::{InFlight, Limits},
     },
     serve, stored,
-    subresources::connect::Transports,
+    subresources::connect::{Behind, Transports},
 };
 
 /// Where the state is.
@@ -50,6 +50,8 @@ pub struct Config {
     pub advertise: Vec<SocketAddr>,
     /// Which of the listening addresses pods reach the server by, when `advertise` is empty. A port 0 after the first takes the first's port.
     pub advertise_listener: usize,
+    /// The interface that pods and services are behind; `None`: the machine's routes lead to them.
+    pub behind: Option<Behind>,
     pub authorization_modes: Vec<String>,
     pub service_cidr: IpNet,
     pub token_file: Option<PathBuf>,
@@ -68,6 +70,8 @@ pub struct Config {
     pub bootstrap_tokens: bool,
     /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
     pub anonymous: bool,
+    /// Clients are warned when they write what is stored and not acted upon.
+    pub warns_of_no_effect: bool,
 }
 
 impl Config {
@@ -80,6 +84,7 @@ impl Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             advertise: Vec::new(),
             advertise_listener: 0,
+            behind: None,
             authorization_modes: vec!["Node".into(), "RBAC".into()],
             service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16).unwrap_or_default(),
             token_file: None,
@@ -92,6 +97,7 @@ impl Config {
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
             anonymous: true,
+            warns_of_no_effect: true,
         }
     }
 }
@@ -182,6 +188,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
     let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
+        warns_of_no_effect: config.warns_of_no_effect,
         external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),
         authenticator: authenticator.telling(telling),
@@ -189,7 +196,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         admission: admission::chain(&config.admission)?,
         allocator,
         tokens: Arc::new(issuer),
-        transports: Transports::new(tls::roots(pki.authority.certificate_pem().as_bytes())?, identity)?,
+        transports: Transports::new(tls::roots(pki.authority.certificate_pem().as_bytes())?, identity, config.behind.clone())?,
         metrics: Default::default(),
         in_flight: InFlight::new(config.limits),
         request_timeout: config.request_timeout,

@@ -44,13 +44,11 @@ pub fn etcd_place(key: &Key, dry: bool) -> String {
 }
 
 /// The object as `kind` shows it.
-pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
+pub fn decoded(kind: &'static Kind, object: &Object) -> Result<Value, Status> {
     let mut value: Value =
         serde_json::from_slice(&object.bytes).map_err(|error| Status::internal(format!("cannot read the stored {:?}: {error}", object.key)))?;
-    if let Some(alias) = kind.stored_as {
-        (alias.from_stored)(&mut value);
-        value["apiVersion"] = kind.api_version().into();
-        value["kind"] = kind.kind.into();
+    if kind.stored_as.is_some() {
+        stored_row(kind).convert(&mut value, kind);
     }
     Ok(value)
 }
@@ -78,9 +76,7 @@ pub fn draft(kind: &'static Kind, value: &Value) -> Result<Draft, Status> {
     let converted;
     let value = if kind.stored_as.is_some() || value["apiVersion"] != api_version.as_str() || value["kind"] != name {
         let mut other = value.clone();
-        if let Some(alias) = kind.stored_as {
-            (alias.to_stored)(&mut other);
-        }
+        kind.convert(&mut other, row);
         other["apiVersion"] = api_version.into();
         other["kind"] = name.into();
         converted = other;

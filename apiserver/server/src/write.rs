@@ -9,7 +9,14 @@ use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind, Subresource, UpdateChecks, strategy::path_segment},
-    machinery::{field::Errors, meta::Meta, object_meta, schema::conform, status::Status, time},
+    machinery::{
+        field::Errors,
+        meta::Meta,
+        object_meta,
+        schema::{as_stored, conform},
+        status::Status,
+        time,
+    },
 };
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
@@ -120,8 +127,10 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
 
 /// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
 /// for before admission validates.
-async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, value: Value, authorized: bool) -> Result<Written, Status> {
+async fn create_tracked(ctx: &Context, shown: &'static Kind, namespace: &str, mut value: Value, authorized: bool) -> Result<Written, Status> {
     let dry = dry_run(ctx)?;
+    let kind = shown.worked_on_as();
+    shown.convert(&mut value, kind);
     let name = value.name().to_string();
     let mut attributes = Attributes {
         app: &ctx.app,
@@ -173,17 +182,23 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
         for warning in (kind.strategy.warnings)(&value, None) {
             ctx.warn(warning);
         }
+        warn_of_no_effect(ctx, kind, &value);
         let key = stored::key_of(kind, namespace, &name);
         if dry {
             return match ctx.app.store.get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
-                None => Ok(Written::Unstored(value)),
+                None => {
+                    as_stored(&mut value, kind.node());
+                    kind.convert(&mut value, shown);
+                    Ok(Written::Unstored(value))
+                }
             };
         }
         // a question of the store, which a dry run does not come to
         if !value.resource_version().is_empty() {
             return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
         }
+        settle(shown, kind, &mut value);
         let draft = stored::draft(kind, &value)?;
         match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
             Ok(object) => {
@@ -199,6 +214,20 @@ async fn create_tracked(ctx: &Context, kind: &'static Kind, namespace: &str, val
     }
 }
 
+/// Nobody is to rely on what is only stored.
+fn warn_of_no_effect(ctx: &Context, kind: &Kind, value: &Value) {
+    if let Some(told) = (kind.strategy.without_effect)(value).filter(|_| ctx.app.warns_of_no_effect) {
+        ctx.warn(told);
+    }
+}
+
+/// What was worked on in another form than the client's has not seen the defaults of that form, which reading it gives.
+fn settle(shown: &Kind, kind: &Kind, value: &mut Value) {
+    if !std::ptr::eq(shown, kind) {
+        (kind.strategy.defaults)(value);
+    }
+}
+
 /// PUT and apply of what is absent need the right to create, too.
 fn may_create(ctx: &Context) -> Result<(), Status> {
     let asked = auth::Attributes { verb: "create".into(), ..crate::app::attributes(ctx) };
@@ -211,6 +240,8 @@ fn may_create(ctx: &Context) -> Result<(), Status> {
 /// The namespace of the body is that of the path, or absent.
 pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Result<(), Status> {
     if !kind.namespaced {
+        // what stands in no namespace is not asked where it stands
+        value.set_meta("namespace", "");
         return Ok(());
     }
     let given = value.namespace();
@@ -329,7 +360,7 @@ fn check_preconditions(kind: &Kind, key: &Key, how: &Update, live: &Value, dry: 
 #[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
 async fn attempt(
     ctx: &Context,
-    kind: &'static Kind,
+    shown: &'static Kind,
     key: &Key,
     object: &Arc<Object>,
     live: &Value,
@@ -337,6 +368,15 @@ async fn attempt(
     part: Part,
     dry: bool,
 ) -> Result<Option<Written>, Status> {
+    let kind = shown.worked_on_as();
+    let other_form;
+    let live = if std::ptr::eq(shown, kind) {
+        live
+    } else {
+        shown.convert(&mut new, kind);
+        other_form = stored::decoded(kind, object)?;
+        &other_form
+    };
     check_namespace(kind, &key.namespace, &mut new)?;
     dedup_owners(ctx, &mut new);
     let given_version = new.resource_version().to_string();
@@ -379,16 +419,20 @@ async fn attempt(
     escalation(ctx, kind, &new, Some(live))?;
     attributes.object = Some(new);
     let admitted = ctx.app.admission.validate(&attributes).await;
-    let new = attributes.object.take().unwrap_or_default();
+    let mut new = attributes.object.take().unwrap_or_default();
     admitted?;
     if matches!(part, Part::Whole) {
         for warning in (kind.strategy.warnings)(&new, Some(live)) {
             ctx.warn(warning);
         }
+        warn_of_no_effect(ctx, kind, &new);
     }
     if dry {
+        as_stored(&mut new, kind.node());
+        kind.convert(&mut new, shown);
         return Ok(Some(Written::Unstored(new)));
     }
+    settle(shown, kind, &mut new);
     let removal = ends_deletion(kind, &new, live);
     if !removal && same_but_for_times(&new, live) {
         return Ok(Some(Written::Stored(object.clone())));
@@ -401,6 +445,7 @@ async fn attempt(
             if removal {
                 allocate::release(ctx, kind, &new).await;
                 // the answer is the object as it was sent, not the removal's revision
+                kind.convert(&mut new, shown);
                 return Ok(Some(Written::Unstored(new)));
             }
             if allocate::is_service(kind) {
@@ -509,9 +554,11 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
 
 /// Something besides metadata and status changed.
 fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
-    let annotations = |value: &Value| value.meta().and_then(|meta| meta.get("annotations")).cloned();
-    if kind.strategy.annotations_are_desired && annotations(new) != annotations(live) {
-        return true;
+    let of_meta = |value: &Value, name: &str| value.meta().and_then(|meta| meta.get(name)).cloned();
+    for (name, counts) in [("annotations", kind.strategy.annotations_are_desired), ("labels", kind.strategy.labels_are_desired)] {
+        if counts && of_meta(new, name) != of_meta(live, name) {
+            return true;
+        }
     }
     let desired = |value: &Value| {
         value

@@ -1,21 +1,74 @@
-//! What a long-running process gives back once it has started.
+//! What a long-running process gives back: code when it has started, and heap whenever there is little to do after there was much.
 //!
-//! Invariant: nothing is lost; pages of code that are needed again come from the page cache.
+//! Invariant: nothing is lost; pages of code that are needed again come from the page cache, and what is asked of the heap again is had again.
 
 use std::{io::BufRead, time::Duration};
 
 /// When the controllers have listed what there is.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// Gives back, a moment from now, the pages of code that only the start needed: most of what an idle process holds.
+/// How often it is looked whether there is little to do.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Gives back, a moment from now, the pages of code that only the start needed: most of what an idle process holds. Then, as long as the process
+/// lives, the free pages of its heap, of which its many threads leave many behind.
 pub fn settle() {
     skiff_watching::task::spawn(async {
         tokio::time::sleep(AFTER).await;
         if let Err(error) = give_back_code() {
             tracing::debug!(%error, "pages of code were not given back");
         }
+        let mut work = Work::default();
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            if work.is_done(used()) {
+                // it takes a while where the heap is large
+                let _ = tokio::task::spawn_blocking(give_back_heap).await;
+            }
+        }
     });
 }
+
+/// The CPU time that the process had used when it was looked at, and when heap was given back.
+#[derive(Default)]
+struct Work {
+    seen: Duration,
+    given_back: Duration,
+}
+
+impl Work {
+    /// Whether there was work worth it since the last time, and is little now.
+    fn is_done(&mut self, used: Duration) -> bool {
+        let lately = used.saturating_sub(self.seen);
+        self.seen = used;
+        let done = lately < PERIOD / 10 && used.saturating_sub(self.given_back) > PERIOD / 20;
+        if done {
+            self.given_back = used;
+        }
+        done
+    }
+}
+
+/// The CPU time of all threads.
+fn used() -> Duration {
+    // SAFETY: all zeros is a rusage
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the struct is ours
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) } != 0 {
+        return Duration::ZERO;
+    }
+    let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn give_back_heap() {
+    // SAFETY: it may be called at any time
+    unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn give_back_heap() {}
 
 #[cfg(target_os = "linux")]
 fn give_back_code() -> std::io::Result<()> {
@@ -41,4 +94,27 @@ fn give_back_code() -> std::io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn give_back_code() -> std::io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heap_is_given_back_once_after_work() {
+        let mut work = Work::default();
+        let looks = [("the start's work", 900, true), ("nothing", 910, false), ("much", 9_000, false), ("still much", 18_000, false), ("little", 18_500, true)];
+        for (what, used, given_back) in looks {
+            assert_eq!(work.is_done(Duration::from_millis(used)), given_back, "{what}");
+        }
+        assert!(!work.is_done(Duration::from_millis(18_900)), "too little to be worth it");
+    }
+
+    #[test]
+    fn cpu_time_is_read() {
+        let before = used();
+        while used() == before {
+            std::hint::spin_loop();
+        }
+    }
 }

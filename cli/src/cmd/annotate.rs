@@ -5,6 +5,7 @@
 use super::label::{Changes, FLAGS, check, find, list, merge_patch};
 use super::modify;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -36,6 +37,7 @@ pub static COMMAND: Command = Command {
         &[Flag::str("field-manager", '\0', "kubectl-annotate", "Who is said to manage the fields that are written")],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 

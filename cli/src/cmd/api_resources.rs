@@ -57,13 +57,25 @@ fn preferred(served: &Served) -> Vec<&Resource> {
     out
 }
 
+/// By group and name, as they are shown unless another order is wished.
+fn by_group(list: &mut [&Resource]) {
+    list.sort_by(|a, b| a.group.cmp(&b.group).then(a.plural.cmp(&b.plural)));
+}
+
+/// The names of all that can be read.
+pub fn readable(served: &Served) -> Vec<String> {
+    let mut list: Vec<&Resource> = preferred(served).into_iter().filter(|r| r.can("get")).collect();
+    by_group(&mut list);
+    list.iter().map(|r| r.group_resource()).collect()
+}
+
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
         return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
     }
     if !matches!(f.str("output"), "" | "wide" | "name" | "json" | "yaml" | "kyaml") {
-        return Err(Error::msg(format!("--output {} is not available", f.str("output"))));
+        return Err(print::no_printer(f.str("output"), "json,kyaml,name,wide,yaml"));
     }
     if !matches!(f.str("sort-by"), "" | "name" | "kind") {
         return Err(Error::msg("--sort-by accepts only name or kind"));
@@ -81,7 +93,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     match f.str("sort-by") {
         "name" => list.sort_by(|a, b| a.plural.cmp(&b.plural)),
         "kind" => list.sort_by(|a, b| a.kind.cmp(&b.kind)),
-        _ => list.sort_by(|a, b| a.group.cmp(&b.group).then(a.plural.cmp(&b.plural))),
+        _ => by_group(&mut list),
     }
     show(&ctx, &list)?;
     let failed: Vec<String> = served.failed.iter().map(|(gv, why)| format!("{gv}: {why}")).collect();

@@ -5,6 +5,7 @@
 use super::exec::{SESSION, tty};
 use super::pods;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -24,6 +25,7 @@ pub static COMMAND: Command = Command {
       kubectl attach mypod -c ruby-container -i -t",
     flags: &[SESSION, DETACH_KEYS],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Pod),
     ..Command::NEW
 };
 

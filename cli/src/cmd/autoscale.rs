@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/autoscale/autoscale.go`.
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -40,6 +41,7 @@ pub static COMMAND: Command = Command {
     ],
     required: &["max"],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Objects { types: &["deployment", "replicaset", "replicationcontroller", "statefulset"], several: true }),
     ..Command::NEW
 };
 

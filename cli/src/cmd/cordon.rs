@@ -4,6 +4,7 @@
 
 use super::modify;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::print::{self, Format, Printer};
@@ -19,6 +20,7 @@ pub static CORDON: Command = Command {
       kubectl cordon foo",
     flags: &[SELECTOR, DRY_RUN],
     run: Run::Verb(|ctx| Box::pin(run(ctx, true))),
+    words: Some(Words::Names("node")),
     ..Command::NEW
 };
 
@@ -31,6 +33,7 @@ pub static UNCORDON: Command = Command {
       kubectl uncordon foo",
     flags: &[SELECTOR, DRY_RUN],
     run: Run::Verb(|ctx| Box::pin(run(ctx, false))),
+    words: Some(Words::Names("node")),
     ..Command::NEW
 };
 

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/delete/delete.go`.
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -31,6 +32,7 @@ pub static COMMAND: Command = Command {
       kubectl delete pods --all",
     flags: &[FILE_FLAGS, SELECTOR, FIELD_SELECTOR, DRY_RUN, &deletion_flags(true), FLAGS],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 

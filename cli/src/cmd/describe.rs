@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/describe/describe.go`.
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::describe::{Kube, describe};
 use crate::error::{Error, Result};
@@ -35,6 +36,7 @@ pub static COMMAND: Command = Command {
         &[Flag::bool("all-namespaces", 'A', false, "Of all namespaces"), Flag::bool("show-events", '\0', true, "Show what happened to the objects")],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 

@@ -5,6 +5,7 @@
 use super::cordon::{mark, nodes, say};
 use crate::client::{Call, query, segment};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::flags::{Flag, seconds};
@@ -41,6 +42,7 @@ pub static COMMAND: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Names("node")),
     ..Command::NEW
 };
 

@@ -4,6 +4,7 @@
 
 use super::pods;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -26,6 +27,8 @@ pub static COMMAND: Command = Command {
       kubectl exec deploy/mydeployment -- date",
     flags: &[SESSION, &[Flag::slice("filename", 'f', "The file that describes the object to exec into")]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Pod),
+    values: &[("container", Words::Container)],
     ..Command::NEW
 };
 

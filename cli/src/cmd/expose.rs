@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/expose/expose.go` and `polymorphichelpers`.
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -50,6 +51,7 @@ pub static COMMAND: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Objects { types: &["pod", "service", "replicationcontroller", "deployment", "replicaset"], several: true }),
     ..Command::NEW
 };
 

@@ -4,6 +4,7 @@
 
 use crate::client::{Call, JSON, TABLE};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -28,6 +29,24 @@ const FLAGS: &[Flag] = &[
     Flag::bool("show-kind", '\0', false, "Show the kind before each name"),
     Flag::str("sort-by", '\0', "", "Sort by this field, given as a JSONPath expression ('{.metadata.name}')"),
     Flag::str("subresource", '\0', "", "Show this sub-resource instead of the object: status, scale or resize"),
+];
+
+/// What `-o` may be.
+const FORMATS: &[&str] = &[
+    "json",
+    "yaml",
+    "kyaml",
+    "name",
+    "go-template",
+    "go-template-file",
+    "template",
+    "templatefile",
+    "jsonpath",
+    "jsonpath-as-json",
+    "jsonpath-file",
+    "custom-columns",
+    "custom-columns-file",
+    "wide",
 ];
 
 pub static COMMAND: Command = Command {
@@ -79,6 +98,8 @@ pub static COMMAND: Command = Command {
         CHUNKS,
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::ANY),
+    values: &[("output", Words::Fixed(FORMATS))],
     ..Command::NEW
 };
 
@@ -131,6 +152,9 @@ fn check(ctx: &Ctx) -> Result<()> {
 
 async fn raw(ctx: &Ctx) -> Result<()> {
     let f = ctx.flags();
+    if !ctx.args().is_empty() {
+        return Err(Error::msg("arguments may not be passed when --raw is specified"));
+    }
     if f.bool("watch") || f.bool("watch-only") || !f.str("selector").is_empty() {
         return Err(Error::msg("--raw may not be specified with other flags that filter the server request or alter the output"));
     }

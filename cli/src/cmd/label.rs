@@ -4,6 +4,7 @@
 
 use super::modify;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -38,6 +39,7 @@ pub static COMMAND: Command = Command {
         &[Flag::str("field-manager", '\0', "kubectl-label", "Who is said to manage the fields that are written")],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 

@@ -5,6 +5,7 @@
 use super::pods;
 use crate::client::{Call, query, segment};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -56,6 +57,7 @@ pub static COMMAND: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(remote::interruptible(run(ctx)))),
+    words: Some(Words::PodAndContainer),
     ..Command::NEW
 };
 

@@ -39,7 +39,7 @@ pub mod modify;
 pub mod options;
 pub mod patch;
 pub mod plugin;
-mod pods;
+pub mod pods;
 pub mod port_forward;
 pub mod proxy;
 pub mod replace;

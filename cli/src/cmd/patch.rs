@@ -4,6 +4,7 @@
 
 use super::modify;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -45,6 +46,7 @@ pub static COMMAND: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 
@@ -108,7 +110,7 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 fn to_json(text: &str) -> Result<Vec<u8>> {
-    let documents = crate::yaml::read(text).map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
+    let documents = crate::yaml::read_lax(text).map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
     let value = documents.into_iter().next().map_or(Value::Null, |d| d.value);
     Ok(serde_json::to_vec(&value)?)
 }

@@ -64,18 +64,38 @@ async fn list(ctx: Ctx) -> Result<()> {
     Ok(())
 }
 
-/// Becomes the plugin that the words name, if there is one: the longest `kubectl-a-b` first.
+/// The longest `kubectl-a-b` that the words name, and how many of them it takes.
+fn named(args: &[String]) -> Option<(String, PathBuf, usize)> {
+    let words: Vec<String> = args.iter().take_while(|a| !a.starts_with('-')).map(|a| a.replace('-', "_")).collect();
+    (1..=words.len()).rev().find_map(|count| {
+        let name = words[..count].join("-");
+        executable(&format!("kubectl-{name}")).map(|path| (name, path, count))
+    })
+}
+
+fn executable(name: &str) -> Option<PathBuf> {
+    path_dirs().into_iter().map(|d| d.join(name)).find(|p| is_executable(p))
+}
+
+/// The verbs that plugins add: the first word of each.
+pub fn verbs() -> Vec<String> {
+    let names = path_dirs().into_iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten()).filter(|e| is_executable(&e.path()));
+    let names = names.filter_map(|e| e.file_name().to_str()?.strip_prefix("kubectl-").map(|name| name.split('-').next().unwrap_or("").replace('_', "-")));
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// The program that completes the plugin which the words name, and how many words name it.
+pub fn completer(args: &[String]) -> Option<(PathBuf, usize)> {
+    let (name, _, count) = named(args)?;
+    executable(&format!("kubectl_complete-{name}")).map(|path| (path, count))
+}
+
+/// Becomes the plugin that the words name, if there is one.
 ///
 /// # Errors
 /// A plugin that cannot be run.
 pub fn hand_over(_program: &str, args: &[String]) -> Result<()> {
-    let words: Vec<String> = args.iter().take_while(|a| !a.starts_with('-')).map(|a| a.replace('-', "_")).collect();
-    for count in (1..=words.len()).rev() {
-        let name = format!("kubectl-{}", words[..count].join("-"));
-        if let Some(path) = path_dirs().into_iter().map(|d| d.join(&name)).find(|p| is_executable(p)) {
-            let failed = std::process::Command::new(&path).args(&args[count..]).exec();
-            return Err(Error::Plain(format!("Error: {failed}"), 1));
-        }
-    }
-    Ok(())
+    let Some((_, path, count)) = named(args) else { return Ok(()) };
+    let failed = std::process::Command::new(&path).args(&args[count..]).exec();
+    Err(Error::Plain(format!("Error: {failed}"), 1))
 }

@@ -4,6 +4,7 @@
 
 use crate::client::Call;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -42,6 +43,7 @@ pub static COMMAND: Command = Command {
     ],
     required: &["replicas"],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Objects { types: &["deployment", "replicaset", "replicationcontroller", "statefulset"], several: true }),
     ..Command::NEW
 };
 

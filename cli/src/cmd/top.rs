@@ -4,6 +4,7 @@
 
 use crate::client::{Call, query, segment};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::describe::quantity::parse;
 use crate::error::{Error, Result};
@@ -33,6 +34,7 @@ static NODE: Command = Command {
       kubectl top node",
     flags: &[SELECTOR, COMMON, &[Flag::bool("show-capacity", '\0', false, "Shares of what the nodes have, not of what pods may have")]],
     run: Run::Verb(|ctx| Box::pin(nodes(ctx))),
+    words: Some(Words::Names("node")),
     ..Command::NEW
 };
 
@@ -58,6 +60,7 @@ static POD: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(pods(ctx))),
+    words: Some(Words::Names("pod")),
     ..Command::NEW
 };
 

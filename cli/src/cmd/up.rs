@@ -120,6 +120,7 @@ async fn up(flags: Parsed) -> anyhow::Result<()> {
         let network = nodes::network(&wish.folders, cluster_cidr, service_cidr).await.context("cannot make the cluster's network")?;
         let gateway = network.gateway().await;
         plan.server.listen.push((gateway, wish.listen.port()).into());
+        plan.server.behind = Some(skiff_server::Behind { interface: network.bridge().await, networks: vec![cluster_cidr, service_cidr] });
         story.step("network of the nodes");
         Some(network)
     };

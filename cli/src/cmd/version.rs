@@ -44,6 +44,9 @@ const ORDER: &[&str] = &[
     "platform",
 ];
 
+/// The kustomize that kubectl 1.36 has in it, whose behaviour `kustomize` and `-k` follow.
+const KUSTOMIZE: &str = "v5.8.1";
+
 /// What this program says of itself: the Kubernetes version that it answers to.
 fn own() -> Value {
     let arch = if cfg!(target_arch = "x86_64") {
@@ -64,7 +67,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if !matches!(f.str("output"), "" | "json" | "yaml") {
         return Err(Error::msg("--output must be 'yaml' or 'json'"));
     }
-    let mut info = json!({"clientVersion": own(), "kustomizeVersion": env!("CARGO_PKG_VERSION")});
+    let mut info = json!({"clientVersion": own(), "kustomizeVersion": KUSTOMIZE});
     let mut failure = None;
     if !f.bool("client") {
         match ctx.client()?.json(&Call::get("/version")).await {
@@ -77,7 +80,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         "json" => layout::write(&info, layout::Style { indent: 2, order: crate::print::order::Order::Keys(ORDER) }) + "\n",
         "yaml" => crate::yaml::write(&info),
         _ => {
-            let mut t = format!("Client Version: {}\nSkiff Version: v{}\n", git("clientVersion"), env!("CARGO_PKG_VERSION"));
+            let mut t = format!("Client Version: {}\nKustomize Version: {KUSTOMIZE}\nSkiff Version: v{}\n", git("clientVersion"), env!("CARGO_PKG_VERSION"));
             if info.get("serverVersion").is_some() {
                 t += &format!("Server Version: {}\n", git("serverVersion"));
             }

@@ -64,7 +64,7 @@ fn push(files: &mut Vec<PathBuf>, file: &Path) {
 
 fn stored_context(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let documents = crate::yaml::read(&text).unwrap_or_default();
+    let documents = crate::yaml::read_lax(&text).unwrap_or_default();
     documents.first().and_then(|d| d.value["current-context"].as_str()).unwrap_or("").to_string()
 }
 
@@ -82,13 +82,14 @@ fn replace(file: &Path, text: &str) -> Result<()> {
         return Err(Error::msg(format!("open {}: {why}", Path::new(&lock).display())));
     }
     let written = (|| {
-        let mut fresh = file.as_os_str().to_owned();
+        // beside the file that a link leads to: nothing is renamed from one file system to another
+        let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
+        let mut fresh = target.as_os_str().to_owned();
         fresh.push(".new");
         // a file that is left over may be open to others: not the one that keys go into
         let _ = std::fs::remove_file(&fresh);
         let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         out.write_all(text.as_bytes())?;
-        let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
         std::fs::rename(&fresh, target)
     })();
     let unlocked = std::fs::remove_file(&lock);

@@ -79,7 +79,7 @@ impl TablePrinter {
         let (meta, cells) = (&row["object"]["metadata"], &row["cells"]);
         let name_column = self.last_columns.iter().position(|c| c["format"] == "name" && c["type"] == "string");
         let mut out = Vec::new();
-        out.extend(event.map(|e| format!("{e:<10}")));
+        out.extend(event.map(|e| format!("{e:<8}")));
         out.extend(o.namespace.then(|| meta["namespace"].as_str().unwrap_or("").to_string()));
         for i in shown {
             let text = cell(&cells[*i]);
@@ -152,6 +152,6 @@ mod tests {
     fn headers_stand_once() {
         let mut p = TablePrinter::new(Options::default());
         p.lines(&table(), None);
-        assert_eq!(p.lines(&table(), Some("ADDED")), "ADDED     \ta\t5\nADDED     \tb...\t6\n");
+        assert_eq!(p.lines(&table(), Some("ADDED")), "ADDED   \ta\t5\nADDED   \tb...\t6\n");
     }
 }

@@ -8,7 +8,7 @@ use crate::context::DryRun;
 use crate::discovery::Resource;
 use crate::error::{Error, Result};
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_api::machinery::selector::{Selector, SelectorError};
 
 /// How a change is sent.
@@ -123,10 +123,13 @@ fn objects(refusal: &Error) -> bool {
     }
 }
 
-/// Deletes an object; gives what the server answers.
+/// Deletes an object; gives what the server answers. That nothing is to be written stands in the body: a server that gets one looks at no parameter.
 pub async fn delete(client: &Client, info: &Info, options: &Value, dry_run: bool) -> Result<Value> {
-    let q = query(if dry_run { &[("dryRun", "All")] } else { &[] });
-    client.json(&Call::with(Method::DELETE, format!("{}{q}", info.path()), options)).await
+    let mut options = options.clone();
+    if dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    client.json(&Call::with(Method::DELETE, info.path(), &options)).await
 }
 
 /// Reads one object.

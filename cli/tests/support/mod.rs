@@ -130,6 +130,11 @@ impl Cluster {
 
     /// A line of the shell in the cluster's folder, in which `kubectl` (and `skiff`) is that program, with a home and a cache of its own.
     pub fn shell(&self, program: &Path, line: &str) -> Output {
+        self.in_shell(program, line).output().unwrap()
+    }
+
+    /// The command of `shell`, not yet run.
+    pub fn in_shell(&self, program: &Path, line: &str) -> Command {
         let bin = self.folder.join(format!("as-{}", program.file_name().unwrap_or_default().to_string_lossy()));
         if !bin.exists() {
             std::fs::create_dir(&bin).unwrap();
@@ -138,7 +143,8 @@ impl Cluster {
         let mut command = Command::new("bash");
         command.args(["-c", line]).current_dir(&self.folder).env_clear().stdin(Stdio::null());
         command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", &bin).env("KUBECONFIG", self.kubeconfig());
-        command.envs([("KUBE_EDITOR", "true"), ("TZ", "UTC"), ("NO_COLOR", "1")]).output().unwrap()
+        command.envs([("KUBE_EDITOR", "true"), ("TZ", "UTC"), ("NO_COLOR", "1")]);
+        command
     }
 
     /// `skiff` itself.

@@ -125,6 +125,11 @@ impl Names {
     fn veth(&self, index: u32) -> String {
         format!("{}{index}", self.veth_prefix())
     }
+
+    /// Of the host's routes to the instance's pods and services, so that they do not take the place of another's to the same networks.
+    fn metric(&self) -> u32 {
+        1024 + u32::from_str_radix(&self.hash, 16).unwrap_or_default()
+    }
 }
 
 impl ClusterNetwork {
@@ -133,7 +138,7 @@ impl ClusterNetwork {
         super::ns::supported().await?;
         let names = Names::new(&config.instance);
         let host = config.host;
-        let links = Links::open(&host).await?;
+        let links = Links::open(&host).await?.with_metric(names.metric());
         if !config.resume {
             clear_all(&config.run_dir, &names, &host, &links).await?;
         }
@@ -172,6 +177,12 @@ impl ClusterNetwork {
     /// The host's address on the nodes' network.
     pub async fn gateway(&self) -> Ipv4Addr {
         self.state.lock().await.gateway()
+    }
+
+    /// The interface that everything of the cluster lies behind. Where several clusters on one host have the same addresses, only a socket that is
+    /// bound to it is sure to reach this one.
+    pub async fn bridge(&self) -> String {
+        self.state.lock().await.bridge.clone()
     }
 
     /// The nodes' network.
@@ -285,7 +296,7 @@ impl ClusterNetwork {
     async fn open_way_out(&self, state: &State) -> Result<(), Error> {
         let Some(nft) = &self.nft else { return Ok(()) };
         let inside = std::iter::once(IpNet::V4(state.cidr)).chain(state.nodes.values().flat_map(|n| n.pod_cidrs.iter().copied()));
-        outside::open(nft, &self.host, &self.names.bridge(), &state.bridge, &inside.collect::<Vec<_>>()).await
+        outside::open(nft, &self.host, &self.names.bridge(), &state.bridge, state.gateway(), &inside.collect::<Vec<_>>()).await
     }
 }
 

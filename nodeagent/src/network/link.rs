@@ -34,6 +34,8 @@ pub const NODE_ROUTE_PROTOCOL: u8 = 99;
 pub struct Links {
     netlink: Arc<Mutex<Netlink>>,
     protocol: u8,
+    /// Of the routes that are added.
+    metric: Option<u32>,
 }
 
 /// A route that bears the mark of the connection that sees it.
@@ -54,7 +56,12 @@ impl Links {
     /// The same with a route protocol of its own: it adds and sees only routes with that mark.
     pub async fn open_as(ns: &Namespace, protocol: u8) -> Result<Self, Error> {
         let netlink = ns.call(Netlink::open).await?.map_err(|e| failed("open a netlink socket", e))?;
-        Ok(Links { netlink: Arc::new(Mutex::new(netlink)), protocol })
+        Ok(Links { netlink: Arc::new(Mutex::new(netlink)), protocol, metric: None })
+    }
+
+    /// Routes that are added from now on have this metric: they stand beside those of others to the same networks.
+    pub fn with_metric(self, metric: u32) -> Self {
+        Links { metric: Some(metric), ..self }
     }
 
     /// Asks the kernel, on a thread that may wait for its locks.
@@ -186,7 +193,8 @@ impl Links {
 
     /// Adds or replaces the route to `to`, via a gateway (`onlink`: it needs no route of its own) or straight onto the link.
     pub async fn route(&self, to: IpNet, via: Option<IpAddr>, link: u32) -> Result<(), Error> {
-        let message = route_message(to, via, link, self.protocol);
+        let mut message = route_message(to, via, link, self.protocol);
+        message.attributes.extend(self.metric.map(RouteAttribute::Priority));
         self.ask(RouteNetlinkMessage::NewRoute(message), How::Replace).await.map(drop).map_err(|e| failed(format!("add a route to {to}"), e))
     }
 

@@ -1,15 +1,19 @@
 //! The way from a cluster's nodes to the world outside of the host, and what keeps the world out: one nftables table an instance, and where another
 //! program's table drops forwarded packets (Docker, ufw), an exception in it.
 //!
-//! Invariant: everything here bears the instance's tag, as the table's name or as the rule's comment, and `close` finds it by that.
+//! Invariant: everything here bears the instance's tag, as the table's name or as the rule's comment, and `close` finds it by that. No rule concerns
+//! what does not pass the instance's own bridge: others on this host may have the same addresses.
+
+use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 
 use super::{Error, nft::Nft, ns::Namespace};
 
 /// Puts the table in place, whole. `inside` is what lies behind the bridge: those addresses are hidden behind the host's own when they leave.
-pub async fn open(nft: &Nft, host: &Namespace, tag: &str, bridge: &str, inside: &[IpNet]) -> Result<(), Error> {
-    nft.apply(host, table(tag, bridge, inside)).await?;
+/// `gateway` is the host's own address among them.
+pub async fn open(nft: &Nft, host: &Namespace, tag: &str, bridge: &str, gateway: Ipv4Addr, inside: &[IpNet]) -> Result<(), Error> {
+    nft.apply(host, table(tag, bridge, gateway, inside)).await?;
     if let Some(chain) = dropping_chain(nft, host).await? {
         let there = tagged_rules(&nft.list(host, &["chain", "ip", "filter", &chain]).await?, tag);
         if there.is_empty() {
@@ -34,13 +38,17 @@ pub async fn close(nft: &Nft, host: &Namespace, tag: &str) -> Result<(), Error> 
 }
 
 /// New connections come out of the bridge but not into it: the nodes are this machine's own, not the neighbourhood's.
-fn table(tag: &str, bridge: &str, inside: &[IpNet]) -> String {
+/// What is only bridged from node to node is no connection of the host's, though it passes here where bridges are filtered (`bridge-nf-call-iptables`):
+/// untracked, it meets neither the connections of another instance with the same addresses nor rules that drop what they think invalid.
+fn table(tag: &str, bridge: &str, gateway: Ipv4Addr, inside: &[IpNet]) -> String {
     let inside = inside.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
     format!(
         "add table ip {tag}\ndelete table ip {tag}\ntable ip {tag} {{\n\
          set inside {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {inside} }}; }}\n\
+         chain prerouting {{ type filter hook prerouting priority -300; policy accept;\n\
+         iifname \"{bridge}\" ip daddr @inside ip daddr != {gateway} notrack\n}}\n\
          chain postrouting {{ type nat hook postrouting priority 100; policy accept;\n\
-         ip saddr @inside oifname != {{ \"{bridge}\", \"lo\" }} masquerade\n}}\n\
+         iifname \"{bridge}\" ip saddr @inside oifname != {{ \"{bridge}\", \"lo\" }} masquerade\n}}\n\
          chain forward {{ type filter hook forward priority 0; policy accept;\n\
          oifname \"{bridge}\" iifname != \"{bridge}\" ct state new drop\n}}\n}}\n"
     )
@@ -90,6 +98,13 @@ mod tests {
         for (chains, want) in cases {
             assert_eq!(pick_chain(&json!({ "nftables": chains })).as_deref(), want);
         }
+    }
+
+    #[test]
+    fn every_rule_names_the_bridge() {
+        let text = table("skiff-1", "br1", Ipv4Addr::new(10, 89, 0, 1), &["10.89.0.0/24".parse().unwrap(), "10.244.0.0/24".parse().unwrap()]);
+        let rules = text.lines().filter(|line| ["masquerade", "drop", "notrack"].iter().any(|verdict| line.ends_with(verdict)));
+        assert_eq!(rules.filter(|rule| rule.contains("ifname \"br1\"")).count(), 3, "{text}");
     }
 
     #[test]

@@ -5,13 +5,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Container, Pod, Secret};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Secret};
 use parking_lot::Mutex;
 
 use super::{
     backoff::Backoff,
     containers::Waiting,
-    credentials,
+    credentials, image_volumes,
     names::{self, namespace, spec, uid},
 };
 use crate::{
@@ -45,11 +45,27 @@ fn waiting(reason: &str, message: impl Into<String>) -> Waiting {
     Waiting { reason: reason.to_owned(), message: message.into() }
 }
 
-/// The image of `container`, pulled when its policy asks for that.
-pub async fn ensure(node: &Context, pod: &Pod, container: &Container) -> Result<Image, Failure> {
-    let image = container.image.as_deref().unwrap_or_default();
-    let policy = container.image_pull_policy.as_deref().unwrap_or(if is_latest(image) { "Always" } else { "IfNotPresent" });
-    let event = |type_, reason: &str, message: String| node.events.record(names::container_reference(pod, &container.name), type_, reason, message);
+/// An image that is wanted.
+pub struct Wanted<'a> {
+    pub image: &'a str,
+    pub policy: Option<&'a str>,
+    /// What events are about.
+    pub about: ObjectReference,
+}
+
+impl<'a> Wanted<'a> {
+    /// The image that a container is made of.
+    pub fn by(pod: &Pod, container: &'a Container) -> Self {
+        let about = names::container_reference(pod, &container.name);
+        Self { image: container.image.as_deref().unwrap_or_default(), policy: container.image_pull_policy.as_deref(), about }
+    }
+}
+
+/// The image, pulled when its policy asks for that.
+pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Image, Failure> {
+    let image = wanted.image;
+    let policy = wanted.policy.unwrap_or(if is_latest(image) { "Always" } else { "IfNotPresent" });
+    let event = |type_, reason: &str, message: String| node.events.record(wanted.about.clone(), type_, reason, message);
     if let Err(reason) = check_name(image) {
         let message = format!("Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: {reason}");
         event(Type::Warning, "InspectFailed", message.clone());
@@ -74,11 +90,11 @@ pub async fn ensure(node: &Context, pod: &Pod, container: &Container) -> Result<
             }
         }
     }
-    pull(node, pod, container, image).await
+    pull(node, pod, wanted).await
 }
 
-async fn pull(node: &Context, pod: &Pod, container: &Container, image: &str) -> Result<Image, Failure> {
-    let event = |type_, reason: &str, message: String| node.events.record(names::container_reference(pod, &container.name), type_, reason, message);
+async fn pull(node: &Context, pod: &Pod, Wanted { image, about, .. }: &Wanted<'_>) -> Result<Image, Failure> {
+    let event = |type_, reason: &str, message: String| node.events.record(about.clone(), type_, reason, message);
     let key = format!("{}_{image}", uid(pod));
     {
         let memory = node.puller.memory.lock();
@@ -134,19 +150,26 @@ impl Puller {
     /// When the pod may next try one of its images; `None` when it need not wait.
     pub fn retry_at(&self, pod: &Pod) -> Option<jiff::Timestamp> {
         let memory = self.memory.lock();
-        let images = spec(pod).containers.iter().chain(spec(pod).init_containers.iter().flatten()).filter_map(|container| container.image.as_deref());
-        images.filter_map(|image| memory.backoff.waits(&format!("{}_{image}", uid(pod)), time::now())).min()
+        images(pod).filter_map(|image| memory.backoff.waits(&format!("{}_{image}", uid(pod)), time::now())).min()
     }
 
     /// Forgets the failures of a pod that is gone.
     pub fn forget(&self, pod: &Pod) {
         let mut memory = self.memory.lock();
-        for image in spec(pod).containers.iter().chain(spec(pod).init_containers.iter().flatten()).filter_map(|container| container.image.as_deref()) {
+        for image in images(pod) {
             let key = format!("{}_{image}", uid(pod));
             memory.backoff.forget(&key);
             memory.errors.remove(&key);
         }
     }
+}
+
+/// All that the pod may want.
+fn images(pod: &Pod) -> impl Iterator<Item = &str> {
+    let spec = spec(pod);
+    let of_containers = spec.containers.iter().chain(spec.init_containers.iter().flatten()).filter_map(|container| container.image.as_deref());
+    let ephemeral = spec.ephemeral_containers.iter().flatten().filter_map(|container| container.image.as_deref());
+    of_containers.chain(ephemeral).chain(image_volumes::sources(pod).filter_map(|(_, source)| source.reference.as_deref()))
 }
 
 /// The reason alone, where the error would name the image a second time.

@@ -5,30 +5,22 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{
     containers::Waiting,
     env,
     expand::expand,
     fields::Known,
-    files,
     handle::Handle,
-    hooks, kill,
-    names::{self, describe, is_host_network, name, namespace, spec, uid},
+    hooks, image_volumes, kill, mounts,
+    names::{self, describe, spec, uid},
     publish::publish,
     pull, resources, sandbox,
     security::{self, ImageUser},
-    view::annotation,
+    view::{PodView, annotation},
 };
-use crate::{
-    agent::context::Context,
-    events::Type,
-    image::Image,
-    runtime::{ContainerSpec, Mount},
-    time,
-    volume::{self, During, subpath},
-};
+use crate::{agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume};
 
 /// Starts `container` in the sandbox; the error is its waiting state.
 pub async fn start(node: &Arc<Context>, handle: &Arc<Handle>, sandbox: &str, container: &Container) -> Result<(), Waiting> {
@@ -41,11 +33,11 @@ pub async fn start(node: &Arc<Context>, handle: &Arc<Handle>, sandbox: &str, con
         event(Type::Warning, "Failed", format!("Error: {message}"));
         Waiting { reason: reason.to_owned(), message }
     };
-    let image = tokio::select! {
-        image = pull::ensure(node, &pod, container) => image.inspect_err(|waiting| event(Type::Warning, "Failed", format!("Error: {}", waiting.reason)))?,
+    let images = tokio::select! {
+        images = images(node, &pod, container) => images?,
         () = handle.ending.cancelled() => return Err(Waiting { reason: "ContainerCreating".to_owned(), message: String::new() }),
     };
-    let config = configure(node, handle, &pod, container, &image).await.map_err(|message| failed("CreateContainerConfigError", message))?;
+    let config = configure(node, handle, &pod, container, &images).await.map_err(|message| failed("CreateContainerConfigError", message))?;
     let id = node.runtime.create_container(sandbox, config).await.map_err(|error| failed("CreateContainerError", error.to_string()))?;
     event(Type::Normal, "Created", "Container created".to_owned());
     let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
@@ -76,6 +68,21 @@ pub async fn start(node: &Arc<Context>, handle: &Arc<Handle>, sandbox: &str, con
         }
     }
     Err(Waiting { reason: "PostStartHookError".to_owned(), message })
+}
+
+/// What a container is made of: its image, and those that it mounts.
+struct Images {
+    own: Image,
+    volumes: image_volumes::Images,
+}
+
+async fn images(node: &Context, pod: &Pod, container: &Container) -> Result<Images, Waiting> {
+    let volumes = image_volumes::ensure(node, pod, container).await?;
+    let wanted = pull::Wanted::by(pod, container);
+    let own = pull::ensure(node, pod, &wanted).await.inspect_err(|waiting| {
+        node.events.record(wanted.about.clone(), Type::Warning, "Failed", format!("Error: {}", waiting.reason));
+    })?;
+    Ok(Images { own, volumes })
 }
 
 async fn publish_now(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod) {
@@ -112,10 +119,11 @@ fn go_seconds(seconds: u64) -> String {
 }
 
 /// All that the runtime has to know. The error is for the waiting message.
-async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Container, image: &Image) -> Result<ContainerSpec, String> {
-    let (volumes, pod_ips, before) = {
+async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Container, images: &Images) -> Result<ContainerSpec, String> {
+    let image = &images.own;
+    let (volumes, pod_ips, before, target) = {
         let state = handle.state.lock();
-        (state.volumes.clone(), state.ips.clone(), state.view.container(&container.name).cloned())
+        (state.volumes.clone(), state.ips.clone(), state.view.container(&container.name).cloned(), target(pod, container, &state.view)?)
     };
     let logs = sandbox::log_dir(node, pod).join(&container.name);
     let restart_count = before.map_or_else(|| next_in_logs(&logs), |before| before.restart_count + 1);
@@ -133,9 +141,9 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
     let (command, args) = (expanded(&container.command), expanded(&container.args));
     let (mut mounts, mut message) = (Vec::new(), None);
     if !node.config.simulated {
-        mounts = volume_mounts(node, pod, container, &volumes, &env)?;
-        file_mounts(node, pod, container, &pod_ips, &mut mounts)?;
-        message = message_file(node, pod, container, restart_count, &mut mounts)?;
+        mounts = mounts::of_volumes(node, pod, container, &mounts::Sources { volumes: &volumes, images: &images.volumes, env: &env })?;
+        mounts::of_files(node, pod, container, &pod_ips, &mut mounts)?;
+        message = mounts::message_file(node, pod, container, restart_count, &mut mounts)?;
     }
     refuse_devices(container)?;
     Ok(ContainerSpec {
@@ -152,6 +160,7 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
         tty: container.tty.unwrap_or(false),
         limits: resources::container_limits(pod, container, node.machine.memory),
         security,
+        target,
         annotations: annotations(pod, container, image, message),
     })
 }
@@ -163,6 +172,14 @@ async fn environment(node: &Context, pod: &Pod, container: &Container, volumes: 
     let places = volumes.iter().map(|(name, mounted)| (name.clone(), mounted.path.clone())).collect();
     let sources = env::read(&node.objects, pod, container, places).await.map_err(|error| error.to_string())?;
     env::build(pod, container, &sources, known)
+}
+
+/// The container whose processes an ephemeral container is to see: its id.
+fn target(pod: &Pod, container: &Container, view: &PodView) -> Result<Option<String>, String> {
+    let ephemeral = spec(pod).ephemeral_containers.iter().flatten().find(|ephemeral| ephemeral.name == container.name);
+    let Some(name) = ephemeral.and_then(|ephemeral| ephemeral.target_container_name.as_deref()).filter(|name| !name.is_empty()) else { return Ok(None) };
+    let found = view.container(name).ok_or_else(|| format!("unable to find target container {name}"))?;
+    Ok(Some(found.id.clone()))
 }
 
 fn refuse_devices(container: &Container) -> Result<(), String> {
@@ -192,10 +209,6 @@ fn annotations(pod: &Pod, container: &Container, image: &Image, message_file: Op
         (annotation::RESOURCES.to_owned(), resources::resources_text(&Some(resources::effective(pod, container)))),
         (annotation::GRACE.to_owned(), spec(pod).termination_grace_period_seconds.unwrap_or(30).to_string()),
     ]);
-    let ephemeral = spec(pod).ephemeral_containers.iter().flatten().find(|ephemeral| ephemeral.name == container.name);
-    if let Some(target) = ephemeral.and_then(|ephemeral| ephemeral.target_container_name.clone()).filter(|target| !target.is_empty()) {
-        all.insert(annotation::TARGET.to_owned(), target);
-    }
     if let Some(file) = message_file {
         all.insert(annotation::MESSAGE_FILE.to_owned(), file.display().to_string());
     }
@@ -205,105 +218,9 @@ fn annotations(pod: &Pod, container: &Container, image: &Image, message_file: Op
     all
 }
 
-fn volume_mounts(node: &Context, pod: &Pod, container: &Container, volumes: &volume::All, env: &[(String, String)]) -> Result<Vec<Mount>, String> {
-    let mut mounts = Vec::new();
-    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let volume = volumes.get(&mount.name).ok_or_else(|| format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name))?;
-        if mount.recursive_read_only.as_deref() == Some("Enabled") {
-            return Err("failed to resolve recursive read-only mode: recursive read-only mount is not supported by this node".to_owned());
-        }
-        let sub = sub_path(mount, env)?;
-        let host_path = if sub.is_empty() {
-            volume.path.clone()
-        } else {
-            let place = node.config.pod_dir(uid(pod)).join("volume-subpaths").join(&mount.name).join(&container.name).join(index.to_string());
-            subpath::prepare(&volume.path, &sub, &place).map_err(|error| {
-                tracing::warn!(%error, pod = name(pod), namespace = namespace(pod), "subPath not prepared");
-                match error {
-                    volume::Error::Refused(reason) => reason,
-                    _ => format!("failed to prepare subPath for volumeMount {:?} of container {:?}", mount.name, container.name),
-                }
-            })?
-        };
-        let path = PathBuf::from(&mount.mount_path);
-        mounts.push(Mount {
-            host_path,
-            container_path: if path.is_absolute() { path } else { PathBuf::from("/").join(path) },
-            read_only: mount.read_only.unwrap_or(false) || volume.read_only,
-            propagation: mount.mount_propagation.clone().unwrap_or_else(|| "None".to_owned()),
-        });
-    }
-    Ok(mounts)
-}
-
-fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<String, String> {
-    let Some(expression) = mount.sub_path_expr.as_deref().filter(|text| !text.is_empty()) else { return Ok(mount.sub_path.clone().unwrap_or_default()) };
-    let mut missing = std::collections::BTreeSet::new();
-    let expanded = expand(expression, |name| {
-        let value = env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
-        if value.is_empty() {
-            missing.insert(name.to_owned());
-        }
-        Some(value)
-    });
-    if missing.is_empty() { Ok(expanded) } else { Err(format!("missing value for {}", missing.into_iter().collect::<Vec<_>>().join(", "))) }
-}
-
-/// `/etc/hosts` and `/etc/resolv.conf`, unless the container mounts something there itself; `/etc/hostname` and `/dev/shm` are the runtime's.
-fn file_mounts(node: &Context, pod: &Pod, container: &Container, ips: &[std::net::IpAddr], mounts: &mut Vec<Mount>) -> Result<(), String> {
-    let dir = node.config.pod_dir(uid(pod));
-    std::fs::create_dir_all(&dir).during(|| format!("make {}", dir.display())).map_err(|error| error.to_string())?;
-    let (host, domain) = files::hostname(pod, &node.config.cluster_domain);
-    let aliases = spec(pod).host_aliases.as_deref().unwrap_or_default();
-    let hosts = if is_host_network(pod) {
-        files::hosts_of_node(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), aliases)
-    } else {
-        files::hosts(ips, &host, &domain, aliases)
-    };
-    let of_node = files::Resolver::parse(&std::fs::read_to_string(&node.config.resolv_conf).unwrap_or_default());
-    let (resolver, warnings) = files::resolver(pod, &of_node, &node.config.cluster_dns, &node.config.cluster_domain);
-    for (reason, message) in warnings {
-        node.events.record(names::reference(pod), Type::Warning, reason, message);
-    }
-    for (file, target, text) in [("etc-hosts", "/etc/hosts", hosts), ("resolv.conf", "/etc/resolv.conf", resolver.text())] {
-        if container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == target) {
-            continue;
-        }
-        let place = dir.join(file);
-        if !std::fs::read_to_string(&place).is_ok_and(|present| present == text) {
-            std::fs::write(&place, text).during(|| format!("write {}", place.display())).map_err(|error| error.to_string())?;
-        }
-        mounts.push(Mount { host_path: place, container_path: target.into(), read_only: false, propagation: "None".to_owned() });
-    }
-    Ok(())
-}
-
-/// The file in which the container may leave its termination message.
-fn message_file(node: &Context, pod: &Pod, container: &Container, restart: u32, mounts: &mut Vec<Mount>) -> Result<Option<PathBuf>, String> {
-    use std::os::unix::fs::PermissionsExt;
-    let Some(target) = container.termination_message_path.as_deref().filter(|path| !path.is_empty()) else { return Ok(None) };
-    let dir = node.config.pod_dir(uid(pod)).join("containers").join(&container.name);
-    let place = dir.join(restart.to_string());
-    std::fs::create_dir_all(&dir)
-        .and_then(|()| std::fs::write(&place, ""))
-        .and_then(|()| std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o666)))
-        .during(|| format!("make {}", place.display()))
-        .map_err(|error| error.to_string())?;
-    mounts.push(Mount { host_path: place.clone(), container_path: target.into(), read_only: false, propagation: "None".to_owned() });
-    Ok(Some(place))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sub_path_expressions() {
-        let mount = |expression: &str| VolumeMount { sub_path_expr: Some(expression.into()), ..Default::default() };
-        let env = [("A".to_owned(), "1".to_owned())];
-        assert_eq!(sub_path(&mount("x/$(A)"), &env).unwrap(), "x/1");
-        assert_eq!(sub_path(&mount("x/$(B)"), &env).unwrap_err(), "missing value for B");
-    }
 
     #[test]
     fn delays_in_words() {

@@ -23,8 +23,6 @@ pub mod annotation {
     pub const MESSAGE_POLICY: &str = "skiff.dev/termination-message-policy";
     /// The resources that it was started with, as JSON.
     pub const RESOURCES: &str = "skiff.dev/resources";
-    /// The container whose processes an ephemeral container wants to see.
-    pub const TARGET: &str = "skiff.dev/target-container";
     /// Seconds that it gets to stop when its spec is no longer known.
     pub const GRACE: &str = "skiff.dev/termination-grace-period";
 }

@@ -74,6 +74,18 @@ pub struct Mount {
     pub read_only: bool,
     /// `MountPropagation`: None, HostToContainer, Bidirectional.
     pub propagation: String,
+    /// In place of a folder of the host.
+    #[serde(default)]
+    pub image: Option<ImageMount>,
+}
+
+/// An image that is mounted as a volume is: never writable.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ImageMount {
+    /// As [`crate::image::ImageStore`] resolved it.
+    pub image_id: String,
+    /// Within the image; empty for all of it.
+    pub sub_path: String,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -95,6 +107,9 @@ pub struct ContainerSpec {
     pub tty: bool,
     pub limits: Limits,
     pub security: Security,
+    /// The container whose processes it is to see (its id): it joins that one's pid namespace.
+    #[serde(default)]
+    pub target: Option<String>,
     /// Kept and given back by [`Runtime::list`], uninterpreted (e.g. a hash of the spec).
     pub annotations: BTreeMap<String, String>,
 }

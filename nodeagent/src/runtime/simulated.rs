@@ -394,6 +394,7 @@ mod tests {
             tty: false,
             limits: Default::default(),
             security: Default::default(),
+            target: None,
             annotations: annotations.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
         }
     }

@@ -5,24 +5,16 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
-use nix::mount::{MsFlags, mount};
 
-use super::{During, Error, Mounted, Request, give_to_group, mounts};
-use crate::pod::{names::spec, resources};
+use super::{During, Error, Mounted, Request, give_to_group, tmpfs};
 
 pub async fn set_up(request: &Request<'_>, source: Option<&EmptyDirVolumeSource>) -> Result<Mounted, Error> {
     let dir = request.dir("empty-dir");
     let medium = source.and_then(|source| source.medium.as_deref()).unwrap_or_default();
     let present = dir.exists();
-    fs::create_dir_all(&dir).during(|| format!("make {}", dir.display()))?;
     match medium {
-        "" => {}
-        "Memory" if mounts::is_mount_point(&dir)? => {}
-        "Memory" => {
-            let size = size(request, source);
-            let options = size.map(|bytes| format!("size={bytes}"));
-            mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), options.as_deref()).during(|| format!("mount tmpfs at {}", dir.display()))?;
-        }
+        "" => fs::create_dir_all(&dir).during(|| format!("make {}", dir.display()))?,
+        "Memory" => tmpfs::set_up(request, &dir, source.and_then(|source| source.size_limit.as_ref()))?,
         other => return Err(Error::Refused(format!("unknown storage medium {other:?}"))),
     }
     if !present {
@@ -32,15 +24,4 @@ pub async fn set_up(request: &Request<'_>, source: Option<&EmptyDirVolumeSource>
         }
     }
     Ok(Mounted::folder(dir))
-}
-
-/// The smaller of the volume's own limit and what the pod's containers may use of memory.
-fn size(request: &Request, source: Option<&EmptyDirVolumeSource>) -> Option<i64> {
-    let own = source.and_then(|source| source.size_limit.as_ref()).and_then(resources::quantity).map(|limit| limit.value()).filter(|limit| *limit > 0);
-    let limited = spec(request.pod)
-        .containers
-        .iter()
-        .all(|container| container.resources.as_ref().and_then(|resources| resources.limits.as_ref()).is_some_and(|limits| limits.contains_key("memory")));
-    let of_pod = resources::pod_limits(request.pod).get("memory").map(|limit| limit.value()).filter(|_| limited);
-    own.into_iter().chain(of_pod).min()
 }

@@ -25,12 +25,14 @@ pub mod config_map;
 pub mod downward_api;
 pub mod empty_dir;
 pub mod host_path;
+pub mod image;
 pub mod mounts;
 pub mod persistent_volume_claim;
 pub mod projected;
 pub mod secret;
 pub mod service_account_token;
 pub mod subpath;
+mod tmpfs;
 
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
@@ -109,6 +111,18 @@ pub struct File {
 /// Files by their path in the volume.
 pub type Files = BTreeMap<String, File>;
 
+/// A kind of volume that is made of files.
+struct OfFiles {
+    plugin: &'static str,
+    /// Whether the files are kept off the disk.
+    in_memory: bool,
+}
+
+const CONFIG_MAP: OfFiles = OfFiles { plugin: "configmap", in_memory: false };
+const SECRET: OfFiles = OfFiles { plugin: "secret", in_memory: true };
+const DOWNWARD_API: OfFiles = OfFiles { plugin: "downward-api", in_memory: true };
+const PROJECTED: OfFiles = OfFiles { plugin: "projected", in_memory: true };
+
 /// Sets one volume up.
 pub async fn set_up(request: &Request<'_>, volume: &Volume) -> Result<Mounted, Error> {
     match () {
@@ -116,17 +130,21 @@ pub async fn set_up(request: &Request<'_>, volume: &Volume) -> Result<Mounted, E
         () if volume.host_path.is_some() => host_path::set_up(volume.host_path.as_ref()),
         () if volume.persistent_volume_claim.is_some() => persistent_volume_claim::set_up(request, volume.persistent_volume_claim.as_ref()).await,
         () if volume.ephemeral.is_some() => persistent_volume_claim::of_pod(request).await,
-        () if volume.config_map.is_some() => files(request, "configmap", config_map::files(request, volume.config_map.as_ref()).await?),
-        () if volume.secret.is_some() => files(request, "secret", secret::files(request, volume.secret.as_ref()).await?),
-        () if volume.downward_api.is_some() => files(request, "downward-api", downward_api::files(request, volume.downward_api.as_ref())?),
-        () if volume.projected.is_some() => files(request, "projected", projected::files(request, volume.projected.as_ref()).await?),
+        () if volume.image.is_some() => Ok(image::set_up()),
+        () if volume.config_map.is_some() => files(request, &CONFIG_MAP, config_map::files(request, volume.config_map.as_ref()).await?),
+        () if volume.secret.is_some() => files(request, &SECRET, secret::files(request, volume.secret.as_ref()).await?),
+        () if volume.downward_api.is_some() => files(request, &DOWNWARD_API, downward_api::files(request, volume.downward_api.as_ref())?),
+        () if volume.projected.is_some() => files(request, &PROJECTED, projected::files(request, volume.projected.as_ref()).await?),
         () => Err(Error::Unsupported(kind_of(volume))),
     }
 }
 
 /// Writes files below the volume's folder, all at once.
-fn files(request: &Request, kind: &str, mut files: Files) -> Result<Mounted, Error> {
-    let dir = request.dir(kind);
+fn files(request: &Request, kind: &OfFiles, mut files: Files) -> Result<Mounted, Error> {
+    let dir = request.dir(kind.plugin);
+    if kind.in_memory {
+        tmpfs::set_up(request, &dir, None)?;
+    }
     let group = request.fs_group();
     if group.is_some() {
         files.values_mut().for_each(|file| file.mode |= 0o440);
@@ -155,7 +173,7 @@ pub fn give_to_group(root: &Path, group: u32) -> Result<(), Error> {
 
 /// The field of the volume's source that is set, for volumes that nothing here can make.
 fn kind_of(volume: &Volume) -> &'static str {
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 23] = [
         "awsElasticBlockStore",
         "azureDisk",
         "azureFile",
@@ -169,7 +187,6 @@ fn kind_of(volume: &Volume) -> &'static str {
         "gcePersistentDisk",
         "gitRepo",
         "glusterfs",
-        "image",
         "iscsi",
         "nfs",
         "photonPersistentDisk",

@@ -28,11 +28,6 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&out).into_owned())
 }
 
-pub fn is_mount_point(path: &Path) -> Result<bool, Error> {
-    let real = path.canonicalize().during(|| format!("resolve {}", path.display()))?;
-    Ok(all()?.contains(&real))
-}
-
 /// Unmounts all below (and at) `dir`.
 pub fn unmount_below(dir: &Path) -> Result<(), Error> {
     let real = dir.canonicalize().during(|| format!("resolve {}", dir.display()))?;

@@ -28,6 +28,17 @@ pub fn prepare(root: &Path, sub: &str, target: &Path) -> Result<PathBuf, Error> 
     Ok(target.to_owned())
 }
 
+/// Refuses what cannot be a place inside.
+pub fn check(sub: &str) -> Result<(), Error> {
+    if Path::new(sub).is_absolute() {
+        return Err(Error::Refused(format!("error SubPath `{sub}` must not be an absolute path")));
+    }
+    if Path::new(sub).components().any(|component| component == Component::ParentDir) {
+        return Err(Error::Refused(format!("unable to provision SubPath `{sub}`: must not contain '..'")));
+    }
+    Ok(())
+}
+
 fn open_below(dir: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
     let how = OpenHow::new().flags(flags | OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     openat2(dir, path, how)
@@ -35,13 +46,8 @@ fn open_below(dir: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> 
 
 /// Opens the place, making the folders on the way that are missing.
 fn open_inside(root: &Path, sub: &str) -> Result<OwnedFd, Error> {
+    check(sub)?;
     let relative = Path::new(sub);
-    if relative.is_absolute() {
-        return Err(Error::Refused(format!("error SubPath `{sub}` must not be an absolute path")));
-    }
-    if relative.components().any(|component| component == Component::ParentDir) {
-        return Err(Error::Refused(format!("unable to provision SubPath `{sub}`: must not contain '..'")));
-    }
     let metadata = fs::metadata(root).during(|| format!("read {}", root.display()))?;
     let volume: OwnedFd = fs::File::open(root).during(|| format!("open {}", root.display()))?.into();
     let mut walked = PathBuf::new();

@@ -65,9 +65,16 @@ impl Node {
         }
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), &mut self.task).await.unwrap().unwrap();
+    }
+}
+
+/// Pods that are still there have volumes in memory; a test that has failed leaves them, too.
+impl Drop for Node {
+    fn drop(&mut self) {
+        support::unmount_below(self.dir.path());
     }
 }
 
@@ -250,14 +257,21 @@ async fn an_unready_pod_is_not_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_are_made_and_follow_their_sources() {
+    if !support::may_mount() {
+        return;
+    }
     let node = Node::start();
     let path = "/api/v1/namespaces/default/configmaps/cm";
     let spec = json!({
         "serviceAccountName": "sa",
         "volumes": [
             {"name": "cm", "configMap": {"name": "cm"}}, {"name": "e", "emptyDir": {}},
+            {"name": "secret", "secret": {"secretName": "s"}}, {"name": "api", "downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
             {"name": "all", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}}],
-        "containers": [{"name": "c", "image": "here:1", "volumeMounts": [{"name": "cm", "mountPath": "/cm"}, {"name": "e", "mountPath": "/e"}, {"name": "all", "mountPath": "/all"}]}]});
+        "containers": [{"name": "c", "image": "here:1", "volumeMounts": [{"name": "cm", "mountPath": "/cm"}, {"name": "e", "mountPath": "/e"}, {"name": "all", "mountPath": "/all"},
+            {"name": "secret", "mountPath": "/secret"}, {"name": "api", "mountPath": "/api"}]}]});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}, "data": {"k": "dg=="}});
+    node.api.put("/api/v1/namespaces/default/secrets/s", secret);
     node.api.create_pod("node", "p", spec);
     node.event("FailedMount: MountVolume.SetUp failed for volume \"cm\" : configmap \"cm\" not found").await;
     node.api.put(path, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm", "namespace": "default"}, "data": {"k": "old"}}));
@@ -268,12 +282,19 @@ async fn volumes_are_made_and_follow_their_sources() {
     assert_eq!(std::fs::read_to_string(place("/all").join("token")).unwrap(), "the-token");
     assert_eq!(std::fs::read_to_string(place("/all").join("name")).unwrap(), "p");
     assert!(place("/e").is_dir());
+    let is_memory = |target: &str| nix::sys::statfs::statfs(&place(target)).unwrap().filesystem_type() == nix::sys::statfs::TMPFS_MAGIC;
+    if !nix::sys::statfs::statfs(node.dir.path()).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC) {
+        assert_eq!(["/cm", "/all", "/e", "/secret", "/api"].map(is_memory), [false, true, false, true, true], "what is secret is not on the disk");
+    }
     let hosts = std::fs::read_to_string(place("/etc/hosts")).unwrap();
     assert!(hosts.ends_with(&format!("{}\tp\n", pod["status"]["podIP"].as_str().unwrap())), "{hosts}");
     let mut changed = node.api.get(path).unwrap();
     changed["data"]["k"] = "new".into();
     node.api.put(path, changed);
     eventually("new content", || (std::fs::read_to_string(place("/cm").join("k")).ok()? == "new").then_some(())).await;
+    node.api.delete_pod("p", 5);
+    let dir = node.dir.path().join("pods").join(pod["metadata"]["uid"].as_str().unwrap());
+    eventually("its folder is gone, with what was mounted in it", || (!dir.exists()).then_some(())).await;
     node.end().await;
 }
 
@@ -330,7 +351,45 @@ async fn ephemeral_containers_join_a_running_pod() {
     let mut pod = node.pod("p", "ready", ready).await;
     pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "here:1", "targetContainerName": "c"}]);
     node.api.put(&support::pod_path("p"), pod);
-    node.pod("p", "debugged", |pod| !pod["status"]["ephemeralContainerStatuses"][0]["state"]["running"].is_null()).await;
+    let pod = node.pod("p", "debugged", |pod| !pod["status"]["ephemeralContainerStatuses"][0]["state"]["running"].is_null()).await;
+    let target = node.runtime.specs.lock().values().find(|spec| spec.name == "debug").unwrap().target.clone().unwrap();
+    assert_eq!(pod["status"]["containerStatuses"][0]["containerID"], format!("skiff://{target}"), "it sees the processes of that one");
+    let mut pod = pod;
+    pod["spec"]["ephemeralContainers"].as_array_mut().unwrap().push(json!({"name": "lost", "image": "here:1", "targetContainerName": "none"}));
+    node.api.put(&support::pod_path("p"), pod);
+    node.event("Failed: Error: unable to find target container none").await;
+    let waits = |pod: &Value| pod["status"]["ephemeralContainerStatuses"][1]["state"]["waiting"]["reason"] == "CreateContainerConfigError";
+    node.pod("p", "told why", waits).await;
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_volumes() {
+    let node = Node::start();
+    let spec = |reference: &str, mount: Value| {
+        json!({"volumes": [{"name": "data", "image": {"reference": reference, "pullPolicy": "Always"}}],
+            "containers": [{"name": "c", "image": "here:1", "volumeMounts": [mount]}, {"name": "without", "image": "here:1"}]})
+    };
+    node.api.create_pod("node", "p", spec("data:1", json!({"name": "data", "mountPath": "/data", "subPath": "dir"})));
+    let pod = node.pod("p", "ready", ready).await;
+    node.event("Pulling: Pulling image \"data:1\"").await;
+    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap().trim_start_matches("skiff://").to_owned();
+    let mounts = node.runtime.specs.lock()[&id].mounts.clone();
+    let mount = mounts.iter().find(|mount| mount.container_path.to_str() == Some("/data")).unwrap();
+    let image = mount.image.as_ref().unwrap();
+    assert_eq!((mount.read_only, image.image_id.as_str(), image.sub_path.as_str()), (true, "sha256:data:1", "dir"));
+
+    node.api.create_pod("node", "lost", spec("missing:1", json!({"name": "data", "mountPath": "/data"})));
+    let waits = |pod: &Value| {
+        let (with, without) = (&pod["status"]["containerStatuses"][0]["state"]["waiting"], &pod["status"]["containerStatuses"][1]["state"]);
+        with["reason"].as_str().is_some_and(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason)) && !without["running"].is_null()
+    };
+    node.pod("lost", "waiting for its volume", waits).await;
+    node.event("Failed: Failed to pull image \"missing:1\": no such manifest").await;
+    node.event("Failed: Error: ErrImagePull").await;
+
+    node.api.create_pod("node", "odd", spec("data:1", json!({"name": "data", "mountPath": "/data", "subPath": "/abs"})));
+    node.event("Failed: Error: error SubPath `/abs` must not be an absolute path").await;
     node.end().await;
 }
 

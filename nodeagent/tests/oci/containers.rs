@@ -110,7 +110,7 @@ pub async fn programs_that_cannot_start() {
     // What fails is told down to the system call and its error.
     let file = world.path("file");
     std::fs::write(&file, "").unwrap();
-    let mount = Mount { host_path: file, container_path: "/etc".into(), read_only: false, propagation: String::new() };
+    let mount = Mount { host_path: file, container_path: "/etc".into(), read_only: false, propagation: String::new(), image: None };
     let mounted = ContainerSpec { mounts: vec![mount], ..world.script("") };
     let tight = ContainerSpec { limits: Limits { cpu_quota_us: Some(1), ..Limits::default() }, ..world.script("") };
     for (spec, parts) in [(mounted, ["failed to mount ", "(os error "]), (tight, ["cgroup", ": Invalid argument (os error 22)"])] {

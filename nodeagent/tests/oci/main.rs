@@ -49,6 +49,8 @@ const CASES: &[Case] = cases![
     rights::the_best_oom_score_that_is_allowed,
     sandboxes::namespaces_of_a_pod,
     sandboxes::one_process_namespace,
+    sandboxes::processes_of_another_container,
+    sandboxes::images_as_volumes,
     sandboxes::mounts,
     sandboxes::mounts_that_reach_the_host,
     sandboxes::sandboxes_that_cannot_be_made,

@@ -2,12 +2,15 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
-use skiff_nodeagent::runtime::{ContainerSpec, Mount, Runtime, SandboxSpec};
+use skiff_nodeagent::{
+    image::ImageStore,
+    runtime::{ContainerSpec, Error, ImageMount, Mount, Runtime, SandboxSpec},
+};
 
-use crate::world::{World, log, until};
+use crate::world::{Layer, World, log, saved_image, until};
 
 fn mount(host: &Path, container: &str, read_only: bool, propagation: &str) -> Mount {
-    Mount { host_path: host.to_owned(), container_path: container.into(), read_only, propagation: propagation.into() }
+    Mount { host_path: host.to_owned(), container_path: container.into(), read_only, propagation: propagation.into(), image: None }
 }
 
 /// A network namespace with a name, gone when dropped.
@@ -71,6 +74,65 @@ pub async fn one_process_namespace() {
         )
         .await;
     assert_eq!(text, "stdout F seen\n");
+    world.finish().await;
+}
+
+pub async fn processes_of_another_container() {
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let target = world.start(&pod, world.script("sleep 1237 & sleep 1238")).await;
+    let looks = |target: &str| ContainerSpec {
+        target: Some(target.to_owned()),
+        ..world.script("ps | grep -c 'sleep 123[78]$'; kill -0 1 && echo may; echo $$ | grep -vx 1 | grep -c .")
+    };
+    assert_eq!(world.run(&pod, looks(&target)).await, (0, "stdout F 2\nstdout F may\nstdout F 1\n".to_owned()));
+    assert_eq!(world.run(&pod, world.script("ps | grep -c 'sleep 123[78]$'")).await.1, "stdout F 0\n", "who names no target sees its own");
+    let created = world.runtime.create_container(&pod, world.script("true")).await.unwrap();
+    let other = SandboxSpec { pod_uid: "other".into(), cgroup: "burstable/podother".into(), ..world.sandbox_spec() };
+    let other = world.runtime.run_sandbox(other).await.unwrap();
+    world.runtime.stop_container(&target, std::time::Duration::ZERO).await.unwrap();
+    for (pod, target, why) in [
+        (&pod, target.as_str(), "is in CONTAINER_EXITED state"),
+        (&pod, &created, "is in CONTAINER_CREATED state"),
+        (&pod, "nobody", "does not exist"),
+        (&other, &target, "does not belong to sandbox"),
+    ] {
+        let refused = world.runtime.create_container(pod, looks(target)).await.unwrap_err().to_string();
+        assert!(refused.contains("invalid target container: ") && refused.contains(why), "{refused}");
+    }
+    world.finish().await;
+}
+
+pub async fn images_as_volumes() {
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let (mut lower, mut upper) = (Layer::default(), Layer::default());
+    lower.file("dir/data", 0o644, b"one\n");
+    lower.file("dir/gone", 0o644, b"two\n");
+    lower.link("dir/out", "/etc/passwd");
+    upper.file("dir/.wh.gone", 0o644, b"");
+    upper.file("top", 0o755, b"#!/bin/sh\necho runs\n");
+    let archive = world.path("data.tar");
+    fs::write(&archive, saved_image(&["data:1"], &[lower.bytes(), upper.bytes()], serde_json::json!({}))).unwrap();
+    let data = world.images.load(&archive).await.unwrap()[0].id.clone();
+    let volume = |image: &str, sub_path: &str, place: &str| Mount {
+        image: Some(ImageMount { image_id: image.into(), sub_path: sub_path.into() }),
+        ..mount(Path::new(""), place, false, "None")
+    };
+    let script = "ls /v /v/dir | tr '\\n' ' '; echo; cat /sub/data /file; /v/top; touch /v/x 2>&1; mount | grep -c ' /v .*[(,]ro'";
+    let mounts = vec![volume(&data, "", "/v"), volume(&data, "dir", "/sub"), volume(&data, "/dir/data", "/file"), volume(&world.image_id, "etc", "/other")];
+    let (code, text) = world.run(&pod, ContainerSpec { mounts, ..world.script(script) }).await;
+    let wanted =
+        "stdout F /v: dir top  /v/dir: data out \nstdout F one\nstdout F one\nstdout F runs\nstdout F touch: /v/x: Read-only file system\nstdout F 1\n";
+    assert_eq!((code, text.as_str()), (0, wanted));
+    // A link leads to the image's own root, not to the container's and not to the host's.
+    for (sub_path, why) in [("none", "No such file or directory (os error 2)"), ("dir/out", "No such file or directory (os error 2)")] {
+        let spec = ContainerSpec { mounts: vec![volume(&data, sub_path, "/v")], ..world.script("") };
+        let refused = world.runtime.create_container(&pod, spec).await.unwrap_err().to_string();
+        assert!(refused.contains("ImageVolumeMountFailed: open ") && refused.contains(why), "{refused}");
+    }
+    let spec = ContainerSpec { mounts: vec![volume("sha256:none", "", "/v")], ..world.script("") };
+    assert!(matches!(world.runtime.create_container(&pod, spec).await, Err(Error::NoImage(_))));
     world.finish().await;
 }
 

@@ -14,7 +14,13 @@ pub async fn the_agent_comes_back() {
     let gate = world.path("gate");
     fs::create_dir(&gate).unwrap();
     let wait = ContainerSpec {
-        mounts: vec![skiff_nodeagent::runtime::Mount { host_path: gate.clone(), container_path: "/gate".into(), read_only: true, propagation: String::new() }],
+        mounts: vec![skiff_nodeagent::runtime::Mount {
+            host_path: gate.clone(),
+            container_path: "/gate".into(),
+            read_only: true,
+            propagation: String::new(),
+            image: None,
+        }],
         ..world.script("echo before; while [ ! -e /gate/open ]; do sleep 0.02; done; echo after; exit 5")
     };
     let job = world.start(&pod, wait.clone()).await;

@@ -88,6 +88,7 @@ impl World {
             tty: false,
             limits: Default::default(),
             security: Default::default(),
+            target: None,
             annotations: Default::default(),
         }
     }

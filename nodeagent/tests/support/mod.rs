@@ -268,6 +268,25 @@ fn watch(store: &Api, path: &str, query: &HashMap<String, String>) -> Response {
     Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)).into_response()
 }
 
+/// Whether tests may mount here; says so if not.
+pub fn may_mount() -> bool {
+    let may = nix::unistd::geteuid().is_root();
+    if !may {
+        eprintln!("skipped: mounting needs root");
+    }
+    may
+}
+
+/// Unmounts all below `dir`, the deepest first.
+pub fn unmount_below(dir: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut below: Vec<&Path> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new).filter(|path| path.starts_with(dir)).collect();
+    below.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+    for path in below {
+        let _ = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
 /// Waits until `what` answers something.
 pub async fn eventually<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);

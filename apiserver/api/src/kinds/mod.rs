@@ -59,6 +59,8 @@ pub struct Alias {
     pub to_stored: fn(&mut Value),
     /// The stored form to this one.
     pub from_stored: fn(&mut Value),
+    /// Admission, strategy and validation see the stored form, whichever form a client writes; else each form has rules of its own.
+    pub worked_on_as_stored: bool,
 }
 
 /// Which verbs a resource has.
@@ -112,6 +114,38 @@ impl Kind {
     pub fn same_objects(&self, other: &Kind) -> bool {
         let resource = |kind: &Kind| kind.stored_as.map_or_else(|| kind.resource(), |alias| alias.resource.into());
         resource(self) == resource(other)
+    }
+
+    /// The row whose rules a write of this one obeys.
+    pub fn worked_on_as(&'static self) -> &'static Kind {
+        let alias = self.stored_as.filter(|alias| alias.worked_on_as_stored);
+        alias.and_then(|alias| stored(alias.resource)).unwrap_or(self)
+    }
+
+    /// The row that shows the same objects at another version, or this row itself.
+    pub fn at_version(&'static self, api_version: &str) -> Option<&'static Kind> {
+        all().iter().copied().find(|row| row.api_version() == api_version && row.same_objects(self))
+    }
+
+    /// Some other row shows the same objects.
+    pub fn has_other_versions(&self) -> bool {
+        let is_ours = |alias: &Alias| alias.resource.split_once('.').unwrap_or((alias.resource, "")) == (self.plural, self.group);
+        self.stored_as.is_some() || all().iter().filter_map(|row| row.stored_as).any(is_ours)
+    }
+
+    /// Turns a value of this row into one of another row of the same objects.
+    pub fn convert(&self, value: &mut Value, to: &Kind) {
+        if std::ptr::eq(self, to) {
+            return;
+        }
+        if let Some(alias) = self.stored_as {
+            (alias.to_stored)(value);
+        }
+        if let Some(alias) = to.stored_as {
+            (alias.from_stored)(value);
+        }
+        value["apiVersion"] = to.api_version().into();
+        value["kind"] = to.kind.into();
     }
 
     /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).

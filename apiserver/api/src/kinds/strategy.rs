@@ -47,6 +47,8 @@ pub struct Strategy {
     pub generation: Generation,
     /// A change of annotations counts, too (Deployments hand them on).
     pub annotations_are_desired: bool,
+    /// A change of labels counts, too (EndpointSlices: they say whose they are).
+    pub labels_are_desired: bool,
     /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
     pub any_finalizers: bool,
     /// How an update of the whole object checks metadata besides what all updates check.
@@ -65,6 +67,8 @@ pub struct Strategy {
     pub terminate: Option<fn(&mut Value)>,
     /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
     pub orphan_by_default: bool,
+    /// What is told with every write of an object that this server stores and does not act upon.
+    pub without_effect: fn(&Value) -> Option<&'static str>,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
     pub deprecation: Option<&'static str>,
     /// What is said of a field selector's field that the kind does not have. Kinds that say it in words of their own name all fields that may be
@@ -98,6 +102,7 @@ impl Strategy {
         status_reset: &["spec"],
         generation: Generation::None,
         annotations_are_desired: false,
+        labels_are_desired: false,
         any_finalizers: false,
         update_checks: UpdateChecks::Update,
         allow_unconditional_update: true,
@@ -107,6 +112,7 @@ impl Strategy {
         held: |_| false,
         terminate: None,
         orphan_by_default: false,
+        without_effect: |_| None,
         deprecation: None,
         unknown_field: |field| format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
         field_names: &[],

@@ -17,7 +17,7 @@ use super::{Attributes, Operation, Plugin};
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 const LIMIT_RANGES: &str = "limitranges";
 
-type List = BTreeMap<String, Quantity>;
+pub(super) type List = BTreeMap<String, Quantity>;
 
 pub struct LimitRanger;
 
@@ -85,7 +85,7 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
 }
 
-fn list(value: &Value) -> List {
+pub(super) fn list(value: &Value) -> List {
     value.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), Quantity::from_json(value).ok()?))).collect()
 }
 
@@ -124,7 +124,7 @@ fn merge(container: &mut Value, kind: &str, defaults: &List) -> Vec<String> {
 }
 
 /// All containers at once, or the largest init container with the sidecars started before it.
-fn pod_sum(pod: &Value, kind: &str) -> List {
+pub(super) fn pod_sum(pod: &Value, kind: &str) -> List {
     let add = |into: &mut List, from: &List| {
         from.iter().for_each(|(name, amount)| {
             into.entry(name.clone()).and_modify(|sum| sum.add(amount)).or_insert(amount.clone());

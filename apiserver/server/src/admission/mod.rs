@@ -11,8 +11,11 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
+mod pod_resize_validator;
+mod pod_topology_labels;
 mod priority;
 mod resource_quota;
+mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
@@ -210,10 +213,13 @@ const PLUGINS: &[Entry] = &[
     Entry { name: "DefaultStorageClass", default: true, make: || Box::new(default_storage_class::DefaultStorageClass) },
     Entry { name: "StorageObjectInUseProtection", default: true, make: || Box::new(storage_object_in_use_protection::StorageObjectInUseProtection) },
     Entry { name: "PersistentVolumeClaimResize", default: true, make: || Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize) },
+    Entry { name: "RuntimeClass", default: true, make: || Box::new(runtime_class::RuntimeClass) },
     Entry { name: "CertificateApproval", default: true, make: || Box::new(certificates::CertificateApproval) },
     Entry { name: "CertificateSigning", default: true, make: || Box::new(certificates::CertificateSigning) },
     Entry { name: "CertificateSubjectRestriction", default: true, make: || Box::new(certificates::CertificateSubjectRestriction) },
     Entry { name: "DefaultIngressClass", default: true, make: || Box::new(default_ingress_class::DefaultIngressClass) },
+    Entry { name: "PodTopologyLabels", default: true, make: || Box::new(pod_topology_labels::PodTopologyLabels) },
+    Entry { name: "PodResizeValidator", default: true, make: || Box::new(pod_resize_validator::PodResizeValidator) },
     Entry { name: "ResourceQuota", default: true, make: || Box::new(resource_quota::ResourceQuota) },
 ];
 

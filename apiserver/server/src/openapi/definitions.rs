@@ -36,8 +36,7 @@ pub fn all() -> Value {
     let tags = group_version_kinds();
     let schema = Schema::builtin();
     let mut out = Map::new();
-    // discovery has no path in the document that would speak of its types
-    for definition in schema.types.iter().filter(|definition| !definition.name.starts_with("apidiscovery.")) {
+    for definition in schema.types.iter().filter(|definition| !definition.unspoken) {
         let name = name_of(&definition.name);
         out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
     }
@@ -84,7 +83,6 @@ fn scalars(out: &mut Map<String, Value>, told: &HashMap<&str, Described>) {
         (name_of("apiextensions.v1.JSONSchemaPropsOrArray"), json!({})),
         (name_of("apiextensions.v1.JSONSchemaPropsOrBool"), json!({})),
         (name_of("apiextensions.v1.JSONSchemaPropsOrStringArray"), json!({})),
-        (name_of("apiextensions.v1.CustomResourceSubresourceStatus"), json!({"type": "object"})),
         ("io.k8s.apimachinery.pkg.api.resource.Quantity".into(), json!({"type": "string"})),
         ("io.k8s.apimachinery.pkg.util.intstr.IntOrString".into(), json!({"type": "string", "format": "int-or-string"})),
         ("io.k8s.apimachinery.pkg.runtime.RawExtension".into(), json!({"type": "object"})),
@@ -159,14 +157,9 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Described>, tags: Op
 
 /// Fields that the server takes as any JSON and that have types of their own in Go: what stands before and the type's name.
 const LOOSE: &[(&str, &str, (&str, &str))] = &[
-    ("apiextensions.v1.CustomResourceSubresources", "status", ("", "apiextensions.v1.CustomResourceSubresourceStatus")),
-    ("apiextensions.v1.JSONSchemaProps", "additionalItems", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
-    ("apiextensions.v1.JSONSchemaProps", "additionalProperties", ("", "apiextensions.v1.JSONSchemaPropsOrBool")),
     ("apiextensions.v1.JSONSchemaProps", "default", ("", "apiextensions.v1.JSON")),
-    ("apiextensions.v1.JSONSchemaProps", "dependencies", ("additionalProperties", "apiextensions.v1.JSONSchemaPropsOrStringArray")),
     ("apiextensions.v1.JSONSchemaProps", "enum", ("items", "apiextensions.v1.JSON")),
     ("apiextensions.v1.JSONSchemaProps", "example", ("", "apiextensions.v1.JSON")),
-    ("apiextensions.v1.JSONSchemaProps", "items", ("", "apiextensions.v1.JSONSchemaPropsOrArray")),
 ];
 
 fn property(schema: &Schema, field: &Field, told: Option<&String>, other: Option<(&str, &str)>) -> Value {
@@ -232,6 +225,7 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
         Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
         Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
         Shape::Json => json!({}),
+        Shape::SchemaOr(or, _) => reference(&name_of(&format!("apiextensions.v1.{}", or.name()))),
         Shape::Fields => reference(&format!("{META}.FieldsV1")),
         Shape::Struct(index) => reference(&name_of(&schema.types[*index as usize].name)),
         Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),

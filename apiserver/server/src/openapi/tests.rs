@@ -69,6 +69,17 @@ fn every_reference_leads_somewhere() {
     }
 }
 
+/// `explain` shows by these that a limit is a Quantity, not a string.
+#[test]
+fn what_is_one_of_several_types_has_no_type_of_its_own() {
+    let document: Value = serde_json::from_slice(&version3_of("api/v1").unwrap().bytes).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let types = |name: &str| (schemas[name].get("type").cloned(), schemas[name]["oneOf"].clone());
+    assert_eq!(types("io.k8s.apimachinery.pkg.api.resource.Quantity"), (None, json!([{"type": "string"}, {"type": "number"}])));
+    assert_eq!(types("io.k8s.apimachinery.pkg.util.intstr.IntOrString"), (None, json!([{"type": "integer"}, {"type": "string"}])));
+    assert_eq!(schemas["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]["format"], "int-or-string");
+}
+
 #[test]
 fn fields_are_described() {
     let definitions = definitions::all();

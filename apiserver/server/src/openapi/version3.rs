@@ -9,6 +9,10 @@ use serde_json::{Map, Value, json};
 const OLD: &str = "#/definitions/";
 const NEW: &str = "#/components/schemas/";
 
+/// What is one of several types, which version 2 cannot say (`OpenAPIV3OneOfTypes` of the types).
+const EITHER: &[(&str, &[&str])] =
+    &[("io.k8s.apimachinery.pkg.api.resource.Quantity", &["string", "number"]), ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", &["integer", "string"])];
+
 /// From a document of version 2.
 pub fn document(mut model: Value) -> Value {
     let definitions = model["definitions"].take();
@@ -26,7 +30,13 @@ pub fn document(mut model: Value) -> Value {
         if schemas.contains_key(&name) {
             continue;
         }
-        let schema = schema(definitions[&name].clone(), false);
+        let mut schema = schema(definitions[&name].clone(), false);
+        if let Some((_, types)) = EITHER.iter().find(|(of, _)| *of == name) {
+            schema["oneOf"] = types.iter().map(|of| json!({"type": of})).collect();
+            if let Some(map) = schema.as_object_mut() {
+                map.remove("type");
+            }
+        }
         let mut found = BTreeSet::new();
         names(&schema, &mut found);
         open.extend(found);
@@ -65,11 +75,6 @@ fn schema(value: Value, bare: bool) -> Value {
             _ => child,
         };
         out.insert(key, child);
-    }
-    // an int-or-string is either, which version 2 could not say
-    if out.get("format").is_some_and(|format| format == "int-or-string") {
-        out.remove("type");
-        out.insert("oneOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
     }
     if bare
         && out.len() > 1

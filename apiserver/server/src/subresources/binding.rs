@@ -8,7 +8,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
-        meta::Meta,
+        meta::{Meta, child_mut},
         schema::Schema,
         status::Status,
         time,
@@ -97,9 +97,10 @@ fn assigned(live: &Value, binding: &Value, target: &str, now: &str) -> Value {
         // what it was promised is of no use any more
         status.remove("nominatedNodeName");
     }
-    for (key, value) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
-        let annotations = skiff_api::machinery::meta::child_mut(&mut new["metadata"], "annotations");
-        annotations.insert(key.clone(), value.clone());
+    for field in ["annotations", "labels"] {
+        for (key, value) in binding["metadata"][field].as_object().into_iter().flatten() {
+            child_mut(&mut new["metadata"], field).insert(key.clone(), value.clone());
+        }
     }
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
     let conditions = new["status"].as_object_mut().map(|status| status.entry("conditions").or_insert_with(|| json!([])));
@@ -121,11 +122,11 @@ mod tests {
     fn what_a_binding_writes() {
         let live = json!({"metadata": {"name": "p", "resourceVersion": "7"}, "spec": {}, "status": {"phase": "Pending", "nominatedNodeName": "n",
             "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}});
-        let binding = json!({"metadata": {"annotations": {"a": "b"}}, "target": {"name": "n"}});
+        let binding = json!({"metadata": {"annotations": {"a": "b"}, "labels": {"c": "d"}}, "target": {"name": "n"}});
         let found = assigned(&live, &binding, "n", "2026-01-02T03:04:05Z");
         let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-01-02T03:04:05Z"});
         assert_eq!(found["spec"], json!({"nodeName": "n"}));
         assert_eq!(found["status"], json!({"phase": "Pending", "conditions": [scheduled]}));
-        assert_eq!(found["metadata"]["annotations"], json!({"a": "b"}));
+        assert_eq!((&found["metadata"]["annotations"], &found["metadata"]["labels"]), (&json!({"a": "b"}), &json!({"c": "d"})));
     }
 }

@@ -1,13 +1,16 @@
 //! `pods/eviction`: a deletion that disruption budgets may refuse.
 //!
+//! Invariant: a healthy pod goes only when the one budget that matches it has a disruption left, which is taken first; what a pod is judged by is
+//! what it is when it goes.
 //! Follows `pkg/registry/core/pod/storage/eviction.go`.
 
 use axum::body::Body;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use skiff_api::{
     kinds::{self, Kind},
     machinery::{
-        meta::Meta,
+        field::{Errors, Path},
+        meta::{Meta, child_mut},
         schema::Schema,
         selector::Selector,
         status::{Cause, Details, Status},
@@ -19,10 +22,19 @@ use crate::{
     admission::{self, Operation},
     body,
     context::{Answer, Context},
+    managed,
     negotiate::{self, Offers},
-    stored, verbs,
-    write::{self, Part, Update},
+    stored,
+    verbs::{self, DeleteOptions},
+    write::{self, Part, Update, Written},
 };
+
+/// How often what others changed meanwhile is looked at again.
+const TRIES: usize = 20;
+/// So many evictions may be under way that the budget's controller has not seen yet.
+const MAX_DISRUPTED_PODS: usize = 2000;
+/// Under whose name upstream writes budgets: its own.
+const MANAGER: &str = "kube-apiserver";
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
@@ -33,15 +45,59 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
     if eviction.name() != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
-    let pod = ctx.app.store.get(&stored::key_of(kind, &ctx.info.namespace, name)).ok_or_else(|| Status::not_found("", "pods", name))?;
-    let pod = stored::decoded(kind, &pod)?;
-    let eviction = admission::subresource(ctx, kind, "eviction", Operation::Create, Some(eviction)).await?.unwrap_or_default();
-    let options = verbs::DeleteOptions::from_value(&eviction["deleteOptions"])?;
-    if needs_budget(&pod) && !options.dry_run() {
-        ask_budgets(ctx, &pod).await?;
+    if eviction["deleteOptions"]["ignoreStoreReadErrorWithClusterBreakingPotential"] == true {
+        let mut errors = Errors::default();
+        let path = Path::new("deleteOptions");
+        errors.invalid(&path.child("ignoreStoreReadErrorWithClusterBreakingPotential"), true, "can not be set for pod eviction, try after removing the option");
+        return Err(Status::invalid("policy", "Eviction", name, &errors));
     }
-    verbs::delete_object(ctx, kind, &ctx.info.namespace, name, &options).await?;
+    let options = dry_run(ctx, &eviction)?;
+    admission::subresource(ctx, kind, "eviction", Operation::Create, Some(eviction)).await?;
+    evict(ctx, kind, name, &options).await?;
     ctx.value(201, &accept, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
+}
+
+/// The deletion's options; a dry run may be asked for by the request as well as by what it holds.
+fn dry_run(ctx: &Context, eviction: &Value) -> Result<DeleteOptions, Status> {
+    let mut options = eviction.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
+    let asked: Vec<&str> = ctx.query.all("dryRun").collect();
+    let held: Vec<&str> = options["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if held.is_empty() && !asked.is_empty() {
+        options["dryRun"] = asked.into();
+    } else if !asked.is_empty() && asked != held {
+        let why = format!("Non-matching dry-run options in request and content: [{}] and [{}]", asked.join(" "), held.join(" "));
+        return Err(Status::internal_plain(why));
+    }
+    DeleteOptions::from_value(&options)
+}
+
+async fn evict(ctx: &Context, kind: &'static Kind, name: &str, options: &DeleteOptions) -> Result<(), Status> {
+    let mut tries = TRIES;
+    let pod = loop {
+        tries -= 1;
+        let pod = ctx.app.store.get(&stored::key_of(kind, &ctx.info.namespace, name)).ok_or_else(|| Status::not_found("", "pods", name))?;
+        let pod = stored::decoded(kind, &pod)?;
+        if needs_budget(&pod) {
+            break pod;
+        }
+        // what waits to start may become healthy before it goes
+        let waits = !pod.is_deleting() && pod["status"]["phase"] == "Pending";
+        let pinned = options.pinned(Some(pod.resource_version()).filter(|_| waits && options.resource_version().is_none()));
+        match mark_and_delete(ctx, kind, name, &pinned).await {
+            Err(status) if status.reason == "Conflict" && options.resource_version().is_none() && tries > 0 => {}
+            done => return done,
+        }
+    };
+    let Some((row, budget)) = budget_of(ctx, &pod)? else { return mark_and_delete(ctx, kind, name, options).await };
+    if spares(&budget, &pod) {
+        // only as long as it is the pod that was judged
+        return match mark_and_delete(ctx, kind, name, &options.pinned(Some(pod.resource_version()))).await {
+            Err(status) if status.reason == "Conflict" && options.resource_version().is_none() => Err(still_processed(budget.name())),
+            done => done,
+        };
+    }
+    take(ctx, row, budget.name(), &pod, options.dry_run()).await?;
+    mark_and_delete(ctx, kind, name, options).await
 }
 
 /// Pods that have ended, wait to start or are going already cost no budget anything.
@@ -49,59 +105,173 @@ fn needs_budget(pod: &Value) -> bool {
     !pod.is_deleting() && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
 }
 
-async fn ask_budgets(ctx: &Context, pod: &Value) -> Result<(), Status> {
+/// The budget costs nothing: the pod is not healthy, and may go by the budget's policy or because enough others are.
+fn spares(budget: &Value, pod: &Value) -> bool {
+    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+    if pod["status"]["conditions"].as_array().into_iter().flatten().any(is_ready) {
+        return false;
+    }
+    let count = |name: &str| budget["status"][name].as_i64().unwrap_or(0);
+    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" || count("desiredHealthy") > 0 && count("currentHealthy") >= count("desiredHealthy")
+}
+
+/// Tells in the pod's status why it goes, and deletes it.
+async fn mark_and_delete(ctx: &Context, kind: &'static Kind, name: &str, options: &DeleteOptions) -> Result<(), Status> {
+    let namespace = &ctx.info.namespace;
+    if options.dry_run() {
+        return verbs::delete_object(ctx, kind, namespace, name, options).await.map(|_| ());
+    }
+    let sub = kind.subresource("status").ok_or_else(Status::no_such_path)?;
+    let now = time::seconds(ctx.app.clock.now());
+    let (written, _) = write::update(ctx, kind, namespace, name, Update::of(Part::Sub(sub)), &mut |live| {
+        let live = live.unwrap_or(&Value::Null);
+        check(options, live)?;
+        let mut new = live.clone();
+        mark(&mut new, &now);
+        Ok(new)
+    })
+    .await?;
+    // the deletion is of what was just written
+    let version = match &written {
+        Written::Stored(object) => object.revision.to_string(),
+        Written::Unstored(_) => return Ok(()),
+    };
+    let options = options.pinned(options.resource_version().is_some().then_some(version.as_str()));
+    verbs::delete_object(ctx, kind, namespace, name, &options).await.map(|_| ())
+}
+
+/// The pod is the one that the options speak of.
+fn check(options: &DeleteOptions, live: &Value) -> Result<(), Status> {
+    let failed = |what: &str, wanted: &str, found: &str, might: &str| {
+        let why = format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}");
+        Err(Status::conflict("", "Pod", live.name(), &why))
+    };
+    if let Some(uid) = options.uid().filter(|uid| !uid.is_empty() && *uid != live.uid()) {
+        return failed("UID", uid, live.uid(), "deleted and then recreated");
+    }
+    if let Some(version) = options.resource_version().filter(|version| !version.is_empty() && *version != live.resource_version()) {
+        return failed("ResourceVersion", version, live.resource_version(), "modified");
+    }
+    Ok(())
+}
+
+fn mark(pod: &mut Value, now: &str) {
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        "lastProbeTime": null, "lastTransitionTime": now});
+    set_condition(child_mut(pod, "status"), condition);
+}
+
+/// Puts a condition in the place of the one of its type; as long as its status stays, so does the time since when.
+fn set_condition(status: &mut Map<String, Value>, mut condition: Value) {
+    let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() else { return };
+    match conditions.iter_mut().find(|had| had["type"] == condition["type"]) {
+        Some(had) => {
+            if had["status"] == condition["status"] {
+                condition["lastTransitionTime"] = had["lastTransitionTime"].take();
+            }
+            *had = condition;
+        }
+        None => conditions.push(condition),
+    }
+}
+
+/// The budget that the pod falls under; there may be but one.
+fn budget_of(ctx: &Context, pod: &Value) -> Result<Option<(&'static Kind, Value)>, Status> {
     let row = kinds::find("policy", "v1", "poddisruptionbudgets").ok_or_else(Status::no_such_path)?;
     let labels = &pod["metadata"]["labels"];
     let snapshot = ctx.app.store.snapshot("poddisruptionbudgets.policy");
     let mut matching = Vec::new();
     for object in snapshot.range(Some(pod.namespace()), None) {
         let budget = stored::decoded(row, &object)?;
-        let selector = Selector::from_label_selector(budget["spec"].get("selector")).map_err(Status::internal)?;
-        if selector.matches(labels) {
+        // a selector that is none selects no pod
+        if Selector::from_label_selector(budget["spec"].get("selector")).is_ok_and(|selector| selector.matches(labels)) {
             matching.push(budget);
         }
     }
-    match matching.as_slice() {
-        [] => Ok(()),
-        [budget] => take(ctx, row, budget.name(), pod).await,
+    match matching.len() {
+        0 => Ok(None),
+        1 => Ok(matching.pop().map(|budget| (row, budget))),
         _ => Err(Status::internal_plain("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")),
     }
 }
 
+fn refused(cause: String, retry_after_seconds: i32) -> Status {
+    let mut status = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", retry_after_seconds);
+    let causes = vec![Cause { reason: "DisruptionBudget".into(), message: cause, ..Cause::default() }];
+    status.details = Some(Details { causes, retry_after_seconds, ..Details::default() });
+    status
+}
+
+fn still_processed(budget: &str) -> Status {
+    refused(format!("The disruption budget {budget} is still being processed by the server."), 10)
+}
+
+/// Why a budget has no disruption left.
+fn exhausted(budget: &Value) -> String {
+    let (name, status) = (budget.name(), &budget["status"]);
+    let count = |field: &str| status[field].as_i64().unwrap_or(0);
+    let allowed = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "DisruptionAllowed");
+    let denied = allowed.filter(|condition| condition["status"] == "False" && condition["message"].as_str().is_some_and(|text| !text.is_empty()));
+    let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or("").to_string();
+    match denied {
+        // what the controller failed to see is not to be trusted
+        Some(condition) if condition["reason"] == "SyncFailed" => {
+            format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {}", text(condition, "message"))
+        }
+        _ if count("currentHealthy") <= count("desiredHealthy") => {
+            format!("The disruption budget {name} needs {} healthy pods and has {} currently", count("desiredHealthy"), count("currentHealthy"))
+        }
+        Some(condition) => {
+            format!("The disruption budget {name} does not allow evicting pods currently ({}): {}", text(condition, "reason"), text(condition, "message"))
+        }
+        None => format!("The disruption budget {name} does not allow evicting pods currently"),
+    }
+}
+
 /// Takes one disruption from the budget, or is refused.
-async fn take(ctx: &Context, row: &'static Kind, budget: &str, pod: &Value) -> Result<(), Status> {
-    let sub = row.subresource("status").ok_or_else(Status::no_such_path)?;
-    let name = pod.name().to_string();
+async fn take(ctx: &Context, row: &'static Kind, budget: &str, pod: &Value, dry: bool) -> Result<(), Status> {
     let now = time::seconds(ctx.app.clock.now());
-    write::update(ctx, row, pod.namespace(), budget, Update::of(Part::Sub(sub)), &mut |live| {
+    if dry {
+        let key = stored::key_of(row, pod.namespace(), budget);
+        let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(row.group, row.plural, budget))?;
+        return taken(&stored::decoded(row, &object)?, pod, &now).map(|_| ());
+    }
+    let part = Part::Sub(row.subresource("status").ok_or_else(Status::no_such_path)?);
+    write::update(ctx, row, pod.namespace(), budget, Update::of(part), &mut |live| {
         let live = live.unwrap_or(&Value::Null);
-        let status = &live["status"];
-        if status["observedGeneration"].as_i64().unwrap_or(0) < live.generation() {
-            let mut refusal = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
-            let message = format!("The disruption budget {budget} is still being processed by the server.");
-            refusal.details = Some(Details {
-                causes: vec![Cause { reason: "DisruptionBudget".into(), message, ..Cause::default() }],
-                retry_after_seconds: 10,
-                ..Details::default()
-            });
-            return Err(refusal);
-        }
-        let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
-        if allowed <= 0 {
-            let mut refusal = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
-            let message = format!(
-                "The disruption budget {budget} needs {} healthy pods and has {} currently",
-                status["desiredHealthy"].as_i64().unwrap_or(0),
-                status["currentHealthy"].as_i64().unwrap_or(0)
-            );
-            refusal.details = Some(Details { causes: vec![Cause { reason: "DisruptionBudget".into(), message, ..Cause::default() }], ..Details::default() });
-            return Err(refusal);
-        }
-        let mut new = live.clone();
-        new["status"]["disruptionsAllowed"] = (allowed - 1).into();
-        new["status"]["disruptedPods"][name.as_str()] = now.as_str().into();
+        let mut new = taken(live, pod, &now)?;
+        managed::track_update_as(ctx, MANAGER, row, part, live, &mut new)?;
         Ok(new)
     })
     .await
     .map(|_| ())
+}
+
+/// The budget with one disruption less.
+fn taken(budget: &Value, pod: &Value, now: &str) -> Result<Value, Status> {
+    let status = &budget["status"];
+    if status["observedGeneration"].as_i64().unwrap_or(0) < budget.generation() {
+        return Err(still_processed(budget.name()));
+    }
+    let forbidden = |why: &str| Status::forbidden("policy", "poddisruptionbudget", budget.name(), why);
+    let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
+    if allowed < 0 {
+        return Err(forbidden("pdb disruptions allowed is negative"));
+    }
+    if status["disruptedPods"].as_object().map_or(0, Map::len) > MAX_DISRUPTED_PODS {
+        return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+    }
+    if allowed == 0 {
+        return Err(refused(exhausted(budget), 0));
+    }
+    let mut new = budget.clone();
+    let observed = status["observedGeneration"].clone();
+    let status = child_mut(&mut new, "status");
+    status.insert("disruptionsAllowed".into(), (allowed - 1).into());
+    status.entry("disruptedPods").or_insert_with(|| json!({}))[pod.name()] = now.into();
+    if allowed == 1 {
+        let why = json!({"type": "DisruptionAllowed", "status": "False", "observedGeneration": observed, "lastTransitionTime": now, "reason": "InsufficientPods", "message": ""});
+        set_condition(status, why);
+    }
+    Ok(new)
 }

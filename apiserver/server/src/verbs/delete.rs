@@ -46,6 +46,19 @@ impl DeleteOptions {
     pub fn dry_run(&self) -> bool {
         self.dry_run
     }
+    /// The uid that the object must have.
+    pub fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+    /// The version that the object must have.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.resource_version.as_deref()
+    }
+    /// The same for an object at this version; `None` changes nothing.
+    pub fn pinned(&self, version: Option<&str>) -> DeleteOptions {
+        let resource_version = version.map(str::to_string).or_else(|| self.resource_version.clone());
+        DeleteOptions { resource_version, ..self.clone() }
+    }
 
     /// From the body, else from the query.
     fn read(ctx: &Context, text: &[u8]) -> Result<DeleteOptions, Status> {

@@ -2,7 +2,11 @@
 
 mod server;
 
+mod admission;
 mod apply;
 mod deletion;
+mod eviction;
 mod lists;
 mod order;
+mod versions;
+mod warnings;

@@ -17,6 +17,7 @@ pub struct Server {
 
 pub struct Answer {
     pub code: u16,
+    pub warnings: Vec<String>,
     pub bytes: Bytes,
 }
 
@@ -64,7 +65,8 @@ impl Server {
         request.extensions_mut().insert(InProcess(Arc::new(User::new("admin", &["system:masters", "system:authenticated"]))));
         let response = self.app.clone().handle(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer { code: parts.status.as_u16(), bytes: body.collect().await.unwrap().to_bytes() }
+        let warnings = parts.headers.get_all("warning").iter().filter_map(|text| Some(text.to_str().ok()?.to_string())).collect();
+        Answer { code: parts.status.as_u16(), warnings, bytes: body.collect().await.unwrap().to_bytes() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -3,6 +3,7 @@
 //! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/apply`.
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -28,6 +29,7 @@ pub static VIEW: Command = Command {
         &[Flag::str("output", 'o', "yaml", "yaml or json"), Flag::bool("all", '\0', false, "All objects of the given types in the namespace")],
     ],
     run: Run::Verb(|ctx| Box::pin(view(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 
@@ -64,6 +66,7 @@ pub static EDIT: Command = Command {
         &[Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written")],
     ],
     run: Run::Verb(|ctx| Box::pin(edit(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 

@@ -3,6 +3,7 @@
 //! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/config`.
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -53,6 +54,7 @@ pub static DELETE_CLUSTER: Command = Command {
       # A cluster
       kubectl config delete-cluster minikube",
     run: Run::Verb(|ctx| Box::pin(delete(ctx, "clusters", "cluster"))),
+    words: Some(Words::Kubeconfig("clusters")),
     ..Command::NEW
 };
 
@@ -64,6 +66,7 @@ pub static DELETE_CONTEXT: Command = Command {
       # A context
       kubectl config delete-context minikube",
     run: Run::Verb(|ctx| Box::pin(delete(ctx, "contexts", "context"))),
+    words: Some(Words::Kubeconfig("contexts")),
     ..Command::NEW
 };
 
@@ -75,6 +78,7 @@ pub static DELETE_USER: Command = Command {
       # A user
       kubectl config delete-user minikube",
     run: Run::Verb(|ctx| Box::pin(delete(ctx, "users", "user"))),
+    words: Some(Words::Kubeconfig("users")),
     ..Command::NEW
 };
 
@@ -87,7 +91,7 @@ async fn names(ctx: Ctx, list: &'static str) -> Result<()> {
 async fn contexts(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !matches!(f.str("output"), "" | "name") {
-        return Err(Error::msg(format!("output must be one of '' or 'name': {}", f.str("output"))));
+        return Err(Error::msg(format!("--output {} is not available in {}; resetting to default output format", f.str("output"), ctx.path())));
     }
     let config = ctx.config()?;
     let only_names = f.str("output") == "name";

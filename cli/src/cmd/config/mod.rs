@@ -8,6 +8,7 @@ mod set;
 mod view;
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::print;
@@ -60,6 +61,7 @@ static RENAME: Command = Command {
       kubectl config rename-context old-name new-name",
     flags: &[],
     run: Run::Verb(|ctx| Box::pin(rename(ctx))),
+    words: Some(Words::Kubeconfig("contexts")),
     ..Command::NEW
 };
 
@@ -73,6 +75,7 @@ static USE: Command = Command {
       kubectl config use-context minikube",
     flags: &[],
     run: Run::Verb(|ctx| Box::pin(use_context(ctx))),
+    words: Some(Words::Kubeconfig("contexts")),
     ..Command::NEW
 };
 

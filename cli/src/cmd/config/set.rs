@@ -4,6 +4,7 @@
 
 use super::property::entry;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -43,6 +44,8 @@ pub static CONTEXT: Command = Command {
       kubectl config set-context --current --namespace=shop",
     flags: &[&[Flag::bool("current", '\0', false, "The context in use")]],
     run: Run::Verb(|ctx| Box::pin(context(ctx))),
+    words: Some(Words::Kubeconfig("contexts")),
+    values: &[("namespace", Words::Names("namespace"))],
     ..Command::NEW
 };
 
@@ -95,7 +98,7 @@ fn put(value: &mut Value, field: &str, text: &str) {
 fn put_file(value: &mut Value, field: &str, path: &str, embed: bool) -> Result<()> {
     let data = format!("{field}-data");
     if embed {
-        let bytes = std::fs::read(path).map_err(|e| Error::msg(format!("could not stat {field} file {path}: open {path}: {}", crate::error::go_io(&e))))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::msg(format!("could not stat {field} file {path}: stat {path}: {}", crate::error::go_io(&e))))?;
         value[data] = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
         put(value, field, "");
     } else {

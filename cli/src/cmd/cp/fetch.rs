@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 /// What cannot be read there, or written here.
 pub async fn fetch(ctx: &Ctx, from: &Spec, to: &str) -> Result<()> {
     let (pieces, reader) = mpsc::unbounded_channel();
-    let hint = format!("{} exec -n {} {} -- tar cf - {} | tar xf -", ctx.program(), quote(&from.namespace), quote(&from.pod), go_path(&from.file));
+    let hint = format!("{} exec -n {} {} -- tar cf - {} | tar xf -", ctx.program(), quote(&from.namespace), quote(&from.pod), quote(&from.file));
     let unpacking = {
         let unpack = Unpack { prefix: prefix(&from.file), target: PathBuf::from(to), hint };
         tokio::task::spawn_blocking(move || unpack.all(Pipe { pieces: reader, rest: Vec::new() }))
@@ -25,11 +25,6 @@ pub async fn fetch(ctx: &Ctx, from: &Spec, to: &str) -> Result<()> {
     read_all(ctx, from, &pieces).await?;
     drop(pieces);
     unpacking.await.map_err(|e| Error::msg(e.to_string()))?
-}
-
-/// How Go shows a path that is a struct of one field.
-fn go_path(file: &str) -> String {
-    format!("{{{}}}", quote(file))
 }
 
 /// Reads the archive; where it breaks off it is taken up again as often as the user wants.
@@ -128,7 +123,7 @@ impl Unpack {
         let inside = Path::new(rest.trim_start_matches('/'));
         let to = if rest.is_empty() { self.target.clone() } else { self.target.join(inside) };
         if inside.components().any(|c| matches!(c, Component::ParentDir)) {
-            eprintln!("warning: file {} is outside target destination, skipping", go_path(&to.to_string_lossy()));
+            eprintln!("warning: file {} is outside target destination, skipping", quote(&to.to_string_lossy()));
             return Ok(());
         }
         let fail = |what: &str, e: &std::io::Error| Error::msg(format!("{what} {}: {}", to.display(), go_io(e)));
@@ -140,7 +135,7 @@ impl Unpack {
         if kind.is_symlink() {
             let link = entry.link_name().ok().flatten().unwrap_or_default().to_string_lossy().into_owned();
             let hint = if std::mem::replace(hinted, true) { String::new() } else { format!(" (consider using \"{}\")", self.hint) };
-            eprintln!("warning: skipping symlink: {} -> {}{hint}", go_path(&to.to_string_lossy()), quote(&link));
+            eprintln!("warning: skipping symlink: {} -> {}{hint}", quote(&to.to_string_lossy()), quote(&link));
         } else if !kind.is_dir() {
             let mut file = std::fs::File::create(&to).map_err(|e| fail("open", &e))?;
             std::io::copy(entry, &mut file).map_err(|e| fail("write", &e))?;

@@ -7,6 +7,7 @@ mod send;
 
 use super::pods;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -34,6 +35,7 @@ pub static COMMAND: Command = Command {
         Flag::int("retries", '\0', "0", "How often a copy from a container is taken up again where it broke off; negative for as often as it takes"),
     ]],
     run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
+    words: Some(Words::Places),
     ..Command::NEW
 };
 

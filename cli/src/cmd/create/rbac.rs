@@ -4,6 +4,7 @@
 
 use super::COMMON;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -118,6 +119,7 @@ pub static CLUSTERROLEBINDING: Command = Command {
     flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[Flag::str("clusterrole", '\0', "", "The cluster role to give"), USER, GROUPS, ACCOUNT]],
     required: &["clusterrole"],
     run: Run::Verb(|ctx| Box::pin(binding(ctx, "ClusterRoleBinding"))),
+    values: &[("clusterrole", Words::Names("clusterrole"))],
     ..Command::NEW
 };
 
@@ -152,7 +154,7 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], wanted: &[String]) -> Resul
         let (mut plural, group) = if word == "*" {
             ("*".to_string(), group.unwrap_or("").to_string())
         } else {
-            let found = ctx.discovery()?.lookup(resource).await?;
+            let found = ctx.discovery()?.lookup(resource).await.map_err(Error::of_type)?;
             (found.plural, found.group)
         };
         if let Some(s) = sub {

@@ -4,6 +4,7 @@
 
 use crate::client::{Call, segment};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -35,6 +36,7 @@ pub static COMMAND: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Names("serviceaccount")),
     ..Command::NEW
 };
 

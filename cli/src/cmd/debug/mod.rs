@@ -5,6 +5,7 @@
 mod profile;
 
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -63,6 +64,7 @@ pub static COMMAND: Command = Command {
         Flag::str("custom", '\0', "", "A file with a part of a container, laid over the profile"),
     ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::ANY),
     ..Command::NEW
 };
 

@@ -7,6 +7,7 @@ mod ports;
 use super::pods;
 use crate::client::{query, segment};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -41,6 +42,7 @@ pub static COMMAND: Command = Command {
         Flag::duration("pod-running-timeout", '\0', "1m0s", "How long to wait until a pod runs"),
     ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::PodAndPort),
     ..Command::NEW
 };
 

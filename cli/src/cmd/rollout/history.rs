@@ -4,6 +4,7 @@
 
 use super::{find, named, revisions};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Flag;
@@ -24,6 +25,7 @@ pub static COMMAND: Command = Command {
       kubectl rollout history daemonset/abc --revision=3",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, &[Flag::int("revision", '\0', "0", "Show this revision's pod template")]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: true }),
     ..Command::NEW
 };
 

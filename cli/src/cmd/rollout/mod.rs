@@ -8,6 +8,7 @@ mod undo;
 
 use crate::cmd::modify;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -30,6 +31,7 @@ pub static COMMAND: Command = Command {
       kubectl rollout restart deployment/abc",
     subcommands: &[&history::COMMAND, &PAUSE, &RESTART, &RESUME, &status::COMMAND, &undo::COMMAND],
     run: Run::Group,
+    help_is_output: true,
     ..Command::NEW
 };
 
@@ -45,6 +47,7 @@ static PAUSE: Command = Command {
       kubectl rollout pause deployment/nginx",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
     run: Run::Verb(|ctx| Box::pin(change(ctx, "paused", pause))),
+    words: Some(Words::Objects { types: &["deployment"], several: true }),
     ..Command::NEW
 };
 
@@ -58,6 +61,7 @@ static RESUME: Command = Command {
       kubectl rollout resume deployment/nginx",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
     run: Run::Verb(|ctx| Box::pin(change(ctx, "resumed", resume))),
+    words: Some(Words::Objects { types: &["deployment"], several: true }),
     ..Command::NEW
 };
 
@@ -73,6 +77,7 @@ static RESTART: Command = Command {
       kubectl rollout restart deployment --selector=app=nginx",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
     run: Run::Verb(|ctx| Box::pin(change(ctx, "restarted", restart))),
+    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: true }),
     ..Command::NEW
 };
 

@@ -5,6 +5,7 @@
 use super::{find, named};
 use crate::cmd::wait;
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::{Flag, seconds};
@@ -31,6 +32,7 @@ pub static COMMAND: Command = Command {
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
+    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: false }),
     ..Command::NEW
 };
 

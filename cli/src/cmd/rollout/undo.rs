@@ -4,6 +4,7 @@
 
 use super::{find, history, no_history, revisions, warn_if_applied};
 use crate::command::{Command, Run};
+use crate::complete::Words;
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, quote};
 use crate::flags::Flag;
@@ -24,6 +25,7 @@ pub static COMMAND: Command = Command {
       kubectl rollout undo daemonset/abc --to-revision=3",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, &[Flag::int("to-revision", '\0', "0", "The revision to go back to; 0 for the one before")]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: true }),
     ..Command::NEW
 };
 

@@ -26,6 +26,10 @@ pub static COMMAND: Command = Command {
       kubectl set image -f path/to/file.yaml nginx=nginx:1.9.1 --local -o yaml",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    words: Some(crate::complete::Words::Objects {
+        types: &["daemonsets", "deployments", "pods", "cronjobs", "replicasets", "replicationcontrollers", "statefulsets"],
+        several: false,
+    }),
     ..Command::NEW
 };
 

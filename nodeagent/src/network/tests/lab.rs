@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
 
 use super::super::{
     PodNetwork, PodNetworks,
@@ -67,6 +70,15 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         let host = Namespace::make(&dir.path().join("host")).await.unwrap();
         Links::open(&host).await.unwrap().up(1).await.unwrap();
+        Self::on(host, dir, nodes).await
+    }
+
+    /// Another one on the same host, with the same ranges of pods and services.
+    pub async fn beside(&self, nodes: usize) -> Self {
+        Self::on(self.host.clone(), tempfile::tempdir().unwrap(), nodes).await
+    }
+
+    async fn on(host: Namespace, dir: tempfile::TempDir, nodes: usize) -> Self {
         let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await).await.unwrap();
         let mut lab = Lab { dir, host, cluster, nodes: Vec::new() };
         for i in 0..nodes {
@@ -124,10 +136,20 @@ pub async fn serve(ns: &Namespace, at: SocketAddr, name: &str) {
 
 /// One TCP connection: (server's name, client's address as the server saw it), or the error.
 pub async fn ask(ns: &Namespace, to: SocketAddr) -> std::io::Result<(String, String)> {
+    talk(ns.tcp_connect(to)).await
+}
+
+/// The same through one of the namespace's interfaces, whatever its routes say.
+pub async fn ask_through(ns: &Namespace, interface: &str, to: SocketAddr) -> std::io::Result<(String, String)> {
+    let socket = ns.call(TcpSocket::new_v4).await.map_err(std::io::Error::other)??;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    talk(socket.connect(to)).await
+}
+
+async fn talk(connecting: impl Future<Output = std::io::Result<TcpStream>>) -> std::io::Result<(String, String)> {
     let talk = async {
-        let mut stream = ns.tcp_connect(to).await?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
+        connecting.await?.read_to_string(&mut text).await?;
         Ok(split(&text))
     };
     tokio::time::timeout(Duration::from_secs(2), talk).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))

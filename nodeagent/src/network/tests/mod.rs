@@ -5,3 +5,4 @@ mod dns;
 mod lab;
 mod node;
 mod services;
+mod side_by_side;

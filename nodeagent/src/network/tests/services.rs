@@ -18,15 +18,19 @@ use super::{
     lab::*,
 };
 
-struct Cluster {
-    lab: Lab,
-    view: Arc<ClusterView>,
-    stop: CancellationToken,
+pub struct Cluster {
+    pub lab: Lab,
+    pub view: Arc<ClusterView>,
+    pub stop: CancellationToken,
 }
 
 impl Cluster {
     async fn new(nodes: usize, userspace: bool) -> Self {
-        let lab = Lab::new(nodes).await;
+        Self::in_lab(Lab::new(nodes).await, userspace)
+    }
+
+    /// Services in front of what is there.
+    pub fn in_lab(lab: Lab, userspace: bool) -> Self {
         let view = Arc::new(ClusterView::default());
         let stop = CancellationToken::new();
         for (i, node) in lab.nodes.iter().enumerate() {
@@ -49,12 +53,17 @@ impl Cluster {
         Cluster { lab, view, stop }
     }
 
-    fn service(&self, name: &str, spec: Value) {
+    pub fn service(&self, name: &str, spec: Value) {
         self.view.put_service(serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec})).unwrap());
     }
 
     /// Endpoints as (pod, node, state), state being `ready`, `terminating` or `unready`.
     fn endpoints(&self, service: &str, protocol: &str, endpoints: &[(&Pod, usize, &str)]) {
+        self.endpoints_with(service, json!([{"name": "", "port": 8080, "protocol": protocol}]), endpoints);
+    }
+
+    /// The same with ports of one's own.
+    pub fn endpoints_with(&self, service: &str, ports: Value, endpoints: &[(&Pod, usize, &str)]) {
         let endpoints: Vec<_> = endpoints
             .iter()
             .map(|(pod, node, state)| {
@@ -63,7 +72,7 @@ impl Cluster {
             })
             .collect();
         let slice = json!({"metadata": {"namespace": "ns", "name": service, "labels": {"kubernetes.io/service-name": service}},
-            "addressType": "IPv4", "ports": [{"name": "", "port": 8080, "protocol": protocol}], "endpoints": endpoints});
+            "addressType": "IPv4", "ports": ports, "endpoints": endpoints});
         self.view.put_slice(serde_json::from_value(slice).unwrap());
     }
 }
@@ -74,12 +83,12 @@ impl Drop for Cluster {
     }
 }
 
-fn at(ip: [u8; 4], port: u16) -> SocketAddr {
+pub fn at(ip: [u8; 4], port: u16) -> SocketAddr {
     SocketAddr::from((ip, port))
 }
 
 /// Whether nftables can be tested; says so if not.
-async fn nftables() -> bool {
+pub async fn nftables() -> bool {
     if !possible().await {
         return false;
     }
@@ -211,6 +220,28 @@ async fn affinity_and_udp() {
     eventually("UDP answers", || async { talk().await.as_deref() == Some("a") }).await;
     c.endpoints("udp", "UDP", &[(&pods[1], 0, "ready")]);
     eventually("a UDP client that keeps its port is led to the new endpoint", || async { talk().await.as_deref() == Some("b") }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_number_with_two_protocols() {
+    if !nftables().await {
+        return;
+    }
+    for userspace in [false, true] {
+        let c = Cluster::new(1, userspace).await;
+        let a = c.lab.pod_with_server(0, "a", 8080).await;
+        let client = c.lab.pod(0, "client").await;
+        let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "targetPort": 8080, "nodePort": 30053, "protocol": protocol});
+        let target = |name: &str, protocol: &str| json!({"name": name, "port": 8080, "protocol": protocol});
+        let spec = json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]});
+        c.service("dns", spec);
+        c.endpoints_with("dns", json!([target("dns", "UDP"), target("dns-tcp", "TCP")]), &[(&a, 0, "ready")]);
+        let node = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30053);
+        for (ns, to) in [(&client.ns, at([10, 96, 0, 5], 53)), (&c.lab.host, node)] {
+            eventually(&format!("TCP answers at {to}, in user space: {userspace}"), || async { ask(ns, to).await.is_ok() }).await;
+            eventually(&format!("UDP answers at {to}, in user space: {userspace}"), || async { ask_udp(ns, to).await.is_ok() }).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,11 +11,11 @@ use std::{
 use super::{
     Inner, capability,
     cause::During,
-    failed, propagation, seccomp, signals, spec,
+    failed, image_volumes, propagation, seccomp, signals, spec,
     state::{self, ContainerRecord, ProcessRights, SandboxDir, SandboxRecord, ShimRecord, now},
     user::Accounts,
 };
-use crate::runtime::{ContainerSpec, Error, SandboxSpec};
+use crate::runtime::{ContainerPhase, ContainerSpec, Error, SandboxSpec};
 
 impl Inner {
     /// Makes the sandbox's folder and starts its shim. Blocks.
@@ -52,7 +52,7 @@ impl Inner {
         Ok(id)
     }
 
-    fn describe_container(&self, sandbox: &SandboxRecord, home: &SandboxDir, id: &str, spec: ContainerSpec) -> Result<(), Error> {
+    fn describe_container(&self, sandbox: &SandboxRecord, home: &SandboxDir, id: &str, mut spec: ContainerSpec) -> Result<(), Error> {
         let image = self.images.rootfs(&spec.image_id).map_err(|err| match err {
             crate::image::Error::NotFound(_) => Error::NoImage(spec.image_id.clone()),
             other => failed("use the image", other),
@@ -62,13 +62,14 @@ impl Inner {
         let capabilities = capability::of(&spec.security).map_err(create)?;
         let stop_signal = signals::parse(&image.config.stop_signal).map_err(create)?;
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        for mount in &spec.mounts {
+        let dir = home.container(id);
+        let image_volumes = image_volumes::resolve(&mut spec, &dir, &self.images)?;
+        for mount in spec.mounts.iter().filter(|mount| mount.image.is_none()) {
             propagation::check(mount, &mountinfo)?;
             make_source(&mount.host_path).map_err(|err| create(format!("failed to mkdir {}: {err}", mount.host_path.display())))?;
         }
-        let dir = home.container(id);
         let cgroup = format!("{}/{id}", sandbox.cgroup);
-        let shared_pid: Option<ShimRecord> = state::read_if_there(&home.pause()).map_err(|err| create(err.to_string()))?;
+        let joined = self.joined_pid(&sandbox.id, home, spec.target.as_deref()).map_err(create)?;
         let shm = if sandbox.spec.host_ipc { "/dev/shm".into() } else { home.shm() };
         let config = spec::config(&spec::Inputs {
             spec: &spec,
@@ -76,7 +77,7 @@ impl Inner {
             identity: &identity,
             capabilities: &capabilities,
             hostname: &sandbox.spec.hostname,
-            shared_pid: shared_pid.map(|pause| pause.pid),
+            shared_pid: joined,
             host_pid: sandbox.spec.host_pid,
             shm: &shm,
             cgroup: &cgroup,
@@ -96,6 +97,7 @@ impl Inner {
             bidirectional: spec.mounts.iter().any(spec::is_bidirectional),
             process: ProcessRights { capabilities: capabilities.into_iter().collect(), seccomp: seccomp::wanted(&spec.security) },
             layers: image.layers,
+            image_volumes,
             spec,
         };
         let write = || {
@@ -108,6 +110,26 @@ impl Inner {
             state::write(&dir.record(), &record)
         };
         write().map_err(|err| failed("make the container's folder", err))
+    }
+}
+
+impl Inner {
+    /// A process whose pid namespace the container is to be in: the target's, or that of the pod's own holder.
+    fn joined_pid(&self, sandbox: &str, home: &SandboxDir, target: Option<&str>) -> Result<Option<i32>, String> {
+        let Some(target) = target else {
+            let pause: Option<ShimRecord> = state::read_if_there(&home.pause()).map_err(|err| err.to_string())?;
+            return Ok(pause.map(|pause| pause.pid));
+        };
+        let invalid = |why: String| format!("invalid target container: {why}");
+        let place = self.home(target).map_err(|_| invalid(format!("container {target:?} does not exist")))?;
+        if place.0 != home.0 {
+            return Err(invalid(format!("container {target:?} does not belong to sandbox {sandbox:?}")));
+        }
+        let state = place.container(target).state().map_err(|err| invalid(err.to_string()))?;
+        match (state.phase, state.pid) {
+            (ContainerPhase::Running, Some(pid)) => Ok(Some(pid)),
+            (phase, _) => Err(invalid(format!("container {target:?} is in CONTAINER_{} state", format!("{phase:?}").to_uppercase()))),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod cgroup;
 mod client;
 mod create;
 mod devices;
+mod image_volumes;
 mod overlay;
 mod program;
 mod propagation;

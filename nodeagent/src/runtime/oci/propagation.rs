@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn propagation_needs_fitting_mounts() {
         let check = |path: &str, propagation: &str| {
-            let mount = Mount { host_path: path.into(), container_path: "/x".into(), read_only: false, propagation: propagation.into() };
+            let mount = Mount { host_path: path.into(), container_path: "/x".into(), read_only: false, propagation: propagation.into(), image: None };
             check(&mount, INFO).map_err(|err| err.to_string())
         };
         assert!(check("/home", "Bidirectional").is_ok());

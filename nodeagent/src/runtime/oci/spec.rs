@@ -266,6 +266,7 @@ mod tests {
             tty: false,
             limits: Limits::default(),
             security: Default::default(),
+            target: None,
             annotations: Default::default(),
         }
     }
@@ -297,7 +298,7 @@ mod tests {
 
     #[test]
     fn odd_mounts_are_refused() {
-        let wish = Mount { host_path: "/x".into(), container_path: "/y".into(), read_only: true, propagation: "HostToContainer".into() };
+        let wish = Mount { host_path: "/x".into(), container_path: "/y".into(), read_only: true, propagation: "HostToContainer".into(), image: None };
         assert_eq!(bind(&wish).unwrap()["options"], json!(["rbind", "rslave", "ro"]));
         assert!(bind(&Mount { container_path: "y".into(), ..wish.clone() }).is_err());
         assert!(bind(&Mount { propagation: "Sideways".into(), ..wish }).is_err());

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::cause::During;
+use super::{cause::During, image_volumes::ImageVolume};
 use crate::runtime::{ContainerPhase, ContainerSpec, ContainerState, SandboxSpec, User};
 
 /// Exit code of containers whose keeper died, so that theirs was lost (containerd's `unknownExitCode`).
@@ -44,6 +44,8 @@ pub struct ContainerRecord {
     pub log_path: PathBuf,
     /// Lower folders for overlayfs, the topmost first.
     pub layers: Vec<PathBuf>,
+    #[serde(default)]
+    pub image_volumes: Vec<ImageVolume>,
     /// Holds `upper` and `work`, on a real disk.
     pub writable: PathBuf,
     /// From the hierarchy's root.
@@ -161,6 +163,16 @@ impl ContainerDir {
 
     pub fn rootfs(&self) -> PathBuf {
         self.0.join("rootfs")
+    }
+
+    /// Where the content of images that are volumes is.
+    pub fn image_volumes(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
+    /// What is bound into the container for one of its mounts.
+    pub fn image_volume(&self, number: usize) -> PathBuf {
+        self.image_volumes().join(number.to_string())
     }
 
     /// Where libcontainer keeps its own state.

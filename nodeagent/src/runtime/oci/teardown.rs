@@ -4,7 +4,7 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use super::{
     cause::During,
     client, failed,
     protocol::Request,
-    state::{self, ContainerRecord, SandboxDir, SandboxRecord, ShimRecord, StatusRecord},
+    state::{self, ContainerDir, ContainerRecord, SandboxDir, SandboxRecord, ShimRecord, StatusRecord},
 };
 use crate::runtime::{ContainerPhase, Error, SandboxState};
 
@@ -105,7 +105,9 @@ impl Inner {
         if let Ok(Some(record)) = state::read_if_there::<ContainerRecord>(&dir.record()) {
             failures.note("its cgroup", self.cgroups.remove(&record.cgroup));
         }
-        failures.note("its root file system", unmount(&dir.rootfs()));
+        for place in std::iter::once(dir.rootfs()).chain(image_mounts(&dir)) {
+            failures.note("its root file system", unmount(&place));
+        }
         failures.note("its writable layer", remove_all(&self.config.data_dir.join(id)));
         failures.note("its folder", remove_all(&dir.0));
         self.homes.lock().remove(id);
@@ -200,6 +202,14 @@ impl Failures {
             false => Err(failed(what, self.0.join("; "))),
         }
     }
+}
+
+/// Where images are mounted for a container whose mounts reach the host.
+fn image_mounts(dir: &ContainerDir) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = fs::read_dir(dir.image_volumes()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    // What is bound lies on top of what it is bound from.
+    places.sort();
+    places
 }
 
 fn unmount(path: &Path) -> io::Result<()> {

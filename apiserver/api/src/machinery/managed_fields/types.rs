@@ -82,7 +82,7 @@ impl<'a> Ty<'a> {
     pub fn is_deduced(self) -> bool {
         match self {
             Ty::Deduced => true,
-            Ty::Node(node) => matches!(node.shape(), Some(Shape::Json | Shape::Fields)) && !node.field().is_some_and(|f| f.atomic),
+            Ty::Node(node) => matches!(node.shape(), Some(Shape::Json | Shape::SchemaOr(..) | Shape::Fields)) && !node.field().is_some_and(|f| f.atomic),
         }
     }
 }
@@ -105,7 +105,7 @@ fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
     match node.shape() {
         Some(Shape::Map(_)) => Atom::Map(MapType { atomic, fields: None, element: node.child("").map(Ty::Node) }),
         Some(Shape::Raw) => Atom::Map(MapType { atomic: true, ..MapType::DEDUCED }),
-        Some(Shape::Json | Shape::Fields) => match deduced(value) {
+        Some(Shape::Json | Shape::SchemaOr(..) | Shape::Fields) => match deduced(value) {
             Atom::Map(map) => Atom::Map(MapType { atomic, ..map }),
             other => other,
         },

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use serde_json::{Map, Value};
 
-use super::{Field, Node, Omit, Schema, Shape, Type, converter};
+use super::{Field, Node, Omit, Or, Schema, Shape, Type, converter};
 use crate::machinery::{quantity, time};
 
 /// What `conform` noticed besides.
@@ -252,7 +252,7 @@ impl<'s> Walk<'s> {
             }
             Shape::Quantity => "0".into(),
             Shape::IntOrString => 0.into(),
-            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::Fields => Value::Null,
+            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::SchemaOr(..) | Shape::Fields => Value::Null,
             Shape::Duration => "0s".into(),
             _ if !always => return None,
             Shape::String(_) => "".into(),
@@ -282,7 +282,32 @@ impl<'s> Walk<'s> {
             }
             // embedded objects are kept as they came
             Shape::Json | Shape::Raw | Shape::Fields => {}
+            Shape::SchemaOr(or, of) => self.schema_or(value, *or, of, trail),
             _ => self.scalar(value, shape, trail),
+        }
+    }
+
+    /// What decoders of their own read: their mistakes are told as if nothing was around, and what they do not know nobody hears of.
+    fn schema_or(&mut self, value: &mut Value, or: Or, of: &'s Shape, trail: Option<&Trail>) {
+        let mut inner = Walk { schema: self.schema, decoded: Decoded::default(), faults: Vec::new(), converts: false };
+        match (or, &mut *value) {
+            (_, Value::Object(_)) => inner.value(value, of, None),
+            (Or::Array, Value::Array(items)) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    inner.element(item, of, &Trail { parent: None, at: Step::Index(index) });
+                }
+            }
+            (Or::Strings, Value::Array(items)) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    inner.element(item, &Shape::String(None), &Trail { parent: None, at: Step::Index(index) });
+                }
+            }
+            (Or::Bool, Value::Bool(_)) => {}
+            (Or::Bool, _) => return self.fail("boolean or JSON schema expected".into(), trail),
+            _ => *value = Value::Null,
+        }
+        if let Some(fault) = inner.faults.into_iter().next() {
+            self.fail(fault.said, trail);
         }
     }
 
@@ -299,7 +324,7 @@ impl<'s> Walk<'s> {
                 Shape::IntOrString => 0.into(),
                 Shape::Duration => "0s".into(),
                 // zero times and embedded values are null, and so are lists within lists and maps
-                Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::Fields | Shape::List(_) => return,
+                Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::SchemaOr(..) | Shape::Fields | Shape::List(_) => return,
             };
         }
         self.value(item, of, Some(trail));

@@ -42,6 +42,27 @@ pub fn to_draft(value: &Value, node: Node) -> (Vec<u8>, usize) {
     (to.out, to.revision_at)
 }
 
+/// A value as it comes back from the store, without having been there.
+pub fn as_stored(value: &mut Value, node: Node) {
+    match value {
+        Value::Object(map) => {
+            for (name, child) in map {
+                let Some(at) = node.child(name) else { continue };
+                if at.field().is_some_and(|field| field.is_nil(child)) {
+                    *child = Value::Null;
+                } else {
+                    as_stored(child, at);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(at) = node.element() else { return };
+            items.iter_mut().for_each(|item| as_stored(item, at));
+        }
+        _ => {}
+    }
+}
+
 /// Where a type's order puts a field; what it does not name comes last.
 const LAST: u16 = u16::MAX;
 
@@ -88,11 +109,12 @@ impl<'v> Encoder<'v> {
     fn value(&mut self, value: &'v Value, shape: Option<&'v Shape>) {
         match (value, shape) {
             (Value::Object(map), Some(Shape::Struct(index))) => self.structure(map, &self.schema.types[*index as usize]),
+            (Value::Object(_), Some(Shape::SchemaOr(_, of))) => self.value(value, Some(of)),
             (Value::Object(map), Some(Shape::Map(of))) => self.map(map, Some(of)),
             (Value::Object(map), Some(Shape::Raw)) => self.embedded(map),
             (Value::Object(map), Some(Shape::Fields)) => self.owned_fields(map),
             (Value::Object(map), _) => self.map(map, None),
-            (Value::Array(items), Some(Shape::List(of))) => self.list(items, Some(of)),
+            (Value::Array(items), Some(Shape::List(of) | Shape::SchemaOr(_, of))) => self.list(items, Some(of)),
             (Value::Array(items), _) => self.list(items, None),
             (Value::String(text), _) => string(&mut self.out, text),
             (Value::Number(number), _) => self::number(&mut self.out, number),
@@ -103,10 +125,11 @@ impl<'v> Encoder<'v> {
     }
 
     fn structure(&mut self, map: &'v Map<String, Value>, t: &'v Type) {
-        const NO_REVISION: &Value = &Value::Null;
+        const NULL: &Value = &Value::Null;
         let first = self.slots.len();
         for (name, value) in map {
             let slot = match t.position(name) {
+                Some(at) if self.draft && t.fields[at as usize].is_nil(value) => (at, name.as_str(), NULL, None),
                 Some(at) => (at, name.as_str(), value, Some(&t.fields[at as usize].shape)),
                 None => (LAST, name.as_str(), value, None),
             };
@@ -115,7 +138,7 @@ impl<'v> Encoder<'v> {
         // the draft's metadata, which is two objects deep, has a revision whether it was given one or not
         let in_draft = self.draft && self.depth == 1 && &*t.name == "meta.v1.ObjectMeta";
         if in_draft && !map.contains_key("resourceVersion") {
-            self.slots.push((t.position("resourceVersion").unwrap_or(LAST), "resourceVersion", NO_REVISION, None));
+            self.slots.push((t.position("resourceVersion").unwrap_or(LAST), "resourceVersion", NULL, None));
         }
         self.slots[first..].sort_by_key(|slot| slot.0);
         self.object(first, if in_draft { Keys::Draft } else { Keys::Fields });
@@ -337,6 +360,18 @@ mod tests {
             assert_eq!(String::from_utf8(to_json(&value, None)).unwrap(), wanted);
             assert_eq!(serde_json::from_str::<Value>(&wanted).unwrap().as_f64(), value.as_f64());
         }
+    }
+
+    #[test]
+    fn lists_without_elements_are_nil_once_they_are_stored() {
+        let node = Schema::builtin().get("rbac.v1.Role").unwrap();
+        let mut role = json!({"metadata": {"name": "a"}, "rules": []});
+        assert!(String::from_utf8(to_draft(&role, node).0).unwrap().ends_with(r#""rules":null}"#));
+        let rule = json!({"metadata": {"name": "a"}, "rules": [{"verbs": [], "resources": ["a"]}]});
+        assert!(String::from_utf8(to_draft(&rule, node).0).unwrap().ends_with(r#""rules":[{"verbs":null,"resources":["a"]}]}"#));
+        assert!(String::from_utf8(to_json(&role, Some(node))).unwrap().ends_with(r#""rules":[]}"#));
+        as_stored(&mut role, node);
+        assert_eq!(role, json!({"metadata": {"name": "a"}, "rules": null}));
     }
 
     #[test]

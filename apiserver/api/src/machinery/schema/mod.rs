@@ -14,7 +14,7 @@ mod table;
 use std::{collections::HashMap, sync::OnceLock};
 
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
-pub use encode::{to_draft, to_json, to_ordered_json, to_pretty_json};
+pub use encode::{as_stored, to_draft, to_json, to_ordered_json, to_pretty_json};
 pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
 use serde_json::Value;
 
@@ -32,6 +32,8 @@ pub struct Type {
     pub name: Box<str>,
     /// Owned as a whole by server-side apply.
     pub atomic: bool,
+    /// OpenAPI does not speak of it.
+    pub unspoken: bool,
     /// Fields that the type does not name are kept (custom resources).
     pub preserve_unknown: bool,
     /// In Go's order.
@@ -68,6 +70,13 @@ pub struct Field {
     pub number: u16,
     /// Go's embedded structs between the type and this field, dotted; they show in Go's error messages.
     pub via: Box<str>,
+}
+
+impl Field {
+    /// Go's nil once it was stored: a list without elements that is written nonetheless.
+    fn is_nil(&self, value: &Value) -> bool {
+        self.omit == Omit::Never && !self.pointer && matches!(self.shape, Shape::List(_)) && value.as_array().is_some_and(Vec::is_empty)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,11 +119,34 @@ pub enum Shape {
     Raw,
     /// Any JSON.
     Json,
+    /// A schema of custom resources (the shape within), or something simpler in its place.
+    SchemaOr(Or, Box<Shape>),
     /// `FieldsV1`: who owns what.
     Fields,
     Struct(u32),
     List(Box<Shape>),
     Map(Box<Shape>),
+}
+
+/// What may stand in a schema's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Or {
+    /// Several schemas.
+    Array,
+    Bool,
+    /// Names of properties.
+    Strings,
+}
+
+impl Or {
+    /// Go's name for either.
+    pub fn name(self) -> &'static str {
+        match self {
+            Or::Array => "JSONSchemaPropsOrArray",
+            Or::Bool => "JSONSchemaPropsOrBool",
+            Or::Strings => "JSONSchemaPropsOrStringArray",
+        }
+    }
 }
 
 impl Schema {
@@ -162,7 +194,7 @@ impl Type {
     pub fn new(name: &str, atomic: bool, preserve_unknown: bool, fields: Vec<Field>) -> Type {
         let mut by_name: Vec<(u64, u16)> = (0..).zip(&fields).map(|(at, field)| (beginning(&field.name), at)).collect();
         by_name.sort_unstable();
-        Type { name: name.into(), atomic, preserve_unknown, fields, by_name }
+        Type { name: name.into(), atomic, unspoken: false, preserve_unknown, fields, by_name }
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {
@@ -205,9 +237,11 @@ impl Shape {
             Shape::IntOrString => "intstr.IntOrString".into(),
             Shape::Raw => "runtime.RawExtension".into(),
             Shape::Json => "interface {}".into(),
+            Shape::SchemaOr(or, _) => format!("v1.{}", or.name()),
             Shape::Fields => "v1.FieldsV1".into(),
             Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
             Shape::List(of) => format!("[]{}", of.go_name(schema)),
+            Shape::Map(of) if **of == Shape::Quantity => "v1.ResourceList".into(),
             Shape::Map(of) => format!("map[string]{}", of.go_name(schema)),
         }
     }

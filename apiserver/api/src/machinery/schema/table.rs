@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Field, ListType, Omit, Schema, Shape, Type};
+use super::{Field, ListType, Omit, Or, Schema, Shape, Type};
 
 pub(super) fn read(text: &'static str) -> Result<Schema, String> {
     let names: HashMap<&str, u32> = text
@@ -12,18 +12,19 @@ pub(super) fn read(text: &'static str) -> Result<Schema, String> {
         .map(|(index, rest)| (rest.split(' ').next().unwrap_or(rest), index as u32))
         .collect();
     let mut types = Vec::with_capacity(names.len());
-    let mut open: Option<(&str, bool, Vec<Field>)> = None;
+    let mut open: Option<(&str, &str, Vec<Field>)> = None;
+    let closed = |(name, flag, fields): (&str, &str, Vec<Field>)| Type { unspoken: flag == "unspoken", ..Type::new(name, flag == "atomic", false, fields) };
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("type ") {
-            types.extend(open.take().map(|(name, atomic, fields)| Type::new(name, atomic, false, fields)));
-            let (name, atomic) = rest.split_once(' ').map_or((rest, false), |(name, flags)| (name, flags == "atomic"));
-            open = Some((name, atomic, Vec::new()));
+            types.extend(open.take().map(closed));
+            let (name, flag) = rest.split_once(' ').unwrap_or((rest, ""));
+            open = Some((name, flag, Vec::new()));
         } else if let Some(rest) = line.strip_prefix("  ") {
             let (_, _, fields) = open.as_mut().ok_or_else(|| format!("a field outside a type: {line}"))?;
             fields.push(field(rest, &names).ok_or_else(|| format!("cannot read {line:?}"))?);
         }
     }
-    types.extend(open.take().map(|(name, atomic, fields)| Type::new(name, atomic, false, fields)));
+    types.extend(open.take().map(closed));
     Ok(Schema::new(types))
 }
 
@@ -87,6 +88,7 @@ fn shape(text: &str, names: &HashMap<&str, u32>) -> Option<Shape> {
     if let Some(of) = text.strip_prefix("map:") {
         return Some(Shape::Map(Box::new(shape(of.trim_start_matches('*'), names)?)));
     }
+    let schema_or = |or| Some(Shape::SchemaOr(or, Box::new(Shape::Struct(*names.get("apiextensions.v1.JSONSchemaProps")?))));
     let (word, go) = text.split_once(':').map_or((text, None), |(word, go)| (word, Some(go.into())));
     Some(match word {
         "string" => Shape::String(go),
@@ -102,6 +104,9 @@ fn shape(text: &str, names: &HashMap<&str, u32>) -> Option<Shape> {
         "intorstring" => Shape::IntOrString,
         "raw" => Shape::Raw,
         "json" => Shape::Json,
+        "schemaorarray" => schema_or(Or::Array)?,
+        "schemaorbool" => schema_or(Or::Bool)?,
+        "schemaorstrings" => schema_or(Or::Strings)?,
         "fields" => Shape::Fields,
         name => Shape::Struct(*names.get(name)?),
     })

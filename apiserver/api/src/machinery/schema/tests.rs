@@ -111,3 +111,26 @@ fn conversions_are_refused_as_upstream_does() {
     conform_converted(&mut port, Schema::builtin().get("core.v1.ServicePort").unwrap()).unwrap();
     assert_eq!(port, json!({"port": 80, "nodePort": 1, "targetPort": 0}));
 }
+
+/// Schemas of custom resources, and the simpler things that may stand in their place, are read by decoders of their own.
+#[test]
+fn schemas_or_something_simpler() {
+    let kind = "apiextensions.v1.JSONSchemaProps";
+    for (given, wanted) in [
+        (json!({"items": {"type": "string", "nosuch": 1, "nullable": false}}), json!({"items": {"type": "string"}})),
+        (json!({"items": [{"type": "string"}, {"title": ""}]}), json!({"items": [{"type": "string"}, {}]})),
+        (json!({"additionalProperties": false}), json!({"additionalProperties": false})),
+        (json!({"dependencies": {"a": ["b"], "c": {"nosuch": 1}}}), json!({"dependencies": {"a": ["b"], "c": {}}})),
+    ] {
+        let (found, unknown) = conformed(kind, given).unwrap();
+        assert_eq!((found, unknown.is_empty()), (wanted, true));
+    }
+    for (given, said) in [
+        (json!({"additionalProperties": "yes"}), "boolean or JSON schema expected"),
+        (json!({"items": {"type": 1}}), "json: cannot unmarshal number into Go struct field JSONSchemaProps.type of type string"),
+    ] {
+        assert_eq!(conformed(kind, given).unwrap_err().to_string(), said);
+    }
+    let value = json!({"items": {"type": "a", "description": "b"}});
+    assert_eq!(to_json(&value, Schema::builtin().get(kind)), br#"{"items":{"description":"b","type":"a"}}"#);
+}

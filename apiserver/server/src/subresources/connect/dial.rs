@@ -11,6 +11,7 @@ use axum::body::Body;
 use http::{Request, Response};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -19,7 +20,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::TlsConnector;
 
@@ -30,8 +31,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A certificate chain and its key.
 pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// How the server speaks TLS, by whom it speaks to.
+/// Networks that lie behind one of this machine's interfaces. Others may lead to the same addresses: those of another cluster on the machine.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    pub interface: String,
+    pub networks: Vec<IpNet>,
+}
+
+/// How the server speaks TLS, by whom it speaks to, and where its connections leave.
 pub struct Transports {
+    behind: Option<Behind>,
     node: Arc<ClientConfig>,
     unverified_node: Arc<ClientConfig>,
     anybody: Arc<ClientConfig>,
@@ -39,11 +48,12 @@ pub struct Transports {
 
 impl Transports {
     /// Shows `identity` to nodes, whose certificates lead to `roots`.
-    pub fn new(roots: RootCertStore, (chain, key): Identity) -> Result<Transports, rustls::Error> {
+    pub fn new(roots: RootCertStore, (chain, key): Identity, behind: Option<Behind>) -> Result<Transports, rustls::Error> {
         let provider = Arc::new(default_provider());
         let builder = || ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let unverified = || Arc::new(Unverified(provider.clone()));
         Ok(Transports {
+            behind,
             node: Arc::new(builder()?.with_root_certificates(roots).with_client_auth_cert(chain.clone(), key.clone_key())?),
             unverified_node: Arc::new(builder()?.dangerous().with_custom_certificate_verifier(unverified()).with_client_auth_cert(chain, key)?),
             anybody: Arc::new(builder()?.dangerous().with_custom_certificate_verifier(unverified()).with_no_client_auth()),
@@ -61,7 +71,7 @@ impl Transports {
     async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, String> {
         let authority = location.authority();
         let late = |_| format!("dial tcp {authority}: i/o timeout");
-        let tcp = tokio::time::timeout(PATIENCE, connect(location)).await.map_err(late)??;
+        let tcp = tokio::time::timeout(PATIENCE, connect(location, self.behind.as_ref())).await.map_err(late)??;
         if location.scheme == Scheme::Http {
             return Ok(Box::new(tcp));
         }
@@ -90,7 +100,7 @@ impl Transports {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-async fn connect(location: &Location) -> Result<TcpStream, String> {
+async fn connect(location: &Location, behind: Option<&Behind>) -> Result<TcpStream, String> {
     let addresses: Vec<SocketAddr> = match location.host.parse() {
         Ok(ip) => vec![SocketAddr::new(ip, location.port)],
         Err(_) => {
@@ -100,7 +110,7 @@ async fn connect(location: &Location) -> Result<TcpStream, String> {
     };
     let mut failure = format!("dial tcp: lookup {}: no such host", location.host);
     for address in addresses {
-        match TcpStream::connect(address).await {
+        match connect_to(address, behind).await {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
@@ -109,6 +119,14 @@ async fn connect(location: &Location) -> Result<TcpStream, String> {
         }
     }
     Err(failure)
+}
+
+async fn connect_to(address: SocketAddr, behind: Option<&Behind>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(behind) = behind.filter(|behind| behind.networks.iter().any(|network| network.contains(&address.ip()))) {
+        socket.bind_device(Some(behind.interface.as_bytes()))?;
+    }
+    socket.connect(address).await
 }
 
 fn go_words(error: &io::Error) -> String {

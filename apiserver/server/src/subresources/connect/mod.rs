@@ -28,7 +28,7 @@ use crate::{
     stored,
 };
 
-pub use dial::Transports;
+pub use dial::{Behind, Transports};
 pub use forward::Peer;
 
 pub async fn serve(ctx: &Context, kind: &'static Kind, sub: &'static Subresource, mut parts: Parts, body: Body) -> Answer {

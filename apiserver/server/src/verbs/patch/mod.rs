@@ -186,6 +186,13 @@ impl Patch<'_> {
         Ok(())
     }
 
+    /// What came of a configuration fits the type's structure, but some value in it is none.
+    fn unconverted(&self, config: &Value, why: &str) -> Status {
+        let (kind, place) = (self.kind, format!("{}/{}", config.namespace(), config.name()));
+        let of = format!("{}/{}, Kind={}", kind.group, kind.version, kind.kind);
+        Status::internal_plain(format!("failed to convert new object ({place}; {of}) to proper version: unable to convert unstructured object to {of}: {why}"))
+    }
+
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
         let undecoded = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
         let document = body::parse(&self.text, BodyType::Yaml).map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
@@ -232,7 +239,7 @@ impl Patch<'_> {
         if new.name().is_empty() {
             new.set_meta("name", self.ctx.info.name_in_path());
         }
-        let _ = skiff_api::machinery::schema::conform(&mut new, self.kind.node()).map_err(|error| Status::bad_request(error.to_string()))?;
+        conform_converted(&mut new, self.kind.node()).map_err(|error| self.unconverted(&config, &error.to_string()))?;
         (self.kind.strategy.defaults)(&mut new);
         if new.name() != self.ctx.info.name_in_path() {
             return Err(Status::bad_request(format!(

@@ -13,15 +13,10 @@ use std::{
 };
 
 use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
-use nix::{
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-    unistd::ForkResult,
-};
+use nix::unistd::ForkResult;
 use serde::{Deserialize, Serialize};
 
-use super::{executor::Workload, oom, reasons};
+use super::{executor::Workload, layers, oom, reasons};
 use crate::runtime::oci::{
     cause::{During, chain},
     protocol,
@@ -95,7 +90,7 @@ fn work(job: &Job<'_>, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> D
 }
 
 fn create(dir: &ContainerDir, record: &ContainerRecord, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
-    mount_rootfs(dir, record).map_err(|err| format!("failed to mount the container's root file system: {err}"))?;
+    layers::mount_all(dir, record)?;
     let console = Console::open(dir, "console.sock", terminal)?;
     let builder = builder(&record.id, dir, record.process.clone(), errors, stdio)?;
     let builder = builder.with_console_socket(console.path());
@@ -123,49 +118,6 @@ fn builder(id: &str, dir: &ContainerDir, rights: ProcessRights, errors: RawFd, s
         builder = builder.with_stdin(stdio.stdin).with_stdout(stdio.stdout).with_stderr(stdio.stderr);
     }
     Ok(builder)
-}
-
-/// The container's root file system exists only in this copy's mount namespace and in the container's, which is copied
-/// from it: nothing is left on the host, however the container ends. Only a container whose mounts must reach the host is mounted there.
-fn mount_rootfs(dir: &ContainerDir, record: &ContainerRecord) -> io::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS).during("unshare the mount namespace")?;
-    if !record.bidirectional {
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).during("mount / as a slave")?;
-    }
-    let (upper, work) = (record.writable.join("upper"), record.writable.join("work"));
-    // The names of layers in one folder are given relative to it: the options must fit one page.
-    let parent = record.layers.first().and_then(|layer| layer.parent()).ok_or_else(|| io::Error::other("an image without layers"))?;
-    let lower: Vec<String> = record.layers.iter().map(|layer| layer.strip_prefix(parent).unwrap_or(layer).to_string_lossy().into_owned()).collect();
-    let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
-    nix::unistd::chdir(parent).during(format_args!("chdir {}", parent.display()))?;
-    let mounted = mount(Some("overlay"), &dir.rootfs(), Some("overlay"), MsFlags::empty(), Some(options.as_str()));
-    nix::unistd::chdir("/")?;
-    mounted.during(format_args!("mount overlay on {} ({options})", dir.rootfs().display()))?;
-    make_folder_inside(&dir.rootfs(), Path::new(&record.working_dir), record.uid).during(format_args!("mkdir {}", record.working_dir))
-}
-
-/// The working directory is made when the image lacks it, as runc does; never through a link that leads out.
-fn make_folder_inside(root: &Path, path: &Path, uid: u32) -> io::Result<()> {
-    let root = fs::File::open(root)?;
-    let mut made = PathBuf::new();
-    for component in path.components().filter(|c| matches!(c, std::path::Component::Normal(_))) {
-        let parent = if made.as_os_str().is_empty() { PathBuf::from(".") } else { made.clone() };
-        made.push(component);
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        if openat2(&root, &made, how).is_ok() {
-            continue;
-        }
-        let folder = openat2(&root, &parent, how)?;
-        let name: &Path = component.as_ref();
-        match nix::sys::stat::mkdirat(&folder, name, nix::sys::stat::Mode::from_bits_truncate(0o755)) {
-            Ok(()) => nix::unistd::fchownat(&folder, name, Some(uid.into()), None, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)?,
-            Err(nix::errno::Errno::EEXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }
 
 /// The socket over which libcontainer hands out the terminal's master.

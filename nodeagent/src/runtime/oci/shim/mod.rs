@@ -7,6 +7,7 @@
 mod container;
 mod executor;
 mod helper;
+mod layers;
 mod log;
 mod oom;
 mod output;

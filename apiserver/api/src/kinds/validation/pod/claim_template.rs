@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     kinds::validation::{
-        checks::{dns_label, invalid_shown, label_selector, labels, one_of, subdomain, unsupported},
+        checks::{dns_label, invalid_shown, is_good, label_selector, labels, one_of, subdomain, unsupported},
         read::Read,
     },
     machinery::{
@@ -29,26 +29,34 @@ pub fn claim_template(template: &Value, path: &Path, errors: &mut Errors) {
     object_meta::annotations(metadata.some("annotations"), &at.child("annotations"), errors);
     labels(metadata, "labels", &at.child("labels"), errors);
     refuse_other_metadata(metadata, &at, errors);
-    claim_spec(template.at("spec"), &path.child("spec"), errors);
+    claim_spec(template.at("spec"), ClaimOptions::default(), &path.child("spec"), errors);
 }
 
-/// The spec of a new claim.
-pub fn claim_spec(spec: &Value, path: &Path, errors: &mut Errors) {
+/// What an update may leave in a claim, though it would be refused anew.
+#[derive(Clone, Copy, Default)]
+pub struct ClaimOptions {
+    odd_selector_values: bool,
+    odd_groups: bool,
+}
+
+impl ClaimOptions {
+    /// For an update of this spec.
+    pub fn of(old: &Value) -> ClaimOptions {
+        ClaimOptions {
+            odd_selector_values: !is_good(|errors| label_selector(old.some("selector"), false, &Path::new(""), errors)),
+            odd_groups: ["dataSource", "dataSourceRef"].iter().any(|name| old.at(name).some("apiGroup").is_some()),
+        }
+    }
+}
+
+/// The spec of a claim.
+pub fn claim_spec(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut Errors) {
     let at = path.child("accessModes");
     if spec.list("accessModes").is_empty() {
         errors.required(&at, "at least 1 access mode is required");
     }
-    label_selector(spec.some("selector"), false, &path.child("selector"), errors);
-    for mode in spec.texts("accessModes").filter(|mode| !ACCESS_MODES.contains(mode)) {
-        unsupported(mode, ACCESS_MODES, &at, errors);
-    }
-    let (alone, others) = spec
-        .texts("accessModes")
-        .filter(|mode| ACCESS_MODES.contains(mode))
-        .fold((false, false), |(alone, others), mode| (alone || mode == ALONE, others || mode != ALONE));
-    if alone && others {
-        errors.forbidden(&at, "may not use ReadWriteOncePod with other access modes");
-    }
+    label_selector(spec.some("selector"), options.odd_selector_values, &path.child("selector"), errors);
+    access_modes(spec, &at, errors);
     storage(spec, &path.child("resources").key("storage"), errors);
     let class = |name: &str, errors: &mut Errors| {
         let given = spec.text(name);
@@ -60,8 +68,22 @@ pub fn claim_spec(spec: &Value, path: &Path, errors: &mut Errors) {
     if let Some(mode) = spec.text_ptr("volumeMode") {
         one_of(mode, &["Block", "Filesystem"], &path.child("volumeMode"), errors);
     }
-    data_sources(spec, path, errors);
+    data_sources(spec, options, path, errors);
     class("volumeAttributesClassName", errors);
+}
+
+/// The access modes of a claim or volume: known, and one of them alone if it is that.
+pub fn access_modes(spec: &Value, path: &Path, errors: &mut Errors) {
+    for mode in spec.texts("accessModes").filter(|mode| !ACCESS_MODES.contains(mode)) {
+        unsupported(mode, ACCESS_MODES, path, errors);
+    }
+    let (alone, others) = spec
+        .texts("accessModes")
+        .filter(|mode| ACCESS_MODES.contains(mode))
+        .fold((false, false), |(alone, others), mode| (alone || mode == ALONE, others || mode != ALONE));
+    if alone && others {
+        errors.forbidden(path, "may not use ReadWriteOncePod with other access modes");
+    }
 }
 
 fn storage(spec: &Value, path: &Path, errors: &mut Errors) {
@@ -73,7 +95,7 @@ fn storage(spec: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn data_sources(spec: &Value, path: &Path, errors: &mut Errors) {
+fn data_sources(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut Errors) {
     for name in ["dataSource", "dataSourceRef"] {
         let Some(source) = spec.some(name) else { continue };
         let at = path.child(name);
@@ -86,7 +108,7 @@ fn data_sources(spec: &Value, path: &Path, errors: &mut Errors) {
         if group.is_empty() && kind != "PersistentVolumeClaim" {
             errors.invalid(&at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
         }
-        if !group.is_empty() {
+        if !group.is_empty() && !options.odd_groups {
             subdomain(group, &at.child("apiGroup"), errors);
         }
         let namespace = source.text("namespace");
@@ -135,7 +157,7 @@ mod tests {
             ),
         ] {
             let mut errors = Errors::default();
-            claim_spec(&spec, &Path::new("s"), &mut errors);
+            claim_spec(&spec, ClaimOptions::default(), &Path::new("s"), &mut errors);
             assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
         }
     }

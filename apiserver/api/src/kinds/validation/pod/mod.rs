@@ -3,31 +3,31 @@
 //!
 //! Invariant: the checks run in upstream's order. Metadata of the object itself is checked by the server for all kinds alike.
 
-mod affinity;
+pub mod affinity;
 mod annotations;
 mod claim_template;
 mod containers;
 mod env;
 mod handlers;
 mod host;
-mod options;
+pub mod options;
 mod projected;
 pub mod resize;
 pub mod resources;
 mod security;
 pub mod status;
-mod tolerations;
+pub mod tolerations;
 mod topology;
 pub mod update;
 mod volume_paths;
-mod volume_sources;
+pub mod volume_sources;
 pub mod warnings;
 mod windows;
 
 use serde_json::Value;
 
 pub use annotations::{APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations};
-pub use claim_template::{claim_spec, claim_template};
+pub use claim_template::{ClaimOptions, access_modes, claim_spec, claim_template};
 pub use containers::{LISTS, all as all_containers, is_sidecar};
 pub use options::Options;
 pub use security::app_armor;
@@ -158,7 +158,7 @@ fn plain_fields(spec: &Value, options: &Options, path: &Path, errors: &mut Error
         required_one_of(policy, &["PreemptLowerPriority", "Never"], &path.child("preemptionPolicy"), errors);
     }
     if spec.some("overhead").is_some() {
-        resources::overhead(spec, options, &path.child("overhead"), errors);
+        resources::overhead(spec, "overhead", options, &path.child("overhead"), errors);
     }
 }
 

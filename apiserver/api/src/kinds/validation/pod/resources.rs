@@ -80,7 +80,7 @@ fn is_standard(name: &str) -> bool {
     STANDARD.contains(&name) || name.starts_with(HUGE_PAGES) || name.starts_with("requests.hugepages-")
 }
 
-fn may_be_overcommitted(name: &str) -> bool {
+pub fn may_be_overcommitted(name: &str) -> bool {
     is_native(name) && !name.starts_with(HUGE_PAGES)
 }
 
@@ -89,7 +89,7 @@ pub fn quantity(value: &Value) -> Quantity {
 }
 
 /// A compute resource's name; answers whether it is good.
-fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
+pub fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
     let before = errors.len();
     errors.invalid_all(path, name, names::is_qualified_name(name));
     if errors.len() == before && !name.contains('/') && !is_standard(name) {
@@ -98,7 +98,12 @@ fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
     errors.len() == before
 }
 
-fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
+/// What quotas count without asking another domain.
+pub fn is_standard_for_quota(name: &str) -> bool {
+    is_standard(name) && name != "storage"
+}
+
+pub fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
     resource_name(name, path, errors);
     if name.split('/').count() == 1 {
         if !STANDARD_CONTAINER.contains(&name) && !name.starts_with(HUGE_PAGES) {
@@ -148,10 +153,10 @@ pub fn of_container(resources: Option<&Value>, claims: &[&str], options: &Option
     }
 }
 
-/// `spec.overhead`, which is checked as limits are.
-pub fn overhead(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) {
+/// A pod's overhead, which is checked as limits are.
+pub fn overhead(owner: &Value, list: &str, options: &Options, path: &Path, errors: &mut Errors) {
     let mut seen = Seen::default();
-    limits(spec, "overhead", container_resource_name, options, &path.child("limits"), &mut seen, errors);
+    limits(owner, list, container_resource_name, options, &path.child("limits"), &mut seen, errors);
     seen.report(path, errors);
 }
 

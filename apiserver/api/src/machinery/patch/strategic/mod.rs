@@ -119,6 +119,7 @@ fn kind_name(schema: Node<'_>) -> Result<&str, &'static str> {
     match schema.shape() {
         Some(Shape::Raw) => Ok("RawExtension"),
         Some(Shape::Json) => Ok("JSON"),
+        Some(Shape::SchemaOr(or, _)) => Ok(or.name()),
         Some(Shape::Fields) => Ok("FieldsV1"),
         Some(Shape::Quantity) => Ok("Quantity"),
         Some(Shape::Time) => Ok("Time"),

@@ -18,7 +18,12 @@ pub const KIND: Kind = Kind {
     schema: "admissionregistration.v1.MutatingAdmissionPolicyBinding",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_unconditional_update: false, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        allow_unconditional_update: false,
+        update_checks: crate::kinds::UpdateChecks::New,
+        without_effect: |_| Some("this server evaluates no admission policies: the object is stored, and nothing is refused or changed by it"),
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

@@ -22,6 +22,7 @@ pub const KIND: Kind = Kind {
         generation: Generation::Counted,
         allow_unconditional_update: false,
         update_checks: crate::kinds::UpdateChecks::New,
+        without_effect: |_| Some("this server calls no admission webhooks: the configuration is stored, and nothing is refused or changed by it"),
         ..Strategy::DEFAULT
     },
     stored_as: None,

@@ -16,7 +16,12 @@ pub const KIND: Kind = Kind {
     schema: "apiextensions.v1.CustomResourceDefinition",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { has_status: true, any_finalizers: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        has_status: true,
+        any_finalizers: true,
+        without_effect: |_| Some("this server serves no custom resources: the definition is stored, and its kind is not served"),
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

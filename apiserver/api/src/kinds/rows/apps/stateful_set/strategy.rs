@@ -91,7 +91,7 @@ fn spec(spec: &Value, how: &How, path: &Path, errors: &mut Errors) {
     }
     if !how.update {
         for (index, claim) in spec.list("volumeClaimTemplates").iter().enumerate() {
-            pod::claim_spec(claim.at("spec"), &path.child("volumeClaimTemplates").index(index).child("spec"), errors);
+            pod::claim_spec(claim.at("spec"), pod::ClaimOptions::default(), &path.child("volumeClaimTemplates").index(index).child("spec"), errors);
         }
     }
     workload::counts(spec, &["replicas", "minReadySeconds"], path, errors);

@@ -1,6 +1,7 @@
 //! HorizontalPodAutoscaler: its row.
 
 mod columns;
+mod convert;
 
 use crate::kinds::{Kind, Strategy, Subresource, Verbs};
 
@@ -18,7 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "autoscaling.v1.HorizontalPodAutoscaler",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
-    stored_as: None,
-    storage_version: None,
+    strategy: Strategy { has_status: true, defaults: convert::defaults, ..Strategy::DEFAULT },
+    stored_as: Some(&convert::V1),
+    storage_version: Some("autoscaling/v2/HorizontalPodAutoscaler"),
 };

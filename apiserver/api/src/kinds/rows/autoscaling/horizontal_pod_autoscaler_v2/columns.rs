@@ -42,12 +42,8 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    autoscaler_cells(object, now, list(&object["spec"]["metrics"]), list(&object["status"]["currentMetrics"]))
-}
-
-/// The row of an autoscaler in either version, with its metrics in the form of v2.
-pub fn autoscaler_cells(object: &Value, now: Timestamp, specs: &[Value], statuses: &[Value]) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
+    let (specs, statuses) = (list(&spec["metrics"]), list(&status["currentMetrics"]));
     let reference = format!("{}/{}", text(&spec["scaleTargetRef"]["kind"]), text(&spec["scaleTargetRef"]["name"]));
     let least = int_or_text(&spec["minReplicas"], UNSET);
     row![name(object), reference, metrics(specs, statuses), least, int(&spec["maxReplicas"]), int(&status["currentReplicas"]), age(object, now)]

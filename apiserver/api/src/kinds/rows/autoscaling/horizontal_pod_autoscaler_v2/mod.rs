@@ -1,8 +1,10 @@
 //! HorizontalPodAutoscaler: its row.
 
 pub mod columns;
+pub mod strategy;
+mod validation;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "autoscaling",
@@ -18,7 +20,7 @@ pub const KIND: Kind = Kind {
     schema: "autoscaling.v2.HorizontalPodAutoscaler",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

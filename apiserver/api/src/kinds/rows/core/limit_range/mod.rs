@@ -1,6 +1,8 @@
 //! LimitRange: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod strategy;
+
+use crate::kinds::{Columns, Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -16,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.LimitRange",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { allow_create_on_update: true, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,9 @@
 //! PersistentVolumeClaim: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,20 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.PersistentVolumeClaim",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        defaults: |object| {
-            crate::kinds::fill::absent(crate::kinds::fill::spec(object), "volumeMode", "Filesystem");
-            if object["status"]["phase"].is_null() {
-                object["status"]["phase"] = "Pending".into();
-            }
-        },
-        prepare_for_create: |object| object["status"] = serde_json::json!({"phase": "Pending"}),
-        keeps_status_on_create: true,
-        has_status: true,
-        returns_deleted: true,
-        update_checks: crate::kinds::UpdateChecks::Both,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

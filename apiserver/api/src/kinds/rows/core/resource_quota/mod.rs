@@ -1,8 +1,9 @@
 //! ResourceQuota: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,7 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.ResourceQuota",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -17,7 +17,7 @@ const FIELDS: [(&str, &str); 7] = [
     ("reportingComponent", "reportingController"),
 ];
 
-pub static CORE: Alias = Alias { resource: "events.events.k8s.io", version: "v1", to_stored, from_stored };
+pub static CORE: Alias = Alias { resource: "events.events.k8s.io", version: "v1", to_stored, from_stored, worked_on_as_stored: false };
 
 fn rename(map: &mut Map<String, Value>, from: &str, to: &str) {
     if let Some(value) = map.remove(from) {

@@ -18,7 +18,13 @@ pub const KIND: Kind = Kind {
     schema: "flowcontrol.v1.FlowSchema",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { generation: Generation::Counted, has_status: true, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        generation: Generation::Counted,
+        has_status: true,
+        update_checks: crate::kinds::UpdateChecks::New,
+        without_effect: |_| Some("this server does not do API priority and fairness: the object is stored, and no request is treated by it"),
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

@@ -23,6 +23,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |policy| spec(policy.at("spec"), &Options::default()),
     validate_update: |new, old| spec(new.at("spec"), &Options::of(old.at("spec"))),
     generation: Generation::Counted,
+    without_effect: |_| Some("this cluster does not enforce network policies: the policy is stored, and no traffic is held back"),
     ..Strategy::DEFAULT
 };
 

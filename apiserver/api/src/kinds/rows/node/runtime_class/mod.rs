@@ -1,8 +1,9 @@
 //! RuntimeClass: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "node.k8s.io",
@@ -18,12 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "node.v1.RuntimeClass",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        allow_unconditional_update: false,
-        allow_create_on_update: true,
-        update_checks: crate::kinds::UpdateChecks::Both,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,6 +1,6 @@
 //! Role: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs, strategy};
+use crate::kinds::{Columns, Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "rbac.authorization.k8s.io",
@@ -16,12 +16,7 @@ pub const KIND: Kind = Kind {
     schema: "rbac.v1.Role",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy {
-        validate_name: strategy::path_segment,
-        allow_create_on_update: true,
-        update_checks: crate::kinds::UpdateChecks::Both,
-        ..Strategy::DEFAULT
-    },
+    strategy: super::rules::ROLE,
     stored_as: None,
     storage_version: None,
 };

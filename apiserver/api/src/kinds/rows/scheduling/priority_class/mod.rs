@@ -1,8 +1,9 @@
 //! PriorityClass: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Generation, Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "scheduling.k8s.io",
@@ -18,15 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "scheduling.v1.PriorityClass",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        generation: Generation::Once,
-        defaults: |object| {
-            if let Some(map) = object.as_object_mut() {
-                crate::kinds::fill::absent(map, "preemptionPolicy", "PreemptLowerPriority");
-            }
-        },
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,9 @@
 //! CSINode: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "storage.k8s.io",
@@ -18,7 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "storage.v1.CSINode",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_unconditional_update: false, update_checks: crate::kinds::UpdateChecks::New, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

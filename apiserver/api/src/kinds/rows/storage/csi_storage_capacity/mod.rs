@@ -1,6 +1,8 @@
 //! CSIStorageCapacity: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+mod strategy;
+
+use crate::kinds::{Columns, Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "storage.k8s.io",
@@ -16,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "storage.v1.CSIStorageCapacity",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy { allow_unconditional_update: false, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,9 @@
 //! StorageClass: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "storage.k8s.io",
@@ -18,7 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "storage.v1.StorageClass",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

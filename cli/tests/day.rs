@@ -1,0 +1,206 @@
+//! One day of a person's work: the command lines of `day/*.txt`, once with the real kubectl and once with skiff, against two real nodes.
+//! Invariant: a step is right when its exit status, its words and what has become of the cluster are right, within its time; and in the evening
+//! nothing is left of the day: no namespace, no busy core, no memory, nothing on the machine.
+
+#[path = "day/script.rs"]
+mod script;
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use script::{Chapter, Step};
+use support::{Cluster, PROGRAM, images, missing, on_path, skip, wait};
+
+const DAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/day");
+const MINUTE: Duration = Duration::from_secs(60);
+/// What the shell of the day's images has; a web server among it.
+const TOOLS: &[&str] = &[
+    "sh", "cat", "echo", "env", "sleep", "ls", "id", "true", "false", "tee", "tar", "nslookup", "httpd", "wget", "nc", "ps", "seq", "grep", "date", "hostname",
+    "mkdir", "touch", "rm", "kill", "head", "wc", "test", "dd", "stty", "printf", "readlink", "mount", "ln", "md5sum", "nproc", "cut", "chmod", "whoami",
+];
+/// What the images run: a page on port 8080, a first line in the log, and an end when they are told.
+const SERVE: &str = "trap 'echo ended; exit 0' TERM; httpd -p 8080 -h /www; echo \"begun as $HOSTNAME\"; while :; do sleep 0.2; done";
+
+/// Two images that differ in their page.
+fn load_images(cluster: &Cluster) {
+    let busybox = on_path("busybox").unwrap();
+    let files: BTreeMap<String, PathBuf> =
+        TOOLS.iter().map(|name| (format!("/bin/{name}"), busybox.clone())).chain(images::with_libraries(&busybox, "/bin/busybox")).collect();
+    for version in ["1", "2"] {
+        let archive = cluster.folder.join(format!("day-{version}.tar"));
+        let page = format!("page {version}\n");
+        images::docker_archive(&archive, &format!("test.local/day:{version}"), &files, &[("/www/index.html", &page)], &["/bin/sh", "-c", SERVE]);
+        cluster.skiff(&["image", "load", archive.to_str().unwrap(), "--data-dir", cluster.data().to_str().unwrap()]);
+    }
+}
+
+/// Who works: a program by the name of kubectl, in a folder of its own.
+struct Person<'a> {
+    cluster: &'a Cluster,
+    program: &'a Path,
+    folder: PathBuf,
+}
+
+impl<'a> Person<'a> {
+    fn new(cluster: &'a Cluster, program: &'a Path) -> Person<'a> {
+        let folder = cluster.folder.join("work");
+        copy(&Path::new(DAY).join("files"), &folder);
+        std::fs::copy(cluster.kubeconfig(), folder.join("kubeconfig")).unwrap();
+        Person { cluster, program, folder }
+    }
+
+    /// Runs a line of the shell for as long as it may take: its status (none when it took too long) and all that it printed.
+    fn shell(&self, line: &str, limit: Duration) -> (Option<i32>, String) {
+        use std::os::unix::process::CommandExt;
+        let said = self.folder.join(".said");
+        let out = std::fs::File::create(&said).unwrap();
+        let mut command: Command = self.cluster.in_shell(self.program, line);
+        command.current_dir(&self.folder).env("KUBECONFIG", self.folder.join("kubeconfig"));
+        let mut child = command.stdout(out.try_clone().unwrap()).stderr(out).stdin(Stdio::null()).process_group(0).spawn().unwrap();
+        let begun = Instant::now();
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status.code().or(Some(-1)),
+                None if begun.elapsed() > limit => break None,
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        // what the line left in the background goes with it
+        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGKILL);
+        let _ = child.wait();
+        (status, String::from_utf8_lossy(&std::fs::read(said).unwrap()).into_owned())
+    }
+
+    /// What is wrong with a step, or nothing.
+    fn step(&self, step: &Step) -> Result<(), String> {
+        let begun = Instant::now();
+        let (status, said) = self.shell(&step.line, step.limit);
+        if status != Some(step.status) {
+            let got = status.map_or_else(|| format!("no end within {:?}", step.limit), |code| format!("status {code}"));
+            return Err(format!("wanted status {}, got {got}, and it said:\n{said}", step.status));
+        }
+        if let Some(word) = step.says.iter().find(|word| !said.contains(*word)) {
+            return Err(format!("wanted {word:?}, and it said:\n{said}"));
+        }
+        if let Some(word) = step.never.iter().find(|word| said.contains(*word)) {
+            return Err(format!("wanted no {word:?}, and it said:\n{said}"));
+        }
+        for effect in &step.effects {
+            self.comes(effect, begun + step.limit)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for an effect until the time is over.
+    fn comes(&self, effect: &script::Effect, until: Instant) -> Result<(), String> {
+        loop {
+            let (status, said) = self.shell(&effect.line, until.saturating_duration_since(Instant::now()).max(Duration::from_secs(5)));
+            if status == Some(0) && effect.is.as_ref().is_none_or(|is| said.trim_end() == is) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(format!("{}\n wanted {:?}, got status {status:?} and:\n{said}", effect.line, effect.is));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { std::fs::copy(entry.path(), target).map(drop).unwrap() }
+    }
+}
+
+/// Seconds of CPU that a process has used.
+fn cpu(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks: u64 = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+    ticks as f64 / 100.0
+}
+
+/// Megabytes that a process holds of its own: pages of the program itself are the machine's, which keeps them for as long as it likes.
+fn memory(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn namespaces(cluster: &Cluster) -> String {
+    cluster.skiff(&["get", "namespaces", "-o", "name"])
+}
+
+/// The evening: the machine is as it was in the morning.
+fn evening(cluster: &Cluster, spaces: &str, megabytes: f64) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let left = namespaces(cluster);
+    if left != spaces {
+        wrong.push(format!("the namespaces were\n{spaces}and are\n{left}"));
+    }
+    let begun = Instant::now();
+    while memory(cluster.pid()) > megabytes + 30.0 && begun.elapsed() < MINUTE {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let now = memory(cluster.pid());
+    if now > megabytes + 30.0 {
+        wrong.push(format!("{megabytes:.0} MB were held in the morning, {now:.0} MB in the evening"));
+    }
+    let before = cpu(cluster.pid());
+    std::thread::sleep(Duration::from_secs(10));
+    let used = cpu(cluster.pid()) - before;
+    if used > 0.1 {
+        wrong.push(format!("{used} s of CPU were used in 10 s in which nothing was asked"));
+    }
+    println!("memory {megabytes:.0} MB, then {now:.0} MB; {used:.2} s of CPU in 10 s");
+    wrong
+}
+
+fn a_day(test: &str, program: &Path) {
+    if let Some(why) = missing(&["busybox", "nft", "ip"]) {
+        return skip(test, &why);
+    }
+    let only = std::env::var("DAY_CHAPTERS").unwrap_or_default();
+    let cluster = Cluster::start(&["--nodes=2"]);
+    load_images(&cluster);
+    let spaces = wait(MINUTE, "the first namespaces", || {
+        let names = namespaces(&cluster);
+        if names.lines().count() == 4 { Ok(names) } else { Err(names) }
+    });
+    let megabytes = memory(cluster.pid());
+    let person = Person::new(&cluster, program);
+    let (mut count, mut wrong) = (0, Vec::new());
+    for chapter in Chapter::all(Path::new(DAY)).iter().filter(|chapter| only.is_empty() || only.split(',').any(|name| name == chapter.name)) {
+        let begun = Instant::now();
+        for step in &chapter.steps {
+            count += 1;
+            if let Err(why) = person.step(step) {
+                println!("{}:{}: {}\n {why}", chapter.name, step.number, step.line);
+                wrong.push(format!("{}:{}: {}\n {why}", chapter.name, step.number, step.line));
+            }
+        }
+        println!("{}: {} steps in {:.1} s", chapter.name, chapter.steps.len(), begun.elapsed().as_secs_f64());
+    }
+    wrong.extend(evening(&cluster, &spaces, megabytes));
+    assert!(wrong.is_empty(), "{} things of {count} steps are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    cluster.end();
+}
+
+#[test]
+fn a_day_with_skiff() {
+    a_day("a_day_with_skiff", Path::new(PROGRAM));
+}
+
+#[test]
+fn a_day_with_the_real_kubectl() {
+    match on_path("kubectl") {
+        Some(kubectl) => a_day("a_day_with_the_real_kubectl", &kubectl),
+        None => skip("a_day_with_the_real_kubectl", "kubectl is not installed"),
+    }
+}
