@@ -30,7 +30,7 @@ use crate::{
     error::{Error, unless_gone},
     events::Recorder,
     expectations::Wrote,
-    fraction::scaled,
+    fraction::{scaled, total},
     informer::{Change, Informer},
     key::Key,
     labels::Selector,
@@ -240,7 +240,7 @@ impl Controller {
             let (uid, replicas) = scale.ok_or_else(|| Error::Failed(format!("found no controllers for pod {:?}", name(&pod.metadata))))?;
             scales.insert(uid, replicas);
         }
-        Ok((scales.values().sum(), unmanaged))
+        Ok((total(scales.into_values()), unmanaged))
     }
 
     /// Expected and desired pods, and whether some have no controller.
@@ -249,7 +249,7 @@ impl Controller {
         match (&spec.max_unavailable, &spec.min_available) {
             (Some(most), _) => {
                 let (expected, unmanaged) = self.expected_scale(selected).await?;
-                Ok((expected, (expected - scaled(Some(most), expected, true)).max(0), unmanaged))
+                Ok((expected, expected.saturating_sub(scaled(Some(most), expected, true)).max(0), unmanaged))
             }
             (None, Some(IntOrString::Int(least))) => Ok((i32::try_from(selected.len()).unwrap_or(i32::MAX), *least, false)),
             (None, Some(least)) => {
@@ -296,7 +296,7 @@ impl Controller {
             current_healthy: Some(healthy),
             desired_healthy: Some(desired),
             expected_pods: Some(expected),
-            disruptions_allowed: Some(if expected <= 0 { 0 } else { (healthy - desired).max(0) }),
+            disruptions_allowed: Some(if expected <= 0 { 0 } else { healthy.saturating_sub(desired).max(0) }),
             disrupted_pods: (!still.is_empty()).then_some(still),
             observed_generation: budget.metadata.generation,
             conditions: old.conditions.clone(),

@@ -12,10 +12,15 @@ pub fn scaled(value: Option<&IntOrString>, total: i32, up: bool) -> i32 {
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(text)) => {
             let percent: i64 = text.strip_suffix('%').and_then(|p| p.parse().ok()).unwrap_or(0);
-            let product = percent * i64::from(total);
-            i32::try_from(if up { (product + 99) / 100 } else { product / 100 }).unwrap_or(i32::MAX)
+            let product = percent.saturating_mul(i64::from(total));
+            i32::try_from(if up { product.saturating_add(99) / 100 } else { product / 100 }).unwrap_or(i32::MAX)
         }
     }
+}
+
+/// The sum of numbers that people may have chosen: no more than a number can be.
+pub fn total(numbers: impl Iterator<Item = i32>) -> i32 {
+    numbers.fold(0, i32::saturating_add)
 }
 
 #[cfg(test)]

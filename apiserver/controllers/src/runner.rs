@@ -184,7 +184,7 @@ where
     R: Future<Output = ()>,
 {
     loop {
-        if let Err(error) = caught(async { Ok(act().await) }).await {
+        if let Err(error) = caught(act().map(Ok)).await {
             tracing::error!(%error, "what is done every so often was not done to its end");
         }
         tokio::select! {

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -105,7 +106,10 @@ impl Scheduler {
         for _ in 0..ROUND {
             let Some(pod) = self.queue.pop() else { return };
             let view = View { cache: &self.cache, volumes: &self.volumes, namespaces: &self.namespaces, owners: &self.owners, nominator: &self.nominator };
-            match choose::choose(view, &pod, &mut self.sampling, &self.budgets, self.options.clock.now()) {
+            let now = self.options.clock.now();
+            // one pod that the scheduler goes wrong over must not keep all others from their nodes
+            let choice = catch_unwind(AssertUnwindSafe(|| choose::choose(view, &pod, &mut self.sampling, &self.budgets, now)));
+            match choice.unwrap_or_else(|_| Err(Failure::error("the scheduler panicked over this pod".into()))) {
                 Ok(Choice { node, plan }) => self.assume(pod, node, &plan),
                 Err(failure) => self.failed(pod, failure),
             }

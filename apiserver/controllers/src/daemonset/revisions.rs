@@ -36,7 +36,7 @@ impl Controller {
         let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
         let data = history::data_of(&template)?;
         let (mut current, old): (Vec<_>, Vec<_>) = mine.into_iter().partition(|r| history::is_of(r, &data));
-        let number = history::max_revision(&old) + 1;
+        let number = history::max_revision(&old).saturating_add(1);
         history::sort(&mut current);
         let Some(keep) = current.pop() else {
             let collisions = set.status.as_ref().and_then(|s| s.collision_count);
@@ -77,7 +77,7 @@ impl Controller {
     async fn salt(&self, key: &Key, set: &DaemonSet) -> Error {
         let mut update = set.clone();
         let status = update.status.get_or_insert_default();
-        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+        status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
         match self.api.update_status(&update).await {
             Ok(written) => {
                 self.wrote.note(key, written.metadata.resource_version.as_deref());

@@ -60,7 +60,7 @@ pub fn annotate_set(deployment: &Deployment, set: &mut ReplicaSet, new_revision:
     }
     if !exists {
         let replicas = status::replicas(deployment);
-        changed |= scaling::annotate_replicas(set, replicas, replicas + status::max_surge(deployment));
+        changed |= scaling::annotate_replicas(set, replicas, replicas.saturating_add(status::max_surge(deployment)));
     }
     changed
 }
@@ -81,7 +81,7 @@ fn history_with(history: &str, revision: &str) -> Option<String> {
 impl Pass<'_> {
     /// Brings the new set's annotations up to date, or makes the set when it is missing and `create` says so.
     pub async fn take_new_set(&mut self, create: bool) -> Result<(), Error> {
-        let number = max_revision(&self.sets.old) + 1;
+        let number = max_revision(&self.sets.old).saturating_add(1);
         match self.sets.new.take() {
             Some(set) => self.refresh_new_set(set, number).await,
             None if create => self.create_new_set(number).await,
@@ -174,7 +174,7 @@ impl Pass<'_> {
             return Ok(set);
         }
         let status = self.deployment.status.get_or_insert_default();
-        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+        status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
         self.put_status().await?;
         Err(error)
     }

@@ -18,6 +18,7 @@ use crate::{
     api::Delete,
     clock::{after, until},
     error::{Error, unless_gone},
+    fraction::total,
     key::Key,
     pods::{name, seconds},
     runner::Next,
@@ -32,8 +33,8 @@ pub fn shrink_old(deployment: &Deployment, sets: &Sets) -> Vec<(ReplicaSet, i32)
     }
     old.sort_by(by_age);
     let min_available = status::replicas(deployment) - status::max_unavailable(deployment);
-    let all: i32 = sets.all().map(replicas).sum();
-    let most = all - min_available - (replicas(new) - available(new));
+    let all = total(sets.all().map(replicas));
+    let most = all.saturating_sub(min_available).saturating_sub(replicas(new).saturating_sub(available(new)));
     if most <= 0 {
         return Vec::new();
     }
@@ -44,7 +45,7 @@ pub fn shrink_old(deployment: &Deployment, sets: &Sets) -> Vec<(ReplicaSet, i32)
         *size -= unhealthy;
         removed += unhealthy;
     }
-    let mut spare = old.iter().chain([new]).map(available).sum::<i32>() - min_available;
+    let mut spare = total(old.iter().chain([new]).map(available)).saturating_sub(min_available);
     for size in &mut sizes {
         let fewer = (*size).min(spare.max(0));
         *size -= fewer;

@@ -13,7 +13,7 @@ use super::{
     revision::{DESIRED, MAX, annotate},
     status,
 };
-use crate::{error::Error, pods::name};
+use crate::{error::Error, fraction::total, pods::name};
 
 /// Notes on the set what the Deployment wanted when it was last scaled; true when that is new.
 pub fn annotate_replicas(set: &mut ReplicaSet, desired: i32, max: i32) -> bool {
@@ -32,7 +32,7 @@ pub fn new_set_replicas(deployment: &Deployment, sets: &Sets, new: &ReplicaSet) 
         status::Strategy::Recreate => wanted,
         status::Strategy::RollingUpdate => {
             let (surge, _) = status::raw_limits(deployment);
-            let room = wanted + surge - sets.all().map(replicas).sum::<i32>();
+            let room = wanted.saturating_add(surge).saturating_sub(total(sets.all().map(replicas)));
             if room <= 0 { own } else { own + room.min(wanted - own) }
         }
     }
@@ -48,8 +48,8 @@ fn is_saturated(deployment: &Deployment, new: Option<&ReplicaSet>) -> bool {
 pub fn proportions(deployment: &Deployment, sets: &Sets) -> Vec<(ReplicaSet, i32)> {
     let mut active: Vec<ReplicaSet> = sets.active().cloned().collect();
     let wanted = status::replicas(deployment);
-    let allowed = if wanted > 0 { wanted + status::max_surge(deployment) } else { 0 };
-    let to_add = allowed - active.iter().map(replicas).sum::<i32>();
+    let allowed = if wanted > 0 { wanted.saturating_add(status::max_surge(deployment)) } else { 0 };
+    let to_add = allowed.saturating_sub(total(active.iter().map(replicas)));
     if to_add > 0 {
         active.sort_by(|a, b| (Reverse(replicas(a)),).cmp(&(Reverse(replicas(b)),)).then_with(|| by_age(b, a)));
     } else if to_add < 0 {
@@ -60,13 +60,13 @@ pub fn proportions(deployment: &Deployment, sets: &Sets) -> Vec<(ReplicaSet, i32
     for set in active {
         let share = if to_add == 0 || to_add == added { 0 } else { share(deployment, &set, to_add, to_add - added) };
         added += share;
-        let size = replicas(&set) + share;
+        let size = replicas(&set).saturating_add(share);
         sizes.push((set, size));
     }
     if to_add != 0
         && let Some((_, first)) = sizes.first_mut()
     {
-        *first = (*first + to_add - added).max(0);
+        *first = first.saturating_add(to_add.saturating_sub(added)).max(0);
     }
     sizes
 }
@@ -86,9 +86,9 @@ fn fraction(deployment: &Deployment, set: &ReplicaSet) -> i32 {
     if before == 0 {
         return 0;
     }
-    let size = f64::from(own) * f64::from(wanted + status::max_surge(deployment)) / f64::from(before);
-    // the numbers are replica counts: far inside i32
-    size.round() as i32 - own
+    let size = f64::from(own) * f64::from(wanted.saturating_add(status::max_surge(deployment))) / f64::from(before);
+    // a conversion to an integer stops at what that can be
+    (size.round() as i32).saturating_sub(own)
 }
 
 impl Pass<'_> {
@@ -137,7 +137,7 @@ impl Pass<'_> {
         }
         let desired = status::replicas(&self.deployment);
         let mut update = set.clone();
-        let noted = annotate_replicas(&mut update, desired, desired + status::max_surge(&self.deployment));
+        let noted = annotate_replicas(&mut update, desired, desired.saturating_add(status::max_surge(&self.deployment)));
         if before == size && !noted {
             return Ok(false);
         }
@@ -191,6 +191,24 @@ mod tests {
             let sets = Sets { new: Some(set("new", 2, own, 0)), old: vec![set("old", 1, old, old)] };
             let got = new_set_replicas(&deployment(wanted, surge, 0), &sets, sets.new.as_ref().unwrap());
             assert_eq!(got, expected, "{wanted} {surge} {old} {own}");
+        }
+    }
+
+    /// Whatever numbers people choose, they are no more than numbers can be.
+    #[test]
+    fn the_largest_numbers_are_numbers() {
+        const MOST: i32 = i32::MAX;
+        for (wanted, surge, unavailable) in [(MOST, MOST, MOST), (MOST, 1, 0), (1, MOST, MOST), (0, MOST, 1)] {
+            let deployment = deployment(wanted, surge, unavailable);
+            for (own, old) in [(MOST, MOST), (0, MOST), (MOST, 0), (1, 1)] {
+                let mut new = set("new", 2, own, own);
+                annotate_replicas(&mut new, 1, 1);
+                let sets = Sets { new: Some(new), old: vec![set("old", 1, old, old), set("older", 0, old, 0)] };
+                assert!(new_set_replicas(&deployment, &sets, sets.new.as_ref().unwrap()) >= 0);
+                assert!(sizes(&deployment, &sets).iter().all(|(_, size)| *size >= 0), "{wanted} {surge} {own} {old}");
+                super::super::rollout::shrink_old(&deployment, &sets);
+                status::calculate(&deployment, &sets, k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+            }
         }
     }
 }

@@ -13,7 +13,10 @@ use super::{
     conditions::{self, AVAILABLE},
     replicasets::{Sets, actual, available, replicas as set_replicas},
 };
-use crate::{error::Error, fraction::scaled};
+use crate::{
+    error::Error,
+    fraction::{scaled, total},
+};
 
 /// How a new template is rolled out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +100,7 @@ fn terminating<'a>(sets: impl Iterator<Item = &'a ReplicaSet>) -> Option<i32> {
     for set in sets {
         let status = set.status.as_ref();
         match status.and_then(|s| s.terminating_replicas) {
-            Some(count) => sum += count,
+            Some(count) => sum = count.saturating_add(sum),
             None if status.and_then(|s| s.observed_generation).unwrap_or(0) == 0 => {}
             None => return None,
         }
@@ -108,21 +111,21 @@ fn terminating<'a>(sets: impl Iterator<Item = &'a ReplicaSet>) -> Option<i32> {
 /// The numbers of the status, with the condition `Available`.
 pub fn calculate(deployment: &Deployment, sets: &Sets, now: Time) -> DeploymentStatus {
     let old = deployment.status.clone().unwrap_or_default();
-    let available_replicas = sets.all().map(available).sum::<i32>();
-    let ready = sets.all().map(|set| set.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0)).sum::<i32>();
-    let wanted_by_sets = sets.all().map(set_replicas).sum::<i32>();
+    let available_replicas = total(sets.all().map(available));
+    let ready = total(sets.all().map(|set| set.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0)));
+    let wanted_by_sets = total(sets.all().map(set_replicas));
     let mut status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
-        replicas: nonzero(sets.all().map(actual).sum()),
+        replicas: nonzero(total(sets.all().map(actual))),
         updated_replicas: nonzero(sets.new.as_ref().map_or(0, actual)),
         ready_replicas: nonzero(ready),
         available_replicas: nonzero(available_replicas),
-        unavailable_replicas: nonzero((wanted_by_sets - available_replicas).max(0)),
+        unavailable_replicas: nonzero(wanted_by_sets.saturating_sub(available_replicas).max(0)),
         terminating_replicas: terminating(sets.all()),
         collision_count: old.collision_count,
         conditions: old.conditions,
     };
-    let enough = available_replicas >= replicas(deployment) - max_unavailable(deployment);
+    let enough = available_replicas >= replicas(deployment).saturating_sub(max_unavailable(deployment));
     conditions::set(
         &mut status,
         if enough {

@@ -108,11 +108,12 @@ fn farthest(memory: &Memory, current: i32, rules: Option<&HPAScalingRules>, up: 
     if select == "Disabled" {
         return current;
     }
-    let within =
-        |list: &[(Timestamp, i32)], period: Duration| -> i32 { list.iter().filter(|(at, _)| since(now, *at) < period).map(|(_, change)| change).sum() };
+    let within = |list: &[(Timestamp, i32)], period: Duration| -> i32 {
+        list.iter().filter(|(at, _)| since(now, *at) < period).map(|(_, change)| *change).fold(0, i32::saturating_add)
+    };
     let proposals = policies(rules).iter().map(|policy| {
         let period = seconds(policy.period_seconds);
-        let begun = current - within(&memory.ups, period) + within(&memory.downs, period);
+        let begun = current.saturating_sub(within(&memory.ups, period)).saturating_add(within(&memory.downs, period));
         match (policy.type_.as_str(), up) {
             ("Percent", true) => (f64::from(begun) * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32,
             ("Percent", false) => (f64::from(begun) * (1.0 - f64::from(policy.value) / 100.0)) as i32,

@@ -173,7 +173,8 @@ fn request(pod: &Pod, container: &str, resource: &str) -> Result<i64, String> {
 /// Ratio, percentage of what is asked for, and the average.
 fn utilization(metrics: &PodMetrics, requests: &BTreeMap<String, i64>, target: i32) -> Result<(f64, i32, i64), String> {
     let known = metrics.iter().filter_map(|(name, metric)| Some((metric.value, *requests.get(name)?)));
-    let (used, asked, count) = known.fold((0i64, 0i64, 0i64), |(used, asked, count), (value, request)| (used + value, asked + request, count + 1));
+    let (used, asked, count) =
+        known.fold((0i64, 0i64, 0i64), |(used, asked, count), (value, request)| (used.saturating_add(value), asked.saturating_add(request), count + 1));
     if asked == 0 {
         return Err("no metrics returned matched known pods".into());
     }
@@ -198,7 +199,7 @@ pub fn by_utilization(seen: &Seen, metrics: PodMetrics, resource: &str, containe
 }
 
 fn average(metrics: &PodMetrics) -> i64 {
-    metrics.values().map(|metric| metric.value).sum::<i64>() / metrics.len().max(1) as i64
+    metrics.values().map(|metric| metric.value).fold(0, i64::saturating_add) / metrics.len().max(1) as i64
 }
 
 /// Replicas so that each has `target` (in thousandths); with the average now. `resource` is empty for what is none.

@@ -263,7 +263,7 @@ impl<'a> Pass<'a> {
         }
         let running = self.pods.iter().filter(|pod| matches!(pods::phase(pod), "Running" | "Pending")).filter_map(|pod| pod.status.as_ref());
         let containers = running.flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()));
-        let restarts: i32 = containers.map(|c| c.restart_count).sum();
+        let restarts = crate::fraction::total(containers.map(|c| c.restart_count));
         if limit == 0 { restarts > 0 } else { restarts >= limit }
     }
 

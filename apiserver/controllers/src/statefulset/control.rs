@@ -123,7 +123,7 @@ impl Controller {
         let mut collisions = set.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
         let template = &spec(set).template;
         let data = history::data_of(template)?;
-        let next = all.last().map_or(1, |r| r.revision + 1);
+        let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
         let update = match (all.iter().rfind(|r| history::is_of(r, &data)), all.last()) {
             (Some(same), Some(last)) if same.metadata.uid == last.metadata.uid => same.clone(),
             (Some(same), _) => {
@@ -138,7 +138,7 @@ impl Controller {
                         self.wrote_revisions.note(key, made.metadata.resource_version.as_deref());
                         break Arc::new(*made);
                     }
-                    Made::Collides => collisions += 1,
+                    Made::Collides => collisions = collisions.saturating_add(1),
                 }
             },
         };

@@ -41,7 +41,7 @@ impl Plugin for ImageLocality {
             let size = node.images.get(&name).copied()?;
             Some((size as f64 * (view.cache.nodes_with(&name) as f64 / nodes)) as i64)
         };
-        let sum: i64 = if node.images.is_empty() { 0 } else { images(pod).filter_map(scaled).sum() };
+        let sum: i64 = if node.images.is_empty() { 0 } else { images(pod).filter_map(scaled).fold(0, i64::saturating_add) };
         let most = MOST * pod.containers().count() as i64;
         if most <= LEAST {
             return 0;

@@ -79,8 +79,12 @@ impl InFlight {
         InFlight { limits, counts: Arc::default() }
     }
 
-    /// A place for a request of `user`; `None` when all are taken. Administrators always get one.
+    /// A place for a request of `user`; `None` when all are taken. Administrators always get one, and who asks whether the server is well needs none:
+    /// nobody is to end it for being busy (upstream's flow schema `probes`).
     pub fn enter(&self, info: &RequestInfo, user: &auth::User) -> Option<Place> {
+        if info.verb == "get" && matches!(info.path.as_str(), "/healthz" | "/livez" | "/readyz") {
+            return Some(Place::default());
+        }
         let mutating = is_mutating(info);
         let limit = if mutating { self.limits.mutating } else { self.limits.reading };
         if limit == 0 {
@@ -128,6 +132,10 @@ mod tests {
         let held = places.enter(&read, &anybody).unwrap();
         assert!(places.enter(&read, &anybody).is_none());
         assert!(places.enter(&info("GET", "/version"), &anybody).is_none(), "what is no resource counts, too");
+        for probe in ["/healthz", "/livez", "/readyz"] {
+            assert!(places.enter(&info("GET", probe), &anybody).is_some());
+            assert!(places.enter(&info("GET", &format!("{probe}/ping")), &anybody).is_none(), "one check is no probe");
+        }
         let (_one, _two) = (places.enter(&write, &anybody).unwrap(), places.enter(&write, &anybody).unwrap());
         assert!(places.enter(&write, &anybody).is_none());
         let over = places.enter(&read, &admin).unwrap();

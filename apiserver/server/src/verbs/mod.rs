@@ -48,8 +48,9 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         let sub = kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
         // what is proxied may be asked for its options: the one method without a verb
         let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
-        let reads = info.verb != "get" || parts.method == http::Method::GET || matches!(sub, Subresource::Proxy(_));
-        if !(options || reads && sub.verbs().contains(&info.verb.as_str())) {
+        // nor is a HEAD a GET, but for what is proxied
+        let misread = info.verb == "get" && parts.method != http::Method::GET && !matches!(sub, Subresource::Proxy(_));
+        if !options && (misread || !sub.verbs().contains(&info.verb.as_str())) {
             return Err(Status::method_not_allowed());
         }
         if !sub.connects() {

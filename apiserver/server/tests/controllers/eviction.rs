@@ -63,3 +63,32 @@ async fn a_job_sees_that_its_pod_was_driven_off() {
     assert!(job["status"]["conditions"].as_array().into_iter().flatten().all(|c| c["type"] != "Failed"), "the failure does not count: {job}");
     plane.end().await;
 }
+
+/// Time that runs fifty times as fast.
+struct Fast(jiff::Timestamp, std::time::Instant);
+
+const TIMES: u32 = 50;
+
+impl skiff_watching::clock::TimeSource for Fast {
+    fn now(&self) -> jiff::Timestamp {
+        skiff_watching::clock::after(self.0, self.1.elapsed() * TIMES)
+    }
+
+    fn sleep_until(&self, deadline: jiff::Timestamp) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(skiff_watching::clock::until(self.now(), deadline) / TIMES))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_of_a_node_that_is_gone_fail_and_say_so() {
+    let clock = skiff_watching::clock::Clock::from_source(Fast(jiff::Timestamp::now(), std::time::Instant::now()));
+    let plane = Plane::with(|options| options.clock = clock).await;
+    plane.pod("left", json!({"metadata": {"finalizers": ["example.com/look"]}, "spec": {"nodeName": "gone"}})).await;
+    plane.pod("free", json!({})).await;
+    plane.until("its end", async || plane.get(&pod_path("left")).await.is_some_and(|pod| !pod["metadata"]["deletionTimestamp"].is_null())).await;
+    let pod = plane.get(&pod_path("left")).await.unwrap();
+    assert_eq!(pod["status"]["phase"], "Failed");
+    assert_eq!(disrupted(&pod), Some(("DeletionByPodGC".into(), "PodGC: node no longer exists".into())));
+    assert!(plane.get(&pod_path("free")).await.unwrap()["metadata"]["deletionTimestamp"].is_null());
+    plane.end().await;
+}
