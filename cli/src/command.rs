@@ -43,6 +43,8 @@ pub struct Command {
     pub values: &'static [(&'static str, Words)],
     pub subcommands: &'static [&'static Command],
     pub run: Run,
+    /// Without a sub-command its help goes to standard output, though that is a mistake.
+    pub help_is_output: bool,
     pub hidden: bool,
 }
 
@@ -62,6 +64,7 @@ impl Command {
         values: &[],
         subcommands: &[],
         run: Run::Group,
+        help_is_output: false,
         hidden: false,
     };
 

@@ -97,7 +97,7 @@ impl Ctx {
 
     fn overrides(&self) -> Overrides {
         let f = self.flags();
-        let text = |n: &str| if f.changed(n) && !f.hides_global(n) { Some(f.str(n).to_string()) } else { None };
+        let text = |n: &str| if f.changed(n) && !f.hides_global(n) { Some(f.str(n).to_string()).filter(|text| !text.is_empty()) } else { None };
         Overrides {
             context: text("context"),
             cluster: text("cluster"),
@@ -133,7 +133,13 @@ impl Ctx {
         if self.flags().changed("namespace") && !self.flags().str("namespace").is_empty() {
             return Ok((self.flags().str("namespace").to_string(), true));
         }
-        Ok((self.config()?.present()?.namespace(self.flags().str("context"))?, false))
+        let cluster = self.overrides().cluster;
+        let config = self.config()?.present()?;
+        let namespace = config.namespace(self.flags().str("context"))?;
+        match cluster.filter(|name| config.get("clusters", name).is_none()) {
+            Some(name) => Err(Error::msg(format!("no server found for cluster {}", crate::error::quote(&name)))),
+            None => Ok((namespace, false)),
+        }
     }
 
     pub fn client(&self) -> Result<&Client> {
@@ -149,7 +155,7 @@ impl Ctx {
         let timeout = match text.parse::<u64>() {
             Ok(n) => n as f64,
             Err(_) => crate::flags::parse_duration(text)
-                .map_err(|_| Error::msg("invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)"))?,
+                .map_err(|_| Error::msg("Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)"))?,
         };
         Ok(crate::client::Options {
             timeout: (timeout > 0.0).then(|| crate::flags::seconds(timeout)),

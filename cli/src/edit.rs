@@ -83,7 +83,7 @@ pub fn without_comment_lines(text: &str) -> String {
 
 /// What the text means, as JSON; of a text that cannot be read, the lines that are no comments.
 pub fn meaning(text: &str) -> String {
-    match crate::yaml::read(text) {
+    match crate::yaml::read_lax(text) {
         Ok(documents) => crate::print::json::compact(&documents.into_iter().next().map_or(serde_json::Value::Null, |d| d.value)),
         Err(_) => without_comment_lines(text),
     }

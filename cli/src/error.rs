@@ -87,6 +87,14 @@ impl Error {
     pub fn is_conflict(&self) -> bool {
         self.reason() == "Conflict"
     }
+    /// That a word means no type, told without the group and version that the word named.
+    pub fn of_type(self) -> Error {
+        match self {
+            Error::NoResource { resource, .. } => Error::msg(format!("the server doesn't have a resource type {}", quote(&resource))),
+            other => other,
+        }
+    }
+
     /// One error out of several; none is success.
     pub fn collect(mut errors: Vec<Error>) -> Result<()> {
         match errors.len() {
@@ -209,11 +217,11 @@ pub fn told(error: &Error) -> (String, i32) {
         Error::Many(list) => (list.iter().map(|e| line_for(e) + "\n").collect(), 1),
         Error::Status(s) if s["reason"] == "Invalid" => (invalid(s), 1),
         Error::Config(list) => match list.as_slice() {
-            [one] => (format!("Error in configuration: {one}"), 1),
+            [one] => (format!("error: {one}"), 1),
             many => (format!("Error in configuration: \n{}", many.iter().map(|m| format!("* {m}\n")).collect::<String>()), 1),
         },
         Error::NoResource { resource, group, version } => {
-            let mut text = format!("error: the server doesn't have a resource type {}", quote(resource));
+            let mut text = format!("the server doesn't have a resource type {}", quote(resource));
             match (group.is_empty(), version.is_empty()) {
                 (false, false) => text += &format!(" in group {} and version {}", quote(group), quote(version)),
                 (false, true) => text += &format!(" in group {}", quote(group)),
@@ -260,7 +268,7 @@ mod tests {
             (Error::msg("error: bad"), "error: bad"),
             (
                 Error::NoResource { resource: "x".into(), group: "g".into(), version: String::new() },
-                "error: the server doesn't have a resource type \"x\" in group \"g\"",
+                "the server doesn't have a resource type \"x\" in group \"g\"",
             ),
             (
                 Error::Connection { verb: "Get".into(), url: "https://h:1/api".into(), cause: "dial tcp h:1: connect: connection refused".into() },

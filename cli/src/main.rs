@@ -113,7 +113,12 @@ fn group(root: &'static command::Command, found: &command::Found, args: &[String
     if !args.is_empty() {
         return Err(Error::usage(&found.path, format!("unknown command {}", error::quote(&args.join(" ")))));
     }
-    Err(Error::Plain(command::help(root, found), 1))
+    let help = command::help(root, found);
+    if found.command.help_is_output {
+        print::put(&help)?;
+        return Err(Error::Exit(1));
+    }
+    Err(Error::Plain(help, 1))
 }
 
 fn at_root(root: &'static command::Command, found: &command::Found, program: &str, args: &[String]) -> Result<()> {
@@ -121,6 +126,12 @@ fn at_root(root: &'static command::Command, found: &command::Found, program: &st
         Some(word) if word == "help" => {
             let rest: Vec<String> = args.iter().filter(|a| *a != "help").cloned().collect();
             let about = command::find(root, program, &rest, GLOBAL);
+            if std::ptr::eq(about.command, root) && about.unknown.is_some() {
+                let topics: Vec<String> = rest.iter().map(|word| format!("`{word}`")).collect();
+                let help = command::help(root, &about);
+                eprintln!("Unknown help topic [{}]\n\n\n{}", topics.join(" "), help.split_once("\n\n").map_or("", |(_, verbs)| verbs.trim_end()));
+                return Ok(());
+            }
             print::put(&command::help(root, &about))
         }
         Some(word) => {

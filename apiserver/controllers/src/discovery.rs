@@ -6,7 +6,10 @@
 use http::Method;
 use serde::Deserialize;
 
-use crate::{api::Api, error::Error};
+use crate::{
+    api::{Api, segment},
+    error::Error,
+};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
@@ -48,13 +51,13 @@ impl ApiResource {
     /// The path of the collection; in a namespace unless that is empty.
     pub fn path(&self, namespace: &str) -> String {
         let root = if self.group.is_empty() { "api" } else { "apis" };
-        let scope = if namespace.is_empty() { String::new() } else { format!("namespaces/{namespace}/") };
+        let scope = if namespace.is_empty() { String::new() } else { format!("namespaces/{}/", segment(namespace)) };
         format!("/{root}/{}/{scope}{}", self.api_version(), self.resource)
     }
 
     /// The path of one object.
     pub fn item(&self, namespace: &str, name: &str) -> String {
-        format!("{}/{name}", self.path(if self.namespaced { namespace } else { "" }))
+        format!("{}/{}", self.path(if self.namespaced { namespace } else { "" }), segment(name))
     }
 }
 

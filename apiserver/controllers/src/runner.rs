@@ -1,15 +1,19 @@
 //! Runs controllers: gives each what it needs, waits for its caches, and feeds its reconcile function from its queue.
 //!
-//! Invariant: a controller starts only when the kinds that it reads have been listed; a failed key is retried with back-off; everything
-//! ends at the one stop signal. Follows cmd/kube-controller-manager/app/controllermanager.go.
+//! Invariant: a controller starts only when the kinds that it reads have been listed; a failed key is retried with back-off, and one that makes the
+//! controller panic, too: neither takes a worker from the other keys; everything ends at the one stop signal. Follows cmd/kube-controller-manager/app/controllermanager.go.
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures::future::{BoxFuture, join_all};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -141,11 +145,19 @@ pub trait Reconcile<K>: Send + Sync + 'static {
     fn reconcile(&self, key: &K) -> impl Future<Output = Result<Next, Error>> + Send;
 }
 
+/// What became of some work, also when it panicked: then its worker goes on with what comes next.
+async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Error::Failed(format!("panicked: {}", text.unwrap_or_default())))
+    })
+}
+
 async fn tokio_worker<K: QueueKey, C: Reconcile<K>>(controller: Arc<C>, queue: Arc<Queue<K>>, stop: CancellationToken) {
     while let Some(key) = queue.get(&stop).await {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
-            outcome = controller.reconcile(&key) => outcome,
+            outcome = caught(controller.reconcile(&key)) => outcome,
         };
         let mut rest = Duration::ZERO;
         match outcome {
@@ -172,7 +184,9 @@ where
     R: Future<Output = ()>,
 {
     loop {
-        act().await;
+        if let Err(error) = caught(async { Ok(act().await) }).await {
+            tracing::error!(%error, "what is done every so often was not done to its end");
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = clock.sleep(period) => {}
@@ -205,6 +219,37 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Odd(Mutex<Vec<u32>>);
+
+    impl Reconcile<u32> for Odd {
+        const NAME: &'static str = "odd";
+
+        async fn reconcile(&self, key: &u32) -> Result<Next, Error> {
+            let times = {
+                let mut seen = self.0.lock().unwrap();
+                seen.push(*key);
+                seen.iter().filter(|k| *k == key).count()
+            };
+            assert!(key % 2 == 0 || times > 2, "{key} is odd");
+            Ok(Next::DONE)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_takes_no_worker_and_its_key_is_tried_again() {
+        let (stop, queue) = (CancellationToken::new(), Arc::new(Queue::new(Clock::system())));
+        let controller = Arc::new(Odd(Mutex::default()));
+        let worker = tokio::spawn(tokio_worker(controller.clone(), queue.clone(), stop.clone()));
+        (1..=6).for_each(|key| queue.add(key));
+        let begun = std::time::Instant::now();
+        while controller.0.lock().unwrap().len() < 12 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", controller.0.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+        worker.await.unwrap();
+    }
 
     #[tokio::test]
     async fn slow_start_stops_at_the_first_bad_batch() {

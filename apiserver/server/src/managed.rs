@@ -6,7 +6,7 @@ use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Subresource},
     machinery::{
-        managed_fields::{self, ResetFields, Versions},
+        managed_fields::{self, ResetFields, ScaleHandler, Versions},
         schema::Node,
         status::Status,
         time,
@@ -55,6 +55,77 @@ pub fn track_update_as(ctx: &Context, manager: &str, kind: &'static Kind, part: 
         versions: kind.has_other_versions().then_some(&rows as &dyn Versions),
     };
     managed_fields::track_update(live, new, &update).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// `Scale` has managed fields of its own, which are made of those of its object and go back there.
+struct OfScale<'a> {
+    handler: ScaleHandler<'a>,
+    live: Value,
+    now: String,
+}
+
+const SCALE: &str = "autoscaling/v1";
+
+impl<'a> OfScale<'a> {
+    fn of(ctx: &Context, api_version: &'a str, replicas: &'a str, parent: &Value, scale: &Value) -> Result<OfScale<'a>, Status> {
+        let handler = ScaleHandler::new(api_version, replicas);
+        let mut live = scale.clone();
+        handler.to_subresource(parent, &mut live).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(OfScale { handler, live, now: time::seconds(ctx.app.clock.now()) })
+    }
+
+    fn back(&self, parent: &mut Value, scale: &Value) -> Result<(), Status> {
+        self.handler.to_parent(parent, scale).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+/// The path of the replicas and the versions, which writes of a scale need.
+pub struct ScaleOf<'a> {
+    pub kind: &'static Kind,
+    pub replicas: &'a str,
+    pub node: Node<'a>,
+}
+
+/// Notes in `parent` who owns its replicas after the `scale` of it was replaced by `wanted`.
+pub fn track_scale(ctx: &Context, of: &ScaleOf<'_>, scale: &Value, wanted: &Value, parent: &mut Value) -> Result<(), Status> {
+    let api_version = of.kind.api_version();
+    let fields = OfScale::of(ctx, &api_version, of.replicas, parent, scale)?;
+    let mut wanted = wanted.clone();
+    if let Some(metadata) = fields.live["metadata"].get("managedFields") {
+        wanted["metadata"]["managedFields"] = metadata.clone();
+    }
+    let (manager, reset) = (ctx.field_manager(), ResetFields::default());
+    let update = managed_fields::Update {
+        manager: &manager,
+        subresource: "scale",
+        api_version: SCALE,
+        now: &fields.now,
+        schema: of.node,
+        reset: &reset,
+        versions: None,
+    };
+    managed_fields::track_update(&fields.live, &mut wanted, &update).map_err(|error| Status::internal(error.to_string()))?;
+    fields.back(parent, &wanted)
+}
+
+/// Merges an applied configuration into the `scale` of `parent`, and notes there who owns its replicas.
+pub fn apply_scale(ctx: &Context, of: &ScaleOf<'_>, scale: &Value, config: &Value, parent: &mut Value) -> Result<Value, Status> {
+    let api_version = of.kind.api_version();
+    let fields = OfScale::of(ctx, &api_version, of.replicas, parent, scale)?;
+    let reset = ResetFields::default();
+    let apply = managed_fields::Apply {
+        manager: ctx.query.text("fieldManager"),
+        force: ctx.query.flag("force"),
+        subresource: "scale",
+        api_version: SCALE,
+        now: &fields.now,
+        schema: of.node,
+        reset: &reset,
+        versions: None,
+    };
+    let merged = managed_fields::apply(Some(&fields.live), config, &apply).map_err(|error| error.status())?;
+    fields.back(parent, &merged)?;
+    Ok(merged)
 }
 
 /// Merges an applied configuration into the live object.

@@ -240,6 +240,8 @@ fn may_create(ctx: &Context) -> Result<(), Status> {
 /// The namespace of the body is that of the path, or absent.
 pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Result<(), Status> {
     if !kind.namespaced {
+        // what stands in no namespace is not asked where it stands
+        value.set_meta("namespace", "");
         return Ok(());
     }
     let given = value.namespace();
@@ -552,9 +554,11 @@ fn prepare_update(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
 
 /// Something besides metadata and status changed.
 fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
-    let annotations = |value: &Value| value.meta().and_then(|meta| meta.get("annotations")).cloned();
-    if kind.strategy.annotations_are_desired && annotations(new) != annotations(live) {
-        return true;
+    let of_meta = |value: &Value, name: &str| value.meta().and_then(|meta| meta.get(name)).cloned();
+    for (name, counts) in [("annotations", kind.strategy.annotations_are_desired), ("labels", kind.strategy.labels_are_desired)] {
+        if counts && of_meta(new, name) != of_meta(live, name) {
+            return true;
+        }
     }
     let desired = |value: &Value| {
         value

@@ -122,6 +122,26 @@ pub struct Api {
     user_agent: &'static str,
 }
 
+/// A name as one segment of a path, whatever it holds: names come from annotations, references and specs, where nobody has looked at them. What can be
+/// no object's name (`..`, `a/b`, nothing) becomes a segment that no object has, so that it leads nowhere else; upstream's client refuses those
+/// (`IsValidPathSegmentName` in `k8s.io/client-go/rest/request.go`).
+pub fn segment(name: &str) -> Cow<'_, str> {
+    const PLAIN: &[u8] = b"-._~:@$&+,;=";
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || PLAIN.contains(&byte);
+    let none = matches!(name, "" | "." | "..") || name.contains(['/', '%']);
+    if !none && name.bytes().all(plain) {
+        return name.into();
+    }
+    let keep = |byte: u8| if none { byte.is_ascii_alphanumeric() } else { plain(byte) };
+    let escaped: String = name.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+    match (none, escaped.as_str()) {
+        (false, _) => escaped.into(),
+        (true, "") => "%25".into(),
+        // the server undoes one of the two, and what is left is a name that no object may have
+        (true, _) => escaped.replace('%', "%25").into(),
+    }
+}
+
 /// The path of a kind's collection in a namespace, or over all of them when `namespace` is empty.
 pub fn collection<K: Kind>(namespace: &str) -> String {
     collection_path(K::api_version(), if K::NAMESPACED { namespace } else { "" }, K::plural())
@@ -131,7 +151,7 @@ fn collection_path(api_version: &str, namespace: &str, plural: &str) -> String {
     let root = if api_version.contains('/') { "/apis" } else { "/api" };
     match namespace {
         "" => format!("{root}/{api_version}/{plural}"),
-        namespace => format!("{root}/{api_version}/namespaces/{namespace}/{plural}"),
+        namespace => format!("{root}/{api_version}/namespaces/{}/{plural}", segment(namespace)),
     }
 }
 
@@ -139,7 +159,7 @@ fn collection_path(api_version: &str, namespace: &str, plural: &str) -> String {
 pub fn item<K: Kind>(namespace: &str, name: &str) -> String {
     let mut path = collection::<K>(namespace);
     path.push('/');
-    path.push_str(name);
+    path.push_str(&segment(name));
     path
 }
 
@@ -321,4 +341,29 @@ impl Api {
 /// A request that was not answered.
 pub fn from_client(what: &str, source: BoxError) -> Error {
     Error::Transport { what: what.to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment() {
+        for (name, is) in [
+            ("web-0", "web-0"),
+            ("system:controller:job-controller", "system:controller:job-controller"),
+            ("a b?c#d", "a%20b%3Fc%23d"),
+            ("ä", "%C3%A4"),
+            ("", "%25"),
+            (".", "%252E"),
+            ("..", "%252E%252E"),
+            ("a/b", "a%252Fb"),
+            ("../../kube-system/secrets", "%252E%252E%252F%252E%252E%252Fkube%252Dsystem%252Fsecrets"),
+            ("100%", "100%2525"),
+        ] {
+            assert_eq!(segment(name), is, "{name}");
+            let path: Result<http::Uri, _> = format!("/api/v1/nodes/{}", segment(name)).parse();
+            assert_eq!(path.unwrap().path().split('/').count(), 5, "{name}");
+        }
+    }
 }

@@ -75,7 +75,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
     }
     if !matches!(f.str("output"), "" | "wide" | "name" | "json" | "yaml" | "kyaml") {
-        return Err(Error::msg(format!("--output {} is not available", f.str("output"))));
+        return Err(print::no_printer(f.str("output"), "json,kyaml,name,wide,yaml"));
     }
     if !matches!(f.str("sort-by"), "" | "name" | "kind") {
         return Err(Error::msg("--sort-by accepts only name or kind"));

@@ -56,6 +56,9 @@ async fn compare(ctx: &Ctx) -> Result<()> {
     if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
+    if !ctx.args().is_empty() {
+        return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));
+    }
     if f.bool("force-conflicts") && !f.bool("server-side") {
         return Err(Error::msg("--force-conflicts only works with --server-side"));
     }

@@ -77,8 +77,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         field = format!("involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}", r.kind, r.api_version());
     }
     let types = f.list("types");
-    if let Some(bad) = types.iter().find(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning")) {
-        return Err(Error::msg(format!("valid --types are Normal or Warning (got {bad})")));
+    if types.iter().any(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning")) {
+        return Err(Error::msg("valid --types are Normal or Warning"));
     }
     let fits = |e: &Value| types.is_empty() || types.iter().any(|t| e["type"].as_str().is_some_and(|x| x.eq_ignore_ascii_case(t)));
     let path = if all { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{}/events", segment(&namespace)) };

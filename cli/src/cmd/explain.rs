@@ -83,7 +83,7 @@ async fn find(ctx: &Ctx, word: &str) -> Result<(Resource, Vec<String>)> {
             return Ok((r.clone(), parts[n..].iter().map(|p| (*p).to_string()).collect()));
         }
     }
-    let r = discovery.lookup(parts[0]).await?;
+    let r = discovery.lookup(parts[0]).await.map_err(Error::of_type)?;
     Ok((r, parts[1..].iter().map(|p| (*p).to_string()).collect()))
 }
 

@@ -152,6 +152,9 @@ fn check(ctx: &Ctx) -> Result<()> {
 
 async fn raw(ctx: &Ctx) -> Result<()> {
     let f = ctx.flags();
+    if !ctx.args().is_empty() {
+        return Err(Error::msg("arguments may not be passed when --raw is specified"));
+    }
     if f.bool("watch") || f.bool("watch-only") || !f.str("selector").is_empty() {
         return Err(Error::msg("--raw may not be specified with other flags that filter the server request or alter the output"));
     }

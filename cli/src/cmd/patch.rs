@@ -110,7 +110,7 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 fn to_json(text: &str) -> Result<Vec<u8>> {
-    let documents = crate::yaml::read(text).map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
+    let documents = crate::yaml::read_lax(text).map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
     let value = documents.into_iter().next().map_or(Value::Null, |d| d.value);
     Ok(serde_json::to_vec(&value)?)
 }

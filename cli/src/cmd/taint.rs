@@ -11,6 +11,7 @@ use crate::flags::Flag;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, DRY_RUN, SELECTOR, Validation};
 use serde_json::{Value, json};
+use skiff_api::machinery::names::{is_label_value, is_qualified_name};
 
 pub static COMMAND: Command = Command {
     name: "taint",
@@ -71,17 +72,23 @@ impl Taint {
 
 fn parse_one(spec: &str) -> Result<Taint> {
     let invalid = || Error::msg(format!("invalid taint spec: {spec}"));
-    let (head, effect) = match spec.split(':').collect::<Vec<_>>().as_slice() {
-        [h] => (*h, ""),
-        [h, e] => (*h, *e),
+    let because = |why: &[String]| Error::msg(format!("invalid taint spec: {spec}, {}", why.join("; ")));
+    let (key, value, effect) = match spec.split(':').collect::<Vec<_>>().as_slice() {
+        [key] => (*key, "", ""),
+        [_, effect] if !matches!(*effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") => {
+            return Err(Error::msg(format!("invalid taint effect: {effect}, unsupported taint effect")));
+        }
+        [head, effect] => match head.split('=').collect::<Vec<_>>().as_slice() {
+            [key] => (*key, "", *effect),
+            [key, value] => (*key, *value, *effect),
+            _ => return Err(invalid()),
+        },
         _ => return Err(invalid()),
     };
-    if spec.contains(':') && !matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
-        return Err(Error::msg(format!("invalid taint effect: {effect}, unsupported taint effect")));
-    }
-    let (key, value) = head.split_once('=').unwrap_or((head, ""));
-    if key.is_empty() || value.contains('=') {
-        return Err(invalid());
+    for wrong in [is_label_value(value), is_qualified_name(key)] {
+        if !wrong.is_empty() {
+            return Err(because(&wrong));
+        }
     }
     Ok(Taint { key: key.into(), value: value.into(), effect: effect.into() })
 }
@@ -222,6 +229,18 @@ mod tests {
         assert_eq!(run("key=w:NoSchedule", true), Ok("modified"));
         assert_eq!(run("nosuch-", false), Err("taint \"nosuch\" not found".into()));
         assert_eq!(run("key-", false), Ok("untainted"));
-        assert_eq!(parse(&words("a=b:Sometimes")).unwrap_err().to_string(), "invalid taint effect: Sometimes, unsupported taint effect");
+        for (spec, want) in [
+            ("a=b:Sometimes", "invalid taint effect: Sometimes, unsupported taint effect"),
+            ("a:", "invalid taint effect: , unsupported taint effect"),
+            ("a=b=c:NoSchedule", "invalid taint spec: a=b=c:NoSchedule"),
+            ("a:b:c", "invalid taint spec: a:b:c"),
+            ("a", "invalid taint spec: a"),
+            ("a=b", "invalid taint spec: a=b, name part must consist of"),
+            ("=b:NoSchedule", "invalid taint spec: =b:NoSchedule, name part must be non-empty; name part must consist of"),
+            ("a=-b:NoSchedule", "invalid taint spec: a=-b:NoSchedule, a valid label must be an empty string or consist of"),
+        ] {
+            let said = parse(&words(spec)).unwrap_err().to_string();
+            assert!(said.starts_with(want), "{said}");
+        }
     }
 }

@@ -46,6 +46,7 @@ enum Part {
 /// A parsed template.
 #[derive(Clone, Debug)]
 pub struct JsonPath {
+    template: String,
     parts: Vec<Part>,
     allow_missing: bool,
 }
@@ -59,7 +60,12 @@ impl JsonPath {
     /// # Errors
     /// The mistake, in kubectl's words.
     pub fn parse(text: &str) -> Result<JsonPath, String> {
-        Ok(JsonPath { parts: parse::template(text)?, allow_missing: false })
+        Ok(JsonPath { template: text.to_string(), parts: parse::template(text)?, allow_missing: false })
+    }
+
+    /// The template that was read.
+    pub fn template(&self) -> &str {
+        &self.template
     }
 
     /// Whether a field that is not there gives nothing, instead of an error.

@@ -4,6 +4,7 @@
 
 mod resolve;
 mod save;
+mod validate;
 
 pub use resolve::{Credentials, Overrides, Resolved};
 
@@ -86,7 +87,7 @@ impl Config {
 
     fn merge(&mut self, text: &str, file: &Path) -> Result<()> {
         let bad = |e: String| Error::msg(format!("error loading config file \"{}\": {e}", file.display()));
-        let documents = crate::yaml::read(text).map_err(|e| bad(format!("yaml: {}", e.trim_start_matches("yaml: "))))?;
+        let documents = crate::yaml::read_lax(text).map_err(|e| bad(format!("yaml: {}", e.trim_start_matches("yaml: "))))?;
         let Some(document) = documents.into_iter().next() else { return Ok(()) };
         let mut root = match document.value {
             Value::Null => return Ok(()),
@@ -96,6 +97,14 @@ impl Config {
                     .into(),
             )),
         };
+        let of = |field: &str| root.get(field).and_then(Value::as_str).unwrap_or("").to_string();
+        // a file without either is taken for one, as it always was
+        if let (version, kind) = (of("apiVersion"), of("kind"))
+            && ((!kind.is_empty() && kind != "Config") || !matches!(version.as_str(), "" | "v1"))
+        {
+            let scheme = "in scheme \"k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50\"";
+            return Err(bad(format!("no kind {} is registered for version {} {scheme}", crate::error::quote(&kind), crate::error::quote(&version))));
+        }
         for (list, field) in LISTS {
             let entries = root.remove(list).unwrap_or(Value::Null);
             for e in entries.as_array().into_iter().flatten() {
@@ -159,7 +168,7 @@ impl Config {
     /// The namespace of the context in use, `default` if it has none.
     ///
     /// # Errors
-    /// A context named by the flag that is not there.
+    /// A context that is not there.
     pub fn namespace(&self, context_flag: &str) -> Result<String> {
         let name = self.context_name(context_flag);
         match self.get("contexts", name) {
@@ -167,7 +176,7 @@ impl Config {
                 Some(n) if !n.is_empty() => Ok(n.to_string()),
                 _ => Ok("default".into()),
             },
-            None if !context_flag.is_empty() => Err(Error::Config(vec![format!("context was not found for specified context: {name}")])),
+            None if !name.is_empty() => Err(resolve::no_context(name)),
             None => Ok(resolve::in_cluster_namespace().unwrap_or_else(|| "default".into())),
         }
     }

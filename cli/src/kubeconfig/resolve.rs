@@ -2,8 +2,9 @@
 //! Invariant: what the command line says wins; a field that cannot be honoured is an error, never left out.
 //! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd/client_config.go` and `validation.go`.
 
-use super::Config;
-use crate::error::{Error, Result};
+use super::validate::{self, Part};
+use super::{Config, Entry};
+use crate::error::{Error, Result, quote};
 use base64::Engine;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,7 @@ fn in_cluster() -> Option<Resolved> {
 }
 
 /// A field's text, unless it is empty.
-fn text(value: &Value, field: &str) -> Option<String> {
+pub fn text(value: &Value, field: &str) -> Option<String> {
     value[field].as_str().filter(|s| !s.is_empty()).map(String::from)
 }
 
@@ -100,6 +101,11 @@ fn read_pem(field: &str, path: &Path) -> Result<Vec<u8>> {
         .map_err(|e| Error::Config(vec![format!("unable to read {field} {} due to open {}: {}", path.display(), path.display(), crate::error::go_io(&e))]))
 }
 
+/// The context in use is not there.
+pub fn no_context(name: &str) -> Error {
+    Error::Plain(format!("Error in configuration: context was not found for specified context: {name}"), 1)
+}
+
 impl Config {
     /// What the context in use comes to.
     ///
@@ -110,7 +116,8 @@ impl Config {
         let name = self.context_name(&asked).to_string();
         let context = self.get("contexts", &name);
         if context.is_none() && !name.is_empty() {
-            return Err(Error::Config(vec![format!("context was not found for specified context: {name}")]));
+            let named = over.context.as_ref().map(|_| Error::msg(format!("context {} does not exist", quote(&name))));
+            return Err(named.unwrap_or_else(|| no_context(&name)));
         }
         let of = |field: &str| context.and_then(|c| text(&c.value, field)).unwrap_or_default();
         let cluster_name = over.cluster.clone().unwrap_or_else(|| of("cluster"));
@@ -120,14 +127,14 @@ impl Config {
         let mut missing = Vec::new();
         if !user_name.is_empty() && user.is_none() {
             missing.push(if over.user.is_some() {
-                format!("auth info {user_name:?} does not exist")
+                format!("auth info {} does not exist", quote(&user_name))
             } else {
                 format!("user {user_name:?} was not found for context {name:?}")
             });
         }
         if !cluster_name.is_empty() && cluster.is_none() {
             missing.push(if over.cluster.is_some() {
-                format!("cluster {cluster_name:?} does not exist")
+                format!("cluster {} does not exist", quote(&cluster_name))
             } else {
                 format!("cluster {cluster_name:?} was not found for context {name:?}")
             });
@@ -143,9 +150,16 @@ impl Config {
             inside.credentials.impersonate = impersonation(&Value::Null, over)?;
             return Ok(inside);
         }
+        let part = |entry: Option<&Entry>| entry.map_or((Value::Null, PathBuf::new()), |e| (e.value.clone(), e.file.clone()));
+        let (user_value, user_file) = part(user);
+        let (cluster_value, cluster_file) = part(cluster);
+        let mut wrong = validate::user(&Part { name: &user_name, value: &user_value, file: &user_file }, over);
+        wrong.extend(validate::cluster(&Part { name: &cluster_name, value: &cluster_value, file: &cluster_file }, over));
+        if !wrong.is_empty() {
+            return Err(Error::Config(wrong));
+        }
         let mut resolved = cluster.map_or(Ok(Resolved::default()), |c| from_cluster(&c.value, &c.file))?;
         override_cluster(&mut resolved, over)?;
-        let (user_value, user_file) = user.map_or((Value::Null, PathBuf::new()), |u| (u.value.clone(), u.file.clone()));
         resolved.credentials = credentials(&user_value, &user_file, over)?;
         Ok(resolved)
     }
@@ -213,11 +227,8 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
     c.certificate = match (certificate, key) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
-        (Some(_), None) => {
-            return Err(Error::Config(vec![
-                "client-key-data or client-key must be specified for the user to use the clientCert authentication method.".into(),
-            ]));
-        }
+        // that a key is missing has been told
+        (Some(_), None) => None,
         (None, Some(_)) => {
             return Err(Error::Config(vec![
                 "client-cert-data or client-cert must be specified for the user to use the clientCert authentication method.".into(),
@@ -260,9 +271,6 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
             list(v).into_iter().for_each(|x| extra.push((k.clone(), x)));
         }
     }
-    if name.is_none() && (uid.is_some() || !groups.is_empty() || !extra.is_empty()) {
-        return Err(Error::Config(vec!["requesting uid, groups or user-extra for default authentication without impersonating a user is not allowed".into()]));
-    }
     out.extend(name.map(|n| ("Impersonate-User".to_string(), n)));
     out.extend(uid.map(|u| ("Impersonate-Uid".to_string(), u)));
     out.extend(groups.into_iter().map(|g| ("Impersonate-Group".to_string(), g)));
@@ -272,7 +280,6 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
 
 #[cfg(test)]
 mod tests {
-    use super::super::Entry;
     use super::*;
     use serde_json::json;
 
@@ -301,14 +308,8 @@ mod tests {
     #[test]
     fn what_is_named_must_be_there() {
         let e = |o: Overrides| crate::error::told(&config().resolve(&o).unwrap_err()).0;
-        assert_eq!(
-            e(Overrides { context: Some("nosuch".into()), ..Overrides::default() }),
-            "Error in configuration: context was not found for specified context: nosuch"
-        );
-        assert_eq!(e(Overrides { user: Some("nosuch".into()), ..Overrides::default() }), "Error in configuration: auth info \"nosuch\" does not exist");
-        assert_eq!(
-            e(Overrides { context: Some("broken".into()), ..Overrides::default() }),
-            "Error in configuration: cluster \"gone\" was not found for context \"broken\""
-        );
+        assert_eq!(e(Overrides { context: Some("nosuch".into()), ..Overrides::default() }), "error: context \"nosuch\" does not exist");
+        assert_eq!(e(Overrides { user: Some("nosuch".into()), ..Overrides::default() }), "error: auth info \"nosuch\" does not exist");
+        assert_eq!(e(Overrides { context: Some("broken".into()), ..Overrides::default() }), "error: cluster \"gone\" was not found for context \"broken\"");
     }
 }

@@ -64,7 +64,7 @@ fn push(files: &mut Vec<PathBuf>, file: &Path) {
 
 fn stored_context(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let documents = crate::yaml::read(&text).unwrap_or_default();
+    let documents = crate::yaml::read_lax(&text).unwrap_or_default();
     documents.first().and_then(|d| d.value["current-context"].as_str()).unwrap_or("").to_string()
 }
 

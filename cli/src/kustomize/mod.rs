@@ -163,14 +163,18 @@ fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
     }
     let path = dir.join(entry);
     let shown = path.display();
-    let meta = std::fs::metadata(&path)
-        .map_err(|e| Error::msg(format!("accumulating resources: accumulation err='accumulating resources from '{entry}': open {shown}: {}'", go_io(&e))))?;
+    let meta = std::fs::metadata(&path).map_err(|e| {
+        let broken = format!("evalsymlink failure on '{shown}' : lstat {shown}: {}", go_io(&e));
+        let tried = format!("accumulating resources from '{entry}': {broken}");
+        Error::msg(format!("accumulating resources: accumulation err='{tried}': must build at directory: not a valid directory: {broken}"))
+    })?;
     if meta.is_dir() {
         return build(&std::fs::canonicalize(&path)?);
     }
     let text = std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("open {shown}: {}", go_io(&e))))?;
     let mut out = Vec::new();
     for m in crate::resource::files::documents(&shown.to_string(), &text) {
+        let m = m.and_then(|m| crate::resource::files::decodes(&m).map(|()| m));
         out.extend(crate::resource::files::flatten(m?).into_iter().map(|m| Item::new(m.object)));
     }
     Ok(out)

@@ -35,15 +35,47 @@ impl Template {
     /// # Errors
     /// What the template asks of the object and cannot have.
     pub fn render(&self, object: &Value) -> Result<String> {
-        self.template.execute_to_string(&convert(object)).map_err(|e| {
-            eprint!(
-                "Error executing template: {e}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{}\n\n",
-                self.text,
-                super::json::compact(object)
-            );
-            Error::msg(format!("error executing template {}: {e}", quote(&self.text)))
-        })
+        let error = match self.template.execute_to_string(&convert(object)) {
+            Ok(text) => return Ok(text),
+            // Go finds it when it reads the template
+            Err(TemplateError::UndefinedFunction(name)) => {
+                let (line, _) = place(&self.text, self.text.find(&name).unwrap_or(0));
+                return Err(Error::msg(format!("error parsing template {}, template: output:{line}: function {} not defined", self.text, quote(&name))));
+            }
+            Err(error) => self.go_words(&error),
+        };
+        let (raw, given) = (super::json::compact(object), super::go::plain(object));
+        super::put(&format!(
+            "Error executing template: {error}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{raw}\n\tobject given to template engine was:\n\t\t{given}\n\n",
+            self.text
+        ))?;
+        Err(Error::msg(format!("error executing template {}: {error}", quote(&self.text))))
     }
+
+    /// What Go says of a field that is not there, and where the template asks for it.
+    fn go_words(&self, error: &TemplateError) -> String {
+        let said = error.to_string();
+        let Some(key) = said.strip_prefix("map has no entry for key: ") else { return said };
+        let field = |c: char| c.is_alphanumeric() || c == '_';
+        let wanted = format!(".{key}");
+        let asked = self.text.match_indices(&wanted).map(|(at, found)| (at, at + found.len()));
+        let whole = asked.filter(|(_, end)| !self.text[*end..].starts_with(field)).map(|(at, _)| {
+            let start = self.text[..at].rfind(|c| !field(c) && c != '.').map_or(0, |i| i + 1);
+            let end = self.text[at + 1..].find(|c| !field(c) && c != '.').map_or(self.text.len(), |i| at + 1 + i);
+            (start, end)
+        });
+        let Some((start, end)) = whole.into_iter().next() else { return said };
+        let fields = &self.text[start..end];
+        // Go takes a chain of fields to stand where its second one does
+        let (line, column) = place(&self.text, fields[1..].find('.').map_or(start, |second| start + 1 + second));
+        format!("template: output:{line}:{column}: executing \"output\" at <{fields}>: map has no entry for key {}", quote(key))
+    }
+}
+
+/// The line and the column of a byte as Go counts them: lines from 1, columns from 0 in the first line and from 0 after each line's end.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    (before.matches('\n').count() + 1, before.rfind('\n').map_or(at, |newline| at - newline - 1))
 }
 
 fn parse_error(e: &TemplateError) -> String {
@@ -108,6 +140,15 @@ mod tests {
         ] {
             assert_eq!(Template::parse(template, true).unwrap().render(&data).unwrap(), want, "{template}");
         }
+        for (template, want) in [
+            ("{{.nosuch}}", "template: output:1:2: executing \"output\" at <.nosuch>: map has no entry for key \"nosuch\""),
+            ("a\n{{ .l2.x }}", "template: output:2:6: executing \"output\" at <.l2.x>: map has no entry for key \"l2\""),
+        ] {
+            let said = Template::parse(template, false).unwrap().render(&data).unwrap_err().to_string();
+            assert_eq!(said, format!("error executing template {}: {want}", quote(template)));
+        }
+        let said = Template::parse("{{nosuch}}", true).and_then(|t| t.render(&data)).unwrap_err().to_string();
+        assert_eq!(said, "error parsing template {{nosuch}}, template: output:1: function \"nosuch\" not defined");
         assert_eq!(Template::parse("{{.bad", true).err().unwrap().to_string(), "error parsing template {{.bad, template: output:1: unclosed action");
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod age;
 pub mod columns;
+pub mod go;
 pub mod gotemplate;
 pub mod json;
 pub mod kyaml;
@@ -91,12 +92,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
     }
     let template = |what: &str| -> Result<String> {
         let text = inline.unwrap_or(template_flag);
-        if text.is_empty() { Err(Error::msg(format!("{what} format specified but no {what} given"))) } else { Ok(text.to_string()) }
+        if text.is_empty() { Err(Error::msg(format!("{what} format specified but no {} given", what.replace('-', " ")))) } else { Ok(text.to_string()) }
     };
     let file = |what: &str| -> Result<String> {
         let path = template(what)?;
-        std::fs::read_to_string(&path)
-            .map_err(|e| Error::msg(format!("error reading {what} {path}, open {path}: {}\n", crate::error::go_io(&e)).trim_end().to_string()))
+        std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("error reading template {path}, open {path}: {}", crate::error::go_io(&e))))
     };
     let jsonpath =
         |text: String| JsonPath::parse(&text).map(|p| p.allow_missing(missing_ok)).map_err(|e| Error::msg(format!("error parsing jsonpath {text}, {e}")));
@@ -181,10 +181,10 @@ impl Printer {
             Format::Json => json::write(object, json::Style { indent: 4, order: self.order }) + "\n",
             Format::Yaml => format!("{}{}", if self.printed > 1 { "---\n" } else { "" }, crate::yaml::write(object)),
             Format::Kyaml => kyaml::write(object, self.order),
-            Format::JsonPath(p) => p.render(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?,
+            Format::JsonPath(p) => p.render(object).map_err(|e| fail(jsonpath_failure(p, &e, object)))?,
             Format::JsonPathAsJson(p) => {
                 let found: Vec<Value> =
-                    p.find(object).map_err(|e| fail(template_failure("jsonpath", &e, object)))?.into_iter().flatten().map(|v| v.into_owned()).collect();
+                    p.find(object).map_err(|e| fail(jsonpath_failure(p, &e, object)))?.into_iter().flatten().map(|v| v.into_owned()).collect();
                 json::pretty(&Value::Array(found))
             }
             Format::GoTemplate(t) => t.render(object)?,
@@ -198,8 +198,10 @@ impl Printer {
     }
 }
 
-fn template_failure(what: &str, why: &str, _object: &Value) -> String {
-    format!("error executing {what}: {why}")
+fn jsonpath_failure(path: &JsonPath, why: &str, object: &Value) -> String {
+    let (template, object) = (path.template(), go::syntax(object));
+    let told = format!("\ttemplate was:\n\t\t{template}\n\tobject given to jsonpath engine was:\n\t\t{object}\n\n\n");
+    format!("error executing jsonpath {}: Error executing template: {why}. Printing more information for debugging the template:\n{told}", quote(template))
 }
 
 /// Writes to standard output; a reader that went away ends the program quietly, as it ends kubectl.

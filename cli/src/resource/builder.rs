@@ -174,7 +174,7 @@ impl Builder {
             )),
             [types] => {
                 for word in types.split(',') {
-                    self.ctx.discovery()?.lookup(word).await?;
+                    self.resource(word).await?;
                 }
                 Err(Error::msg("resource(s) were provided, but no name was specified"))
             }
@@ -205,6 +205,11 @@ impl Builder {
         Ok(true)
     }
 
+    /// The resource that a word means.
+    async fn resource(&self, word: &str) -> Result<Resource> {
+        self.ctx.discovery()?.lookup(word).await.map_err(Error::of_type)
+    }
+
     /// The resources of comma-separated words; categories stand for theirs.
     async fn types(&self, words: &str) -> Result<Vec<Resource>> {
         let discovery = self.ctx.discovery()?;
@@ -212,7 +217,7 @@ impl Builder {
         for word in words.split(',') {
             let served = discovery.served().await?;
             let category = served.category(word);
-            let found = if category.is_empty() { vec![discovery.lookup(word).await?] } else { category.into_iter().cloned().collect() };
+            let found = if category.is_empty() { vec![self.resource(word).await?] } else { category.into_iter().cloned().collect() };
             for r in found {
                 if !out.contains(&r) {
                     out.push(r);
@@ -326,7 +331,7 @@ impl Builder {
         let mut wanted = Vec::new();
         for a in args {
             let (word, name) = a.split_once('/').unwrap_or((a, ""));
-            wanted.push((self.ctx.discovery()?.lookup(word).await?, name.to_string()));
+            wanted.push((self.resource(word).await?, name.to_string()));
         }
         self.read(wanted).await
     }
@@ -418,6 +423,7 @@ impl Builder {
         if self.validation != Validation::Ignore {
             files::validate(&manifest)?;
         }
+        files::decodes(&manifest)?;
         let parts = if self.flatten { files::flatten(manifest) } else { vec![manifest] };
         for part in parts {
             let mut info = self.placed(part).await?;

@@ -154,7 +154,8 @@ fn walk(dir: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Result<()> {
                 walk(&path, recursive, files)?;
             }
         } else if path.extension().is_some_and(|e| e == "json" || e == "yaml" || e == "yml") {
-            files.push(path);
+            // ./a/b is shown as a/b
+            files.push(path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect());
         }
     }
     Ok(())
@@ -195,14 +196,10 @@ pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
             |l| l.into_iter().map(|object| Ok(Manifest { source: source.into(), object, lines: Rc::default() })).collect(),
         );
     }
-    match crate::yaml::read(text) {
+    match crate::yaml::read_lax(text) {
         Ok(list) => {
             let real = list.into_iter().filter(|d| !d.value.is_null());
-            real.map(|d| match d.value {
-                Value::Object(_) => Ok(Manifest { source: source.into(), object: d.value, lines: Rc::new(d.lines) }),
-                _ => Err(Error::msg(format!("unable to decode {}: json: cannot unmarshal string into Go value of type unstructured.detector", quote(source)))),
-            })
-            .collect()
+            real.map(|d| Ok(Manifest { source: source.into(), object: d.value, lines: Rc::new(d.lines) })).collect()
         }
         Err(e) => vec![Err(fail(format!("error converting YAML to JSON: {e}")))],
     }
@@ -221,12 +218,29 @@ fn json_documents(text: &str) -> Option<Result<Vec<Value>, String>> {
     Some(Ok(out))
 }
 
+/// That a document is an object.
+///
+/// # Errors
+/// It is a list, a text, …, as Go's decoder words it.
+pub fn decodes(m: &Manifest) -> Result<()> {
+    let what = match &m.object {
+        Value::Object(_) => return Ok(()),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    Err(Error::msg(format!("unable to decode {}: json: cannot unmarshal {what} into Go value of type unstructured.detector", quote(&m.source))))
+}
+
 /// Checks what no server is needed for: that a document says what it is.
 ///
 /// # Errors
 /// The missing fields, as kubectl's validation words them.
 pub fn validate(m: &Manifest) -> Result<()> {
-    check_kind(&m.object).map_err(|what| {
+    let checked = if m.object.is_object() { check_kind(&m.object) } else { Err("invalid object to validate".into()) };
+    checked.map_err(|what| {
         Error::msg(format!(
             "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
             quote(&m.source)
@@ -239,7 +253,7 @@ pub fn validate(m: &Manifest) -> Result<()> {
 /// # Errors
 /// A text that cannot be read, an object that does not say what it is.
 pub fn check_text(text: &str) -> Result<(), String> {
-    let first = crate::yaml::read(text)?.into_iter().next().map_or(Value::Null, |d| d.value);
+    let first = crate::yaml::read_lax(text)?.into_iter().next().map_or(Value::Null, |d| d.value);
     check_kind(&first)
 }
 
@@ -288,6 +302,14 @@ mod tests {
         assert_eq!(documents("x", "{\"a\":1}\n{\"b\":2}").len(), 2);
         assert_eq!(documents("x", "").len(), 0);
         assert!(documents("x", "a: [").remove(0).is_err());
+        assert_eq!(documents("x", "a: {b: 1, b: 2}").remove(0).unwrap().object, json!({"a": {"b": 2}}));
+        for (text, kind) in [("a b", "string"), ("[]", "array"), ("7", "number")] {
+            let m = documents("STDIN", text).remove(0).unwrap();
+            let wrong = "error validating \"STDIN\": error validating data: invalid object to validate; if you choose to ignore these errors, turn validation off with --validate=false";
+            assert_eq!(validate(&m).unwrap_err().to_string(), wrong);
+            let wrong = format!("unable to decode \"STDIN\": json: cannot unmarshal {kind} into Go value of type unstructured.detector");
+            assert_eq!(decodes(&m).unwrap_err().to_string(), wrong);
+        }
     }
 
     #[test]

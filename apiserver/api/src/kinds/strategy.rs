@@ -47,6 +47,8 @@ pub struct Strategy {
     pub generation: Generation,
     /// A change of annotations counts, too (Deployments hand them on).
     pub annotations_are_desired: bool,
+    /// A change of labels counts, too (EndpointSlices: they say whose they are).
+    pub labels_are_desired: bool,
     /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
     pub any_finalizers: bool,
     /// How an update of the whole object checks metadata besides what all updates check.
@@ -100,6 +102,7 @@ impl Strategy {
         status_reset: &["spec"],
         generation: Generation::None,
         annotations_are_desired: false,
+        labels_are_desired: false,
         any_finalizers: false,
         update_checks: UpdateChecks::Update,
         allow_unconditional_update: true,

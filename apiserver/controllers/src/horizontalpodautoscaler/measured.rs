@@ -10,7 +10,11 @@ use serde::Deserialize;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
 
 use super::replicas::{PodMetric, PodMetrics};
-use crate::{api::Api, discovery::ApiResource, error::Error};
+use crate::{
+    api::{Api, segment},
+    discovery::ApiResource,
+    error::Error,
+};
 
 const CUSTOM: &str = "custom.metrics.k8s.io";
 const VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];
@@ -157,7 +161,7 @@ impl Client<'_> {
     /// A custom metric of pods.
     pub async fn of_pods(&self, metric: &str, namespace: &str, selector: &Selector, of_metric: &Selector) -> Result<PodMetrics, String> {
         let (pods, metrics) = (escaped(&selector.to_string()), escaped(&of_metric.to_string()));
-        let path = format!("namespaces/{namespace}/pods/*/{metric}?labelSelector={pods}&metricLabelSelector={metrics}");
+        let path = format!("namespaces/{namespace}/pods/*/{}?labelSelector={pods}&metricLabelSelector={metrics}", segment(metric));
         let found = self.custom(&path, "pods").await?;
         if found.is_empty() {
             return Err("no metrics returned from custom metrics API".into());
@@ -176,7 +180,7 @@ impl Client<'_> {
         let group = version.rsplit_once('/').map_or("", |(group, _)| group);
         let query = format!("metricLabelSelector={}", escaped(&of_metric.to_string()));
         let (path, resource) = if group.is_empty() && object.kind == "Namespace" {
-            (format!("namespaces/{namespace}/metrics/{metric}?{query}"), "metrics".to_string())
+            (format!("namespaces/{namespace}/metrics/{}?{query}", segment(metric)), "metrics".to_string())
         } else {
             let of_kind = self.resources.iter().find(|r| r.group == group && r.kind == object.kind && !r.resource.contains('/'));
             let Some(found) = of_kind else {
@@ -185,7 +189,7 @@ impl Client<'_> {
                 return Err(format!("unable to fetch metrics from custom metrics API: unable to map kind {kind} to resource: {why}"));
             };
             let resource = if group.is_empty() { found.resource.clone() } else { format!("{}.{group}", found.resource) };
-            (format!("namespaces/{namespace}/{resource}/{}/{metric}?{query}", object.name), resource)
+            (format!("namespaces/{namespace}/{resource}/{}/{}?{query}", segment(&object.name), segment(metric)), resource)
         };
         let found = self.custom(&path, &resource).await?;
         match found.as_slice() {
@@ -199,7 +203,8 @@ impl Client<'_> {
 
     /// The values of an external metric, in thousandths.
     pub async fn external(&self, metric: &str, namespace: &str, of_metric: &Selector) -> Result<Vec<i64>, String> {
-        let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}?labelSelector={}", escaped(&of_metric.to_string()));
+        let (name, selector) = (segment(metric), escaped(&of_metric.to_string()));
+        let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{name}?labelSelector={selector}");
         let resource = format!("{metric}.external.metrics.k8s.io");
         let found: Vec<Value> = self.list(&path, &resource).await.map_err(|error| format!("unable to fetch metrics from external metrics API: {error}"))?;
         if found.is_empty() {

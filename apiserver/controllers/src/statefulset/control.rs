@@ -4,7 +4,7 @@
 //! pkg/controller/statefulset/stateful_set_control.go.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -206,14 +206,15 @@ impl Pass<'_> {
     }
 
     async fn replicas_and_condemned(&self, pods: &[Arc<Pod>], revisions: &Revisions) -> Result<Step, Error> {
-        let replicas = self.places(pods, revisions)?;
+        let (replicas, all) = self.places(pods, revisions)?;
         let mut condemned: Vec<_> = pods.iter().filter(|pod| ordinal(pod).is_some_and(|o| !in_range(self.set, o))).collect();
         condemned.sort_by_key(|pod| std::cmp::Reverse(ordinal(pod)));
         let unavailable = |pod: &Pod| is_unavailable(pod, self.min_ready(), self.now);
         let first = replicas.iter().map(Replica::pod).chain(condemned.iter().rev().map(|pod| &***pod)).find(|pod| unavailable(pod));
         let first = first.and_then(|pod| pod.metadata.name.clone());
 
-        if self.for_all(&replicas, |replica| self.replica(replica)).await? == Step::Stop {
+        // those that were made are heard of, and then it is the next ones' turn
+        if self.for_all(&replicas, |replica| self.replica(replica)).await? == Step::Stop || !all {
             return Ok(Step::Stop);
         }
         for pod in &condemned {
@@ -233,20 +234,31 @@ impl Pass<'_> {
         Ok(Step::GoOn)
     }
 
-    /// All places of the set, those without a pod with the pod that belongs there.
-    fn places(&self, pods: &[Arc<Pod>], revisions: &Revisions) -> Result<Vec<Replica>, Error> {
+    /// The places of the set, those without a pod with the pod that belongs there; and whether that is all of them. However many a set wants, no more
+    /// are made at once than a pass can do something about: an ordered set's stops at the first that is missing.
+    fn places(&self, pods: &[Arc<Pod>], revisions: &Revisions) -> Result<(Vec<Replica>, bool), Error> {
         let templates: [PodTemplateSpec; 2] = [identity::template_of(&revisions.current)?, identity::template_of(&revisions.update)?];
         let rolling = strategy(self.set) == "RollingUpdate";
         let partitioned = spec(self.set).update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref()).is_some();
         let kept = if partitioned { partition(self.set) } else { self.set.status.as_ref().and_then(|s| s.current_replicas).unwrap_or(0) };
-        let first = identity::first(self.set);
-        let mut by_ordinal: std::collections::HashMap<i32, &Arc<Pod>> = pods.iter().filter_map(|pod| Some((ordinal(pod)?, pod))).collect();
-        let place = |o: i32| match by_ordinal.remove(&o) {
-            Some(pod) => Replica::Is(pod.clone()),
-            None if rolling && o < first + kept => Replica::Missing(Box::new(identity::new_pod(self.set, &templates[0], name(&revisions.current.metadata), o))),
-            None => Replica::Missing(Box::new(identity::new_pod(self.set, &templates[1], name(&revisions.update.metadata), o))),
-        };
-        Ok((first..first + identity::replicas(self.set)).map(place).collect())
+        let first_new = i64::from(identity::first(self.set)) + i64::from(kept);
+        let mut by_ordinal: HashMap<i32, &Arc<Pod>> = pods.iter().filter_map(|pod| Some((ordinal(pod)?, pod))).collect();
+        let mut room = if self.monotonic { 1 } else { MOST_AT_ONCE };
+        let mut places = Vec::new();
+        for o in identity::range(self.set) {
+            if let Some(pod) = by_ordinal.remove(&o) {
+                places.push(Replica::Is(pod.clone()));
+                continue;
+            }
+            if room == 0 {
+                return Ok((places, false));
+            }
+            room -= 1;
+            let old = rolling && i64::from(o) < first_new;
+            let (template, of) = if old { (&templates[0], &revisions.current) } else { (&templates[1], &revisions.update) };
+            places.push(Replica::Missing(Box::new(identity::new_pod(self.set, template, name(&of.metadata), o))));
+        }
+        Ok((places, true))
     }
 
     /// One after the other in an ordered set, else in batches that grow.

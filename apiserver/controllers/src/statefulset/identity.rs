@@ -54,9 +54,16 @@ pub fn replicas(set: &StatefulSet) -> i32 {
     spec(set).replicas.unwrap_or(1)
 }
 
+/// The ordinals that are wanted and that a name can have.
+pub fn range(set: &StatefulSet) -> impl Iterator<Item = i32> {
+    let first = i64::from(first(set));
+    (first..first + i64::from(replicas(set))).map_while(|ordinal| i32::try_from(ordinal).ok())
+}
+
 /// Whether this ordinal is wanted.
 pub fn in_range(set: &StatefulSet, ordinal: i32) -> bool {
-    (first(set)..first(set).saturating_add(replicas(set))).contains(&ordinal)
+    let first = i64::from(first(set));
+    (first..first + i64::from(replicas(set))).contains(&i64::from(ordinal))
 }
 
 /// The revision that a pod is of.

@@ -11,7 +11,7 @@ use skiff_api::{
         field::{Errors, Path},
         meta::{self, Meta},
         patch,
-        schema::Schema,
+        schema::{Node, Schema},
         selector::Selector,
         status::Status,
     },
@@ -65,7 +65,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, scale: &'static Scale, su
         return ctx.value(200, &accept, &scale_of(scale, &stored::decoded(kind, &object)?));
     }
     let text = body::read(body).await?;
-    let change = Change { ctx, scale, sub, kind, text: &text };
+    let change = Change { ctx, scale, kind, text: &text };
     let (written, _) =
         write::update(ctx, kind, &ctx.info.namespace, name, Update::of(Part::Sub(sub)), &mut |live| change.apply(live.unwrap_or(&Value::Null))).await?;
     let value = match written {
@@ -75,10 +75,16 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, scale: &'static Scale, su
     ctx.value(200, &accept, &scale_of(scale, &value))
 }
 
+const APPLY: &str = "application/apply-patch+yaml";
+
+/// The type of a Scale.
+fn node() -> Result<Node<'static>, Status> {
+    Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))
+}
+
 struct Change<'a> {
     ctx: &'a Context,
     scale: &'static Scale,
-    sub: &'static Subresource,
     kind: &'static Kind,
     text: &'a [u8],
 }
@@ -86,37 +92,70 @@ struct Change<'a> {
 impl Change<'_> {
     fn apply(&self, live: &Value) -> Result<Value, Status> {
         let now = scale_of(self.scale, live);
-        let wanted = if self.ctx.info.verb == "update" { self.put()? } else { self.patched(&now)? };
+        let mut new = live.clone();
+        let replicas = self.scale.spec_replicas.join(".");
+        let of = managed::ScaleOf { kind: self.kind, replicas: &replicas, node: node()? };
+        let applies = self.media() == APPLY;
+        let wanted = match self.ctx.info.verb.as_str() {
+            "update" => self.put()?,
+            _ if applies => managed::apply_scale(self.ctx, &of, &now, &self.config()?, &mut new)?,
+            _ => self.patched(&now)?,
+        };
         super::super::verbs::check_name(self.ctx, &wanted)?;
-        let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+        let count = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         let mut errors = Errors::default();
-        if replicas < 0 {
-            errors.invalid(&Path::new("spec").child("replicas"), replicas, "must be greater than or equal to 0");
+        if count < 0 {
+            errors.invalid(&Path::new("spec").child("replicas"), count, "must be greater than or equal to 0");
             return Err(Status::invalid("autoscaling", "Scale", wanted.name(), &errors));
         }
         let version = wanted.resource_version();
         if !version.is_empty() && version != live.resource_version() {
             return Err(Status::modified(self.kind.group, self.kind.plural, live.name()));
         }
-        let mut new = live.clone();
-        set(&mut new, self.scale.spec_replicas, replicas.into());
+        set(&mut new, self.scale.spec_replicas, count.into());
         if version.is_empty() {
             new.set_meta("resourceVersion", "");
         }
-        managed::track_update(self.ctx, self.kind, Part::Sub(self.sub), live, &mut new)?;
+        if !applies {
+            managed::track_scale(self.ctx, &of, &now, &wanted, &mut new)?;
+        }
         Ok(new)
     }
 
+    fn media(&self) -> &str {
+        self.ctx.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or("").trim()
+    }
+
+    /// What is applied: a Scale that says so, by somebody who says who it is.
+    fn config(&self) -> Result<Value, Status> {
+        if self.ctx.query.text("fieldManager").is_empty() {
+            let mut errors = Errors::default();
+            errors.required(&Path::new("fieldManager"), "is required for apply patch");
+            return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
+        }
+        let config = body::parse(self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?.value;
+        let text = |name: &str| config[name].as_str().unwrap_or("");
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if version.is_empty() || kind.is_empty() {
+            let shown = if version.contains('/') { version.to_string() } else { format!("/{version}") };
+            return Err(Status::bad_request(format!("invalid object type: {shown}, Kind={kind}")));
+        }
+        if version != "autoscaling/v1" {
+            return Err(Status::bad_request(format!(
+                "Incorrect version specified in apply patch. Specified patch version: {version}, expected: autoscaling/v1"
+            )));
+        }
+        Ok(config)
+    }
+
     fn put(&self) -> Result<Value, Status> {
-        let node = Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))?;
-        body::decode(self.ctx, self.text, negotiate::body_type(&self.ctx.headers)?, EXPECTED, node)
+        body::decode(self.ctx, self.text, negotiate::body_type(&self.ctx.headers)?, EXPECTED, node()?)
     }
 
     fn patched(&self, now: &Value) -> Result<Value, Status> {
-        let node = Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))?;
         let mut new = now.clone();
         let document = |kind| body::parse(self.text, kind).map(|document| document.value).map_err(Status::bad_request);
-        match self.ctx.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or("").trim() {
+        match self.media() {
             "application/json-patch+json" => {
                 let patch = patch::json::JsonPatch::decode(&document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
                 patch.apply(&mut new).map_err(|_| Status::new(422, "Invalid", "the server rejected our request due to an error in our request"))?;
@@ -124,13 +163,9 @@ impl Change<'_> {
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
                 patch::merge::apply(&mut new, document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
             }
-            "application/apply-patch+yaml" => {
-                let config = document(BodyType::Yaml)?;
-                new["spec"]["replicas"] = config["spec"]["replicas"].clone();
-            }
             _ => return Err(Status::unsupported_media_type("415: Unsupported Media Type")),
         }
-        body::finish(self.ctx, body::Document::of(new), node).map_err(|fault| match fault {
+        body::finish(self.ctx, body::Document::of(new), node()?).map_err(|fault| match fault {
             body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
         })
     }

@@ -1,10 +1,10 @@
 //! Watches: the events of a kind after a revision, as a stream of JSON lines.
 //!
 //! Invariant: events come in the order of their revisions, each once; an object that begins or ceases to match the selectors is ADDED or
-//! DELETED; a watcher too slow for the ring is told `410 Expired` and ended.
+//! DELETED; a watcher too slow for the ring is told `410 Expired` and ended. A watcher that takes nothing holds no more than a few pieces of its own.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/watch.go` and `.../storage/cacher`.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -27,6 +27,10 @@ use crate::{
     respond, stored,
 };
 
+/// Lines are copied together up to so many bytes: fewer, larger writes.
+const PIECE: usize = 64 * 1024;
+/// A line of so many bytes goes out by itself, as all watchers share it: one that nobody takes costs its watcher nothing.
+const LARGE: usize = 8 * 1024;
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// No clock can be asked to wait for longer: a hundred years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -168,6 +172,9 @@ struct Stream {
     /// What there is, and what is said after it.
     initial: std::vec::IntoIter<Arc<Object>>,
     initial_end: Option<Bytes>,
+    /// Events that are to be told next, and the line before them that did not fit.
+    pending: VecDeque<Arc<Event>>,
+    held: Option<Bytes>,
     columns_sent: bool,
     shared_slot: Option<u32>,
     ended: bool,
@@ -201,8 +208,9 @@ impl Stream {
         }
     }
 
-    fn push(&mut self, event: &Event, out: &mut BytesMut) {
-        let Some((what, object)) = self.view(event) else { return };
+    /// What this watcher is told of an event.
+    fn line(&mut self, event: &Event) -> Option<Bytes> {
+        let (what, object) = self.view(event)?;
         // an object that no longer matches is shown as it was, under the revision of the change
         let shown;
         let object = match (what, &event.previous) {
@@ -218,12 +226,35 @@ impl Stream {
             None => self.rendering.line(what, object, !self.columns_sent).unwrap_or_default(),
         };
         self.columns_sent = true;
-        out.extend_from_slice(&line);
+        Some(line)
+    }
+
+    /// A piece of what is pending; `None` when all of it has been told.
+    fn next_pending(&mut self) -> Option<Bytes> {
+        let mut out = BytesMut::new();
+        while out.len() < PIECE {
+            let next = match self.held.take() {
+                Some(line) => Some(line),
+                None => match self.pending.pop_front() {
+                    Some(event) => self.line(&event),
+                    None => break,
+                },
+            };
+            match next {
+                None => {}
+                Some(line) if line.len() < LARGE => out.extend_from_slice(&line),
+                Some(line) if out.is_empty() => return Some(line),
+                Some(line) => {
+                    self.held = Some(line);
+                    break;
+                }
+            }
+        }
+        (!out.is_empty()).then(|| out.freeze())
     }
 
     /// A piece of what there is, never all of it in memory; `None` when it has been told.
     fn next_initial(&mut self) -> Option<Bytes> {
-        const PIECE: usize = 128 * 1024;
         let mut out = BytesMut::new();
         while out.len() < PIECE
             && let Some(object) = self.initial.next()
@@ -255,6 +286,9 @@ impl Stream {
             return Some(piece);
         }
         loop {
+            if let Some(piece) = self.next_pending() {
+                return Some(piece);
+            }
             let bookmark = self.bookmarks.then_some(self.next_bookmark);
             let wake = bookmark.map_or(self.deadline, |at| at.min(self.deadline));
             let batch = tokio::select! {
@@ -269,15 +303,7 @@ impl Stream {
                 }
             };
             match batch {
-                Ok(events) => {
-                    let mut out = BytesMut::new();
-                    for event in &events {
-                        self.push(event, &mut out);
-                    }
-                    if !out.is_empty() {
-                        return Some(out.freeze());
-                    }
-                }
+                Ok(events) => self.pending = events.into(),
                 Err(error) => {
                     self.ended = true;
                     return match error {
@@ -356,6 +382,8 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
         next_bookmark: now + BOOKMARK_PERIOD,
         initial: initial.into_iter(),
         initial_end,
+        pending: VecDeque::new(),
+        held: None,
         columns_sent: false,
         shared_slot,
         ended: false,

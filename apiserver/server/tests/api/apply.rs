@@ -20,3 +20,29 @@ async fn what_was_applied_first_is_owned_and_taken_away_by_apply() {
         .is(409);
     assert!(other.message().starts_with("Apply failed with 1 conflict: conflict with \"test\": .data.x"), "{}", other.message());
 }
+
+/// Whoever applies a scale owns the replicas of the object, and whoever owns them is in the way of others.
+#[tokio::test]
+async fn replicas_are_owned_by_whoever_applies_the_scale() {
+    let server = Server::start().await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    server.apply(&format!("{deployments}/web"), &deployment).await.is(201);
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 5}});
+    let (path, apply) = (format!("{deployments}/web/scale"), [("content-type", "application/apply-patch+yaml")]);
+    let refused = server.send("PATCH", &format!("{path}?fieldManager=hpa"), &apply, scale.to_string()).await.is(409);
+    assert_eq!(refused.message(), "Apply failed with 1 conflict: conflict with \"test\": .spec.replicas");
+    server.send("PATCH", &path, &apply, scale.to_string()).await.is(422);
+    server.send("PATCH", &format!("{path}?fieldManager=hpa&force=true"), &apply, scale.to_string()).await.is(200);
+    let owned = server.get(&format!("{deployments}/web")).await.json()["metadata"]["managedFields"].clone();
+    let of = |manager: &str| owned.as_array().unwrap().iter().find(|entry| entry["manager"] == manager).unwrap().clone();
+    assert_eq!((&of("hpa")["subresource"], &of("hpa")["fieldsV1"]), (&json!("scale"), &json!({"f:spec": {"f:replicas": {}}})));
+    assert_eq!((&of("hpa")["apiVersion"], of("test")["fieldsV1"]["f:spec"].get("f:replicas")), (&json!("apps/v1"), None));
+    // a plain write takes them over
+    server.patch(&path, "merge", &json!({"spec": {"replicas": 1}})).await.is(200);
+    let live = server.get(&format!("{deployments}/web")).await.json();
+    assert_eq!(live["spec"]["replicas"], 1);
+    assert!(live["metadata"]["managedFields"].as_array().unwrap().iter().all(|entry| entry["manager"] != "hpa"));
+}

@@ -82,7 +82,7 @@ async fn a_budget_guards_pods_that_are_healthy() {
         assert_eq!(cause(&evict(&server, "two", dry).await.is(429)), "The disruption budget b does not allow evicting pods currently");
     }
     // whoever is told of in the condition is told of
-    let failed = json!({"status": {"conditions": [{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "why", "lastTransitionTime": null}]}});
+    let failed = json!({"status": {"conditions": [{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "why", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
     server.patch(&format!("{BUDGETS}/b/status"), "merge", &failed).await.is(200);
     assert_eq!(
         cause(&evict(&server, "two", json!({})).await.is(429)),

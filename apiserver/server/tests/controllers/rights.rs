@@ -14,6 +14,7 @@ async fn plane() -> Plane {
         options.controllers = ["*", "bootstrap-signer-controller", "token-cleaner-controller"].map(String::from).into();
         (options.node_monitor_period, options.node_monitor_grace_period) = (Duration::from_millis(100), Duration::from_secs(1));
         options.allocate_node_cidrs = true;
+        options.horizontal_pod_autoscaler.sync_period = Duration::from_millis(200);
         options.cluster_signing = Some(Arc::new(|_, _, _| Ok("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into())));
         options.token_signer = Some(Arc::new(|_, secret| Ok(format!("token of {secret}"))));
     })
@@ -154,5 +155,31 @@ async fn services_budgets_and_what_ends_by_itself() {
     plane.until("the pod's claim", async || plane.get("/api/v1/namespaces/default/persistentvolumeclaims/holds-v").await.is_some()).await;
     plane.delete("/api/v1/namespaces/default/pods/holds").await;
     plane.until("the claim's end", async || plane.get("/api/v1/namespaces/default/persistentvolumeclaims/holds-v").await.is_none()).await;
+    plane.end().await;
+}
+
+/// Whatever name somebody writes where a controller takes it from, it leads to no other path.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_lead_nowhere_else() {
+    let plane = plane().await;
+    plane.create("/apis/apps/v1/namespaces/default/deployments", deployment("web", 1)).await;
+    for (number, name) in ["..", "default/token", "../../../nodes", "default?watch=1", "%2e%2e", "a b", "."].into_iter().enumerate() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("s{number}"), "annotations": {"kubernetes.io/service-account.name": name}},
+            "type": "kubernetes.io/service-account-token"});
+        plane.create("/api/v1/namespaces/default/secrets", secret).await;
+        let path = format!("/api/v1/namespaces/default/secrets/s{number}");
+        plane.until("the end of a secret of nobody's", async || plane.get(&path).await.is_none()).await;
+        let reference = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+        let auto = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": format!("auto{number}")}, "spec": {"maxReplicas": 2, "scaleTargetRef": reference}});
+        // what validation refuses, does no harm
+        if plane.api.post("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", &auto).await.is_ok() {
+            plane.event(&format!("auto{number}"), "FailedGetScale").await;
+        }
+        let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{number}")}});
+        map["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": "1-2-3"}]);
+        plane.create("/api/v1/namespaces/default/configmaps", map).await;
+        let path = format!("/api/v1/namespaces/default/configmaps/m{number}");
+        plane.until("the end of what an absent one owned", async || plane.get(&path).await.is_none()).await;
+    }
     plane.end().await;
 }

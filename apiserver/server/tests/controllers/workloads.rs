@@ -47,3 +47,21 @@ async fn pods_that_fail_at_once_are_replaced_slowly() {
     }
     plane.end().await;
 }
+
+/// More pods than anybody has room for are made as many at a time as others are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_of_as_many_pods_as_there_are_numbers() {
+    let plane = Plane::start().await;
+    let path = "/apis/apps/v1/namespaces/default/statefulsets";
+    for (name, policy, start, replicas) in [("ordered", "OrderedReady", 0, i32::MAX), ("parallel", "Parallel", 5, i32::MAX), ("last", "Parallel", i32::MAX, 2)]
+    {
+        let spec = json!({"replicas": replicas, "ordinals": {"start": start}, "serviceName": "x", "podManagementPolicy": policy,
+            "selector": {"matchLabels": {"app": name}}, "template": template(name)});
+        plane.create(path, json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name}, "spec": spec})).await;
+        let pod = format!("/api/v1/namespaces/default/pods/{name}-{start}");
+        plane.until("its first pod", async || plane.get(&pod).await.is_some()).await;
+        plane.delete(&format!("{path}/{name}")).await;
+        plane.until("its pods are gone", async || plane.list("/api/v1/namespaces/default/pods").await.is_empty()).await;
+    }
+    plane.end().await;
+}

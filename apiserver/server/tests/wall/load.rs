@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
 use serde_json::json;
 use skiff_server::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -140,4 +141,39 @@ async fn dear_bodies_hold_nobody_up() {
         assert!(longest < Duration::from_secs(2), "{kind}: {longest:?}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{kind}: {:?}", begun.elapsed());
     }
+}
+
+/// However much happens while nobody reads, a watcher holds no copy of what is large, and of the rest one piece at a time.
+#[tokio::test]
+async fn who_watches_and_does_not_read_costs_little() {
+    let server = Server::start(&[]).await;
+    let watch = async || {
+        let request = http::Request::get(format!("{MAPS}?watch=1&resourceVersion=1")).header("authorization", format!("Bearer {ADMIN}"));
+        server.running.app.clone().handle(request.body(axum::body::Body::empty()).unwrap()).await.unwrap().into_body()
+    };
+    let (mut one, mut other) = (watch().await, watch().await);
+    let make = async |name: &str, size: usize| {
+        let map = json!({"metadata": {"name": name}, "data": {"x": "y".repeat(size)}});
+        server.post(ADMIN, MAPS, &map).await.is(201);
+    };
+    for number in 0..100 {
+        make(&format!("small-{number}"), 3000).await;
+    }
+    make("large", 300_000).await;
+    make("last", 10).await;
+    let mut pieces = Vec::new();
+    while !pieces.last().is_some_and(|piece: &bytes::Bytes| String::from_utf8_lossy(piece).contains("\"last\"")) {
+        let mut frames = Vec::new();
+        for body in [&mut one, &mut other] {
+            frames.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+        assert_eq!(frames[0], frames[1]);
+        let shared = frames[0].as_ptr() == frames[1].as_ptr();
+        assert!(frames[0].len() < 80_000 || shared, "a piece of {} bytes is each watcher's own", frames[0].len());
+        pieces.push(frames[0].clone());
+    }
+    let lines = pieces.concat();
+    let lines: Vec<serde_json::Value> = lines.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let names: Vec<&str> = lines.iter().map(|line| line["object"]["metadata"]["name"].as_str().unwrap()).filter(|name| *name != "kube-root-ca.crt").collect();
+    assert_eq!((names.len(), names[0], names[99], names[100], names[101]), (102, "small-0", "small-99", "large", "last"));
 }

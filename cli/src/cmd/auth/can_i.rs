@@ -130,7 +130,8 @@ async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
                 (group, resource) = (r.group, r.plural);
                 warn_unless(VERBS.contains(&verb), verb);
             }
-            Err(Error::NoResource { resource, group, .. }) => {
+            Err(Error::NoResource { .. }) => {
+                let (resource, group) = word.split_once('.').unwrap_or((word, ""));
                 if !matches!(word, "users" | "groups") {
                     let of = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
                     eprintln!("Warning: the server doesn't have a resource type '{resource}'{of}\n");

@@ -32,6 +32,9 @@ pub static COMMAND: Command = Command {
 };
 
 async fn run(ctx: Ctx) -> Result<()> {
+    if ctx.flags().list("filename").is_empty() && ctx.flags().str("kustomize").is_empty() {
+        return Err(Error::msg("must specify one of -f and -k"));
+    }
     let dry_run = ctx.dry_run()?;
     let mut printer = Printer::new(ctx.flags(), format!("reconciled{}", dry_run.suffix()))?;
     let found = Builder::new(&ctx)?.find().await?;

@@ -91,7 +91,7 @@ async fn names(ctx: Ctx, list: &'static str) -> Result<()> {
 async fn contexts(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !matches!(f.str("output"), "" | "name") {
-        return Err(Error::msg(format!("output must be one of '' or 'name': {}", f.str("output"))));
+        return Err(Error::msg(format!("--output {} is not available in {}; resetting to default output format", f.str("output"), ctx.path())));
     }
     let config = ctx.config()?;
     let only_names = f.str("output") == "name";

@@ -92,7 +92,7 @@ fn parse(text: &str) -> Result<Path> {
     }
     let (head, rest) = text.split_once('.').unwrap_or((text, ""));
     let Some(list) = ["clusters", "contexts", "users"].iter().find(|l| **l == head) else {
-        return Err(Error::msg(format!("unable to parse {} after []. at {}", text, "api.Config")));
+        return Err(Error::msg(format!("unable to parse {} after [] at {}", text, "api.Config")));
     };
     // A name may have dots: the field is the longest known ending.
     let field = FIELDS.iter().find(|(l, f, _)| l == list && rest.len() > f.len() + 1 && rest.ends_with(&format!(".{f}")));

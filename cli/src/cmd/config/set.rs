@@ -98,7 +98,7 @@ fn put(value: &mut Value, field: &str, text: &str) {
 fn put_file(value: &mut Value, field: &str, path: &str, embed: bool) -> Result<()> {
     let data = format!("{field}-data");
     if embed {
-        let bytes = std::fs::read(path).map_err(|e| Error::msg(format!("could not stat {field} file {path}: open {path}: {}", crate::error::go_io(&e))))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::msg(format!("could not stat {field} file {path}: stat {path}: {}", crate::error::go_io(&e))))?;
         value[data] = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
         put(value, field, "");
     } else {

@@ -154,7 +154,7 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], wanted: &[String]) -> Resul
         let (mut plural, group) = if word == "*" {
             ("*".to_string(), group.unwrap_or("").to_string())
         } else {
-            let found = ctx.discovery()?.lookup(resource).await?;
+            let found = ctx.discovery()?.lookup(resource).await.map_err(Error::of_type)?;
             (found.plural, found.group)
         };
         if let Some(s) = sub {

@@ -145,7 +145,7 @@ pub fn custom(path: &str) -> Result<Value> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| Error::msg(format!("must pass a container spec json file for custom profile: open {path}: {}", crate::error::go_io(&e))))?;
     let bad = |why: String| Error::msg(format!("{path} does not contain a valid container spec: {why}"));
-    let value = crate::yaml::read(&text).map_err(bad)?.into_iter().next().map_or(Value::Null, |d| d.value);
+    let value = crate::yaml::read_lax(&text).map_err(bad)?.into_iter().next().map_or(Value::Null, |d| d.value);
     if !value.is_object() {
         return Err(bad("it is not an object".into()));
     }

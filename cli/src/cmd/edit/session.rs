@@ -281,22 +281,9 @@ fn listed(infos: &[Info]) -> Value {
 fn original_of(infos: &[Info], edited: &Info) -> Result<Value> {
     let uid = |o: &Value| o["metadata"]["uid"].as_str().unwrap_or("").to_string();
     let found = infos.iter().find(|i| uid(&i.object) == uid(&edited.object));
-    let found = found.ok_or_else(|| Error::msg(format!("no original object found for &unstructured.Unstructured{{Object:{}}}", go_syntax(&edited.object))))?;
+    let found = found
+        .ok_or_else(|| Error::msg(format!("no original object found for &unstructured.Unstructured{{Object:{}}}", crate::print::go::syntax(&edited.object))))?;
     Ok(without_managed_fields(&found.object))
-}
-
-/// A value as Go's `%#v` writes it.
-fn go_syntax(value: &Value) -> String {
-    match value {
-        Value::Null => "interface {}(nil)".into(),
-        Value::String(s) => quote(s),
-        Value::Array(list) => format!("[]interface {{}}{{{}}}", list.iter().map(go_syntax).collect::<Vec<_>>().join(", ")),
-        Value::Object(map) => {
-            let fields: Vec<String> = map.iter().map(|(k, v)| format!("{}:{}", quote(k), go_syntax(v))).collect();
-            format!("map[string]interface {{}}{{{}}}", fields.join(", "))
-        }
-        other => other.to_string(),
-    }
 }
 
 /// Says where the changes are, if there is a file with them.
@@ -305,17 +292,4 @@ fn preserved(error: Error, file: Option<&Path>) -> Error {
         eprintln!("A copy of your changes has been stored to {}", quote(&path.to_string_lossy()));
     }
     error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_in_gos_syntax() {
-        assert_eq!(
-            go_syntax(&json!({"a": [1, "x"], "b": null, "c": true})),
-            "map[string]interface {}{\"a\":[]interface {}{1, \"x\"}, \"b\":interface {}(nil), \"c\":true}"
-        );
-    }
 }

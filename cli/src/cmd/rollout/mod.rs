@@ -31,6 +31,7 @@ pub static COMMAND: Command = Command {
       kubectl rollout restart deployment/abc",
     subcommands: &[&history::COMMAND, &PAUSE, &RESTART, &RESUME, &status::COMMAND, &undo::COMMAND],
     run: Run::Group,
+    help_is_output: true,
     ..Command::NEW
 };
 

@@ -171,6 +171,27 @@ pub fn legacy_ip(value: &str, valid_old: &[&str], path: &Path, errors: &mut Erro
     errors.invalid_all(path, value, names::ip::is_valid_ip_for_legacy_field(value, true, valid_old));
 }
 
+/// An address that traffic can be sent to from elsewhere.
+pub fn endpoint_ip(value: &str, path: &Path, errors: &mut Errors) {
+    use std::net::IpAddr;
+    let Some((address, _)) = names::ip::parse_ip_sloppy(value) else { return errors.invalid(path, value, "must be a valid IP address") };
+    let special = match address {
+        _ if address.is_unspecified() => return errors.invalid(path, value, format!("may not be unspecified ({value})")),
+        _ if address.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        IpAddr::V4(v4) if v4.is_link_local() => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        IpAddr::V4(v4) if v4.octets()[..3] == [224, 0, 0] => "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        IpAddr::V6(v6) if v6.segments()[0] & 0xff0f == 0xff02 => "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        _ => return,
+    };
+    errors.invalid(path, value, special);
+}
+
+/// Where the API server itself is found. It may be told to listen on this machine alone, and is not found elsewhere then.
+pub fn is_api_server(object: &Value) -> bool {
+    object.at("metadata").text("namespace") == "default" && object.at("metadata").text("name") == "kubernetes"
+}
+
 /// A part of a path, where it is given.
 pub fn segment(value: &str, path: &Path, errors: &mut Errors) {
     if !value.is_empty() {
@@ -222,6 +243,23 @@ mod tests {
                 Some("Gt") => assert_eq!(said, ["s.matchExpressions[0].operator: Invalid value: \"Gt\": not a valid selector operator"]),
                 _ => assert_eq!(said, wanted),
             }
+        }
+    }
+
+    #[test]
+    fn addresses_that_mean_the_same_nowhere_else() {
+        for (address, wanted) in [
+            ("10.0.0.1", "[]"),
+            ("2001:db8::1", "[]"),
+            ("0.0.0.0", "ip: Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)"),
+            ("::1", "ip: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("fe80::1", "ip: Invalid value: \"fe80::1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+            ("ff02::1", "ip: Invalid value: \"ff02::1\": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+            ("x", "ip: Invalid value: \"x\": must be a valid IP address"),
+        ] {
+            let mut errors = Errors::default();
+            endpoint_ip(address, &Path::new("ip"), &mut errors);
+            assert_eq!(errors.message(), wanted);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: texts, paths, values and order of errors are upstream's. Follows `pkg/apis/*/validation/validation.go`.
 
 pub mod checks;
+pub mod conditions;
 pub mod diff;
 pub mod internal;
 pub mod pod;

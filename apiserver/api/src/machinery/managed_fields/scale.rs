@@ -67,7 +67,8 @@ impl<'a> ScaleHandler<'a> {
         }
         for new in of_scale.into_iter().filter(|m| m.set.has(&replicas_in_scale())) {
             let set = only(&self.replicas);
-            managers.push(Manager { header: Header { api_version: self.api_version.into(), ..new.header }, set });
+            // upstream does not carry over since when
+            managers.push(Manager { header: Header { api_version: self.api_version.into(), time: None, ..new.header }, set });
         }
         put(parent, written(managers));
         Ok(())
@@ -104,13 +105,14 @@ mod tests {
         // another one did
         scale["metadata"]["managedFields"] = json!([entry("hpa", "Update", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))]);
         handler.to_parent(&mut parent, &scale).unwrap();
+        assert_eq!(parent["metadata"]["managedFields"][1].get("time"), None);
         let names: Vec<_> = parent["metadata"]["managedFields"].as_array().unwrap().iter().map(|e| (e["manager"].clone(), e["fieldsV1"].clone())).collect();
         assert_eq!(
             names,
             [
                 (json!("a"), json!({"f:spec": {"f:paused": {}}})),
-                (json!("b"), json!({"f:spec": {"f:paused": {}}})),
-                (json!("hpa"), json!({"f:spec": {"f:replicas": {}}}))
+                (json!("hpa"), json!({"f:spec": {"f:replicas": {}}})),
+                (json!("b"), json!({"f:spec": {"f:paused": {}}}))
             ]
         );
     }

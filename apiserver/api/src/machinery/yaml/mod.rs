@@ -7,5 +7,5 @@ mod read;
 mod scalar;
 mod write;
 
-pub use read::{Document, nearest_line, read, read_first};
+pub use read::{Document, nearest_line, read, read_first, read_lax};
 pub use write::write;

@@ -47,7 +47,15 @@ struct Reader<'a> {
 /// # Errors
 /// The first mistake, worded as libyaml words it where it can tell (`yaml: line 4: did not find expected key`).
 pub fn read(text: &str) -> Result<Vec<Document>, String> {
-    read_stream(text).map_err(|e| fault::libyaml(text).unwrap_or(e))
+    read_stream(text, false).map_err(|e| fault::libyaml(text).unwrap_or(e))
+}
+
+/// Reads all documents of a stream; of a key that stands twice the last value counts, as clients take it.
+///
+/// # Errors
+/// As [`read`], but for keys that stand twice.
+pub fn read_lax(text: &str) -> Result<Vec<Document>, String> {
+    read_stream(text, true).map_err(|e| fault::libyaml(text).unwrap_or(e))
 }
 
 /// Reads the first document of a stream, null when there is none, and tells of keys that stand twice, whose last value counts.
@@ -69,7 +77,7 @@ pub fn read_first(text: &str) -> Result<(Value, Vec<String>), String> {
     Ok((first, reader.repeated))
 }
 
-fn read_stream(text: &str) -> Result<Vec<Document>, String> {
+fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, String> {
     let mut reader = Reader::new(text);
     let mut out = Vec::new();
     loop {
@@ -78,7 +86,7 @@ fn read_stream(text: &str) -> Result<Vec<Document>, String> {
             (Event::DocumentStart(..), _) => {
                 let first = reader.next()?;
                 let value = reader.node(first, &mut String::new())?;
-                if !reader.repeated.is_empty() {
+                if !reader.repeated.is_empty() && !lax {
                     return Err(format!("yaml: unmarshal errors:\n  {}", reader.repeated.join("\n  ")));
                 }
                 out.push(Document { value, lines: reader.lines.replace(HashMap::new()).unwrap_or_default() });
@@ -272,6 +280,8 @@ mod tests {
         assert_eq!(read("base: &b {x: 1, w: 2}\nsub:\n  <<: *b\n  x: 3\n").unwrap()[0].value["sub"], json!({"x": 3, "w": 2}));
         assert_eq!(read_first("a: 1\na: 2\n---\n}").unwrap(), (json!({"a": 2}), vec!["line 2: key \"a\" already set in map".to_string()]));
         assert_eq!(read_first("# nothing\n").unwrap().0, json!(null));
+        let twice = read_lax("a: 1\na: 2\n---\nb: {c: 1, c: 3}\n").unwrap();
+        assert_eq!(twice.iter().map(|d| &d.value).collect::<Vec<_>>(), [&json!({"a": 2}), &json!({"b": {"c": 3}})]);
         assert!(read("a: 1\na: 2\n").unwrap_err().contains("line 2: key \"a\" already set in map"));
         assert_eq!(read("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\n data:\n  a: b\n").unwrap_err(), "yaml: line 4: did not find expected key");
     }

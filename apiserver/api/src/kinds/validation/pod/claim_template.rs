@@ -56,16 +56,7 @@ pub fn claim_spec(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut
         errors.required(&at, "at least 1 access mode is required");
     }
     label_selector(spec.some("selector"), options.odd_selector_values, &path.child("selector"), errors);
-    for mode in spec.texts("accessModes").filter(|mode| !ACCESS_MODES.contains(mode)) {
-        unsupported(mode, ACCESS_MODES, &at, errors);
-    }
-    let (alone, others) = spec
-        .texts("accessModes")
-        .filter(|mode| ACCESS_MODES.contains(mode))
-        .fold((false, false), |(alone, others), mode| (alone || mode == ALONE, others || mode != ALONE));
-    if alone && others {
-        errors.forbidden(&at, "may not use ReadWriteOncePod with other access modes");
-    }
+    access_modes(spec, &at, errors);
     storage(spec, &path.child("resources").key("storage"), errors);
     let class = |name: &str, errors: &mut Errors| {
         let given = spec.text(name);
@@ -79,6 +70,20 @@ pub fn claim_spec(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut
     }
     data_sources(spec, options, path, errors);
     class("volumeAttributesClassName", errors);
+}
+
+/// The access modes of a claim or volume: known, and one of them alone if it is that.
+pub fn access_modes(spec: &Value, path: &Path, errors: &mut Errors) {
+    for mode in spec.texts("accessModes").filter(|mode| !ACCESS_MODES.contains(mode)) {
+        unsupported(mode, ACCESS_MODES, path, errors);
+    }
+    let (alone, others) = spec
+        .texts("accessModes")
+        .filter(|mode| ACCESS_MODES.contains(mode))
+        .fold((false, false), |(alone, others), mode| (alone || mode == ALONE, others || mode != ALONE));
+    if alone && others {
+        errors.forbidden(path, "may not use ReadWriteOncePod with other access modes");
+    }
 }
 
 fn storage(spec: &Value, path: &Path, errors: &mut Errors) {

@@ -3,7 +3,7 @@
 //!
 //! Invariant: the checks run in upstream's order. Metadata of the object itself is checked by the server for all kinds alike.
 
-mod affinity;
+pub mod affinity;
 mod annotations;
 mod claim_template;
 mod containers;
@@ -27,7 +27,7 @@ mod windows;
 use serde_json::Value;
 
 pub use annotations::{APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations};
-pub use claim_template::{ClaimOptions, claim_spec, claim_template};
+pub use claim_template::{ClaimOptions, access_modes, claim_spec, claim_template};
 pub use containers::{LISTS, all as all_containers, is_sidecar};
 pub use options::Options;
 pub use security::app_armor;

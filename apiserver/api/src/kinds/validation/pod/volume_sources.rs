@@ -115,6 +115,13 @@ pub fn validate(volume: &Value, pod: &str, options: &Options, path: &Path, error
     }
 }
 
+/// The check of a kind of source that persistent volumes have, too.
+pub fn check(kind: &str, source: &Value, path: &Path, errors: &mut Errors) {
+    if let Some(row) = SOURCES.iter().find(|row| row.name == kind) {
+        (row.check)(source, &Options::default(), path, errors);
+    }
+}
+
 /// Names that are made of the volume's must not get too long.
 fn names_that_grow(volume: &Value, kind: &str, source: &Value, first: bool, pod: &str, path: &Path, errors: &mut Errors) {
     const ISCSI_LIMIT: usize = 64;
@@ -134,7 +141,7 @@ fn names_that_grow(volume: &Value, kind: &str, source: &Value, first: bool, pod:
     }
 }
 
-fn required(value: &Value, fields: &[&str], path: &Path, errors: &mut Errors) {
+pub fn required(value: &Value, fields: &[&str], path: &Path, errors: &mut Errors) {
     for name in fields.iter().filter(|name| value.text(name).is_empty()) {
         errors.required(&path.child(name), "");
     }
@@ -146,7 +153,7 @@ fn required_list(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn secret_ref(value: &Value, path: &Path, errors: &mut Errors) {
+pub fn secret_ref(value: &Value, path: &Path, errors: &mut Errors) {
     if value.some("secretRef").is_some_and(|secret| secret.text("name").is_empty()) {
         errors.required(&path.child("secretRef").child("name"), "");
     }
@@ -225,7 +232,7 @@ pub fn downward_file(file: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// `iqn.2001-04.com.example:storage`, `eui.` or `naa.` and hexadecimal digits.
-fn is_iscsi_name(name: &str) -> bool {
+pub fn is_iscsi_name(name: &str) -> bool {
     let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_alphanumeric());
     match name.get(..3) {
         Some("iqn") => is_iqn(name),

@@ -1,8 +1,9 @@
 //! Lease: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "coordination.k8s.io",
@@ -18,7 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "coordination.v1.Lease",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_unconditional_update: false, allow_create_on_update: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,9 @@
 //! Endpoints: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,12 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Endpoints",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-        allow_create_on_update: true,
-        update_checks: crate::kinds::UpdateChecks::Both,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     kinds::{
         Strategy, UpdateChecks, fill,
+        rows::core::pod::defaults::amounts,
         validation::{
             checks,
             pod::resources::{container_resource_name, may_be_overcommitted, quantity, resource_name},
@@ -56,6 +57,7 @@ fn defaults(range: &mut Value) {
                 }
             }
         }
+        PARTS.iter().for_each(|part| amounts(limit, part));
     }
 }
 

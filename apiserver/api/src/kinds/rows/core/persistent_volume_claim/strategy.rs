@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     kinds::{
         Strategy, UpdateChecks, Warnings, fill,
+        rows::core::pod::defaults::{amounts, claim_spec},
         validation::{
             checks::{self, immutable, one_of, qualified_name},
             diff, internal,
@@ -20,7 +21,7 @@ use crate::{
     },
     machinery::{
         field::{Errors, Path},
-        meta::Meta,
+        meta::{Meta, child_mut},
         quantity::Quantity,
     },
 };
@@ -47,7 +48,9 @@ pub const STRATEGY: Strategy = Strategy {
 const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 fn defaults(claim: &mut Value) {
-    fill::absent(fill::spec(claim), "volumeMode", "Filesystem");
+    claim_spec(fill::spec(claim));
+    let status = child_mut(claim, "status");
+    ["capacity", "allocatedResources"].iter().for_each(|list| amounts(status, list));
     if claim["status"]["phase"].is_null() {
         claim["status"]["phase"] = "Pending".into();
     }

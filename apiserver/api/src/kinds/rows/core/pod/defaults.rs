@@ -193,6 +193,23 @@ fn volume(volume: &mut Map<String, Value>) {
             }
         }
     }
+    sources(volume);
+    if let Some(template) = inner(volume, "ephemeral").and_then(|e| inner(e, "volumeClaimTemplate")).and_then(|t| inner(t, "spec")) {
+        claim_spec(template);
+    }
+    const SOURCES: usize = 2;
+    // a volume that names no source is an emptyDir
+    if volume.len() < SOURCES {
+        volume.insert("emptyDir".into(), json!({}));
+    }
+    if let Some(image) = inner(volume, "image") {
+        let policy = if tag(image.get("reference").and_then(Value::as_str).unwrap_or("")) == "latest" { "Always" } else { "IfNotPresent" };
+        text(image, "pullPolicy", policy);
+    }
+}
+
+/// Of the sources that persistent volumes have, too.
+pub fn sources(volume: &mut Map<String, Value>) {
     if let Some(path) = inner(volume, "hostPath") {
         absent(path, "type", "");
     }
@@ -213,18 +230,6 @@ fn volume(volume: &mut Map<String, Value>) {
     if let Some(scale) = inner(volume, "scaleIO") {
         text(scale, "storageMode", "ThinProvisioned");
         text(scale, "fsType", "xfs");
-    }
-    if let Some(template) = inner(volume, "ephemeral").and_then(|e| inner(e, "volumeClaimTemplate")).and_then(|t| inner(t, "spec")) {
-        claim_spec(template);
-    }
-    const SOURCES: usize = 2;
-    // a volume that names no source is an emptyDir
-    if volume.len() < SOURCES {
-        volume.insert("emptyDir".into(), json!({}));
-    }
-    if let Some(image) = inner(volume, "image") {
-        let policy = if tag(image.get("reference").and_then(Value::as_str).unwrap_or("")) == "latest" { "Always" } else { "IfNotPresent" };
-        text(image, "pullPolicy", policy);
     }
 }
 

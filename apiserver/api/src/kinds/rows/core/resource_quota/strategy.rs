@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, Warnings,
+        Strategy, Warnings, fill,
+        rows::core::pod::defaults::amounts as round_up,
         validation::{
             checks::{IMMUTABLE, invalid_shown},
             internal,
@@ -18,11 +19,16 @@ use crate::{
     },
     machinery::{
         field::{Errors, Path},
-        meta::Meta,
+        meta::{Meta, child_mut},
     },
 };
 
 pub const STRATEGY: Strategy = Strategy {
+    defaults: |quota| {
+        round_up(fill::spec(quota), "hard");
+        let status = child_mut(quota, "status");
+        ["hard", "used"].iter().for_each(|list| round_up(status, list));
+    },
     validate: |quota| {
         let mut errors = spec(quota.at("spec"));
         errors.extend(status(quota));

@@ -239,15 +239,7 @@ fn external_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Err
         if errors.len() > before {
             continue;
         }
-        let Some((address, _)) = names::ip::parse_ip_sloppy(ip) else { continue };
-        let special = match address {
-            _ if address.is_unspecified() => "may not be unspecified (0.0.0.0 or ::)",
-            _ if address.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)",
-            std::net::IpAddr::V4(v4) if v4.is_link_local() => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
-            std::net::IpAddr::V4(v4) if v4.octets()[..3] == [224, 0, 0] => "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
-            _ => continue,
-        };
-        errors.invalid(&at, ip, special);
+        checks::endpoint_ip(ip, &at, errors);
     }
 }
 

@@ -1,8 +1,9 @@
 //! EndpointSlice: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Generation, Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "discovery.k8s.io",
@@ -18,17 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "discovery.v1.EndpointSlice",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        defaults: |object| {
-            for port in object.as_object_mut().into_iter().flat_map(|map| crate::kinds::fill::each(map, "ports")) {
-                crate::kinds::fill::absent(port, "name", "");
-                crate::kinds::fill::absent(port, "protocol", "TCP");
-            }
-        },
-        generation: Generation::Counted,
-        update_checks: crate::kinds::UpdateChecks::New,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

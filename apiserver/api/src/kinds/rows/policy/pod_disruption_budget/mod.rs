@@ -1,8 +1,9 @@
 //! PodDisruptionBudget: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Generation, Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "policy",
@@ -18,13 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "policy.v1.PodDisruptionBudget",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        generation: Generation::Counted,
-        has_status: true,
-        allow_unconditional_update: false,
-        update_checks: crate::kinds::UpdateChecks::New,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };
