@@ -11,6 +11,8 @@ use std::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What the front says when it does not reach the stock.
+pub const UNKNOWN: &str = "unknown";
 /// So long without a visitor, once it was told to leave, the shop is gone.
 const QUIET: Duration = Duration::from_millis(900);
 /// Node agents kill after their grace time; the shop is gone before.
@@ -155,7 +157,7 @@ fn front() -> (u16, String) {
     let stock = std::env::var("STOCK").unwrap_or_else(|_| "stock".into());
     let left = match ask(&stock) {
         Ok(left) => left.trim().to_string(),
-        Err(error) => format!("unknown ({error})"),
+        Err(error) => format!("{UNKNOWN} ({error})"),
     };
     let text = format!("shop {}\npod {}\nnode {}\nstock {left}\n", variable("SHOP_VERSION"), variable("POD_NAME"), variable("NODE_NAME"));
     (200, text)
