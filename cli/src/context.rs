@@ -45,7 +45,7 @@ pub const GLOBAL: &[Flag] = &[
     Flag::str("kuberc", '\0', "", "A file of preferences").refused("preferences files are not read"),
     Flag::int("v", 'v', "0", "How much to log of requests and answers, from 0 to 10"),
     Flag::str("vmodule", '\0', "", "Log levels by module").refused("logs are not divided into modules"),
-    Flag::duration("log-flush-frequency", '\0', "5s", "How often logs are flushed").refused("logs are written at once"),
+    Flag::duration("log-flush-frequency", '\0', "5s", "The longest that logs may wait; they are written at once"),
 ];
 
 struct Inner {

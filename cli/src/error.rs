@@ -95,6 +95,11 @@ impl Error {
         }
     }
 
+    /// The error as a line of a list, which stands without `error: `.
+    pub fn listed(self) -> Error {
+        Error::Plain(line_for(&self), 1)
+    }
+
     /// One error out of several; none is success.
     pub fn collect(mut errors: Vec<Error>) -> Result<()> {
         match errors.len() {

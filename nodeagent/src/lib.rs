@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod api;
+mod disk;
 pub mod events;
 pub mod image;
 pub mod logs;

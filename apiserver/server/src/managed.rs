@@ -19,7 +19,8 @@ use crate::{context::Context, write::Part};
 fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
     match part {
         Part::Sub(Subresource::Status) => ResetFields::paths(kind.strategy.status_reset),
-        _ if kind.strategy.has_status => ResetFields::paths(&["status"]),
+        Part::Sub(sub) if let Some(reset) = kind.strategy.part(sub.name()).and_then(|part| part.reset) => ResetFields::paths(reset),
+        _ if kind.strategy.has_status => ResetFields::paths(kind.strategy.main_reset),
         _ => ResetFields::default(),
     }
 }

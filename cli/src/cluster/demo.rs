@@ -96,21 +96,26 @@ pub async fn shop_url(api: &Api, node_ip: &str) -> anyhow::Result<String> {
     Ok(format!("http://{node_ip}:{port}/"))
 }
 
-/// Asks the URL until it answers.
+/// Asks the URL until the front answers, and knows what is in stock.
 pub async fn answers(url: &str) -> anyhow::Result<String> {
     use http_body_util::{BodyExt, Empty};
     use hyper_util::{client::legacy::Client, rt::TokioExecutor};
     let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let mut said = String::new();
     loop {
         let asked = tokio::time::timeout(Duration::from_secs(1), client.get(url.parse()?)).await;
         if let Ok(Ok(answer)) = asked
             && answer.status().is_success()
         {
-            return Ok(String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned());
+            said = String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned();
+            if !said.contains(super::shop::UNKNOWN) {
+                return Ok(said);
+            }
         }
         if tokio::time::Instant::now() > deadline {
-            bail!("{url} does not answer");
+            let said = said.lines().last().map(|line| format!(" as it should: {line}")).unwrap_or_default();
+            bail!("{url} does not answer{said}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

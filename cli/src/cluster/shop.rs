@@ -6,14 +6,72 @@ use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What the front says when it does not reach the stock.
+pub const UNKNOWN: &str = "unknown";
+/// So long without a visitor, once it was told to leave, the shop is gone.
+const QUIET: Duration = Duration::from_millis(900);
+/// Node agents kill after their grace time; the shop is gone before.
+const MOST: Duration = Duration::from_secs(20);
+
+/// Who is in the shop, and whether it closes.
+#[derive(Default)]
+struct Door(Mutex<Visits>);
+
+#[derive(Default)]
+struct Visits {
+    /// Requests that are being answered.
+    inside: usize,
+    served: u64,
+    last: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Door {
+    fn visits(&self) -> std::sync::MutexGuard<'_, Visits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.visits().told.is_some()
+    }
+
+    /// A visitor comes, and stays until the answer is dropped.
+    fn enter(&self) -> Visit<'_> {
+        let mut visits = self.visits();
+        visits.inside += 1;
+        visits.served += 1;
+        Visit { door: self, before: visits.served - 1 }
+    }
+}
+
+/// One request that is being answered.
+struct Visit<'a> {
+    door: &'a Door,
+    /// How many came before.
+    before: u64,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let mut visits = self.door.visits();
+        visits.inside -= 1;
+        visits.last = Some(Instant::now());
+    }
+}
+
+impl Visits {
+    /// Whether everybody has gone and nobody came for a while.
+    fn is_over(&self, now: Instant) -> bool {
+        let Some(told) = self.told else { return false };
+        let quiet = self.inside == 0 && now - told.max(self.last.unwrap_or(told)) >= QUIET;
+        quiet || now - told >= MOST
+    }
+}
 
 /// The whole program; answers the exit status.
 pub fn main(args: Vec<String>) -> i32 {
@@ -28,25 +86,21 @@ pub fn main(args: Vec<String>) -> i32 {
     };
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     println!("shop {} {part} on {} listens on port {port}", variable("SHOP_VERSION"), variable("POD_NAME"));
-    let closing = Arc::new(AtomicBool::new(false));
-    let visits = Arc::new(AtomicU64::new(0));
-    leave_when_told(closing.clone(), visits.clone());
-    let served = Arc::new(AtomicU64::new(0));
+    let door = Arc::new(Door::default());
+    leave_when_told(door.clone());
     for stream in listener.incoming().flatten() {
-        visits.fetch_add(1, Ordering::Relaxed);
-        let (part, served, closing) = (part.clone(), served.clone(), closing.clone());
+        let (part, door) = (part.clone(), door.clone());
         std::thread::spawn(move || {
-            let _ = serve(stream, &part, &served, &closing);
+            let _ = serve(stream, &part, &door);
         });
     }
     0
 }
 
-/// On SIGTERM: visitors are served as long as they come, because rules elsewhere may still lead here; a second without one is the end.
-fn leave_when_told(closing: Arc<AtomicBool>, visits: Arc<AtomicU64>) {
+/// On SIGTERM: visitors are served as long as they come, because rules elsewhere may still lead here; when they stay away, it is the end.
+/// Probes are no visitors: they come until the end.
+fn leave_when_told(door: Arc<Door>) {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-    /// Node agents kill after their grace time; the shop is gone before.
-    const MOST: Duration = Duration::from_secs(20);
     let mut set = SigSet::empty();
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGINT);
@@ -54,21 +108,16 @@ fn leave_when_told(closing: Arc<AtomicBool>, visits: Arc<AtomicU64>) {
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
     std::thread::spawn(move || {
         let _ = set.wait();
-        closing.store(true, Ordering::Relaxed);
-        let told = std::time::Instant::now();
-        loop {
-            let before = visits.load(Ordering::Relaxed);
-            std::thread::sleep(Duration::from_secs(1));
-            if visits.load(Ordering::Relaxed) == before || told.elapsed() > MOST {
-                break;
-            }
+        door.visits().told = Some(Instant::now());
+        while !door.visits().is_over(Instant::now()) {
+            std::thread::sleep(Duration::from_millis(20));
         }
         println!("shop: closed");
         std::process::exit(0);
     });
 }
 
-fn serve(stream: TcpStream, part: &str, served: &AtomicU64, closing: &AtomicBool) -> std::io::Result<()> {
+fn serve(stream: TcpStream, part: &str, door: &Door) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
@@ -86,15 +135,16 @@ fn serve(stream: TcpStream, part: &str, served: &AtomicU64, closing: &AtomicBool
             }
             last |= header.trim().eq_ignore_ascii_case("connection: close");
         }
-        let (code, body) = match path.as_str() {
-            "/healthz" => (200, "ok\n".to_string()),
-            "/readyz" if closing.load(Ordering::Relaxed) => (503, "closing\n".to_string()),
-            "/readyz" => (200, "ok\n".to_string()),
-            _ if part == "stock" => (200, format!("{} left\n", 1000u64.saturating_sub(served.fetch_add(1, Ordering::Relaxed) % 1000))),
-            _ => front(),
+        let is_probe = matches!(path.as_str(), "/healthz" | "/readyz");
+        let visit = (!is_probe).then(|| door.enter());
+        let (code, body) = match &visit {
+            None if path == "/readyz" && door.is_closing() => (503, "closing\n".to_string()),
+            None => (200, "ok\n".to_string()),
+            Some(visit) if part == "stock" => (200, format!("{} left\n", 1000 - visit.before % 1000)),
+            Some(_) => front(),
         };
         let reason = if code == 200 { "OK" } else { "Service Unavailable" };
-        let keep = if last || closing.load(Ordering::Relaxed) { "close" } else { "keep-alive" };
+        let keep = if last || door.is_closing() { "close" } else { "keep-alive" };
         write!(writer, "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {keep}\r\n\r\n{body}", body.len())?;
         if keep == "close" {
             return Ok(());
@@ -107,7 +157,7 @@ fn front() -> (u16, String) {
     let stock = std::env::var("STOCK").unwrap_or_else(|_| "stock".into());
     let left = match ask(&stock) {
         Ok(left) => left.trim().to_string(),
-        Err(error) => format!("unknown ({error})"),
+        Err(error) => format!("{UNKNOWN} ({error})"),
     };
     let text = format!("shop {}\npod {}\nnode {}\nstock {left}\n", variable("SHOP_VERSION"), variable("POD_NAME"), variable("NODE_NAME"));
     (200, text)
@@ -192,4 +242,51 @@ fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
         at += 10 + size;
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shop_is_over_soon_after_its_last_visitor() {
+        let door = Door::default();
+        let begun = Instant::now();
+        assert!(!door.visits().is_over(begun + MOST), "nobody told it");
+        door.visits().told = Some(begun);
+        let visit = door.enter();
+        assert!(!door.visits().is_over(begun + 5 * QUIET), "somebody is inside");
+        drop(visit);
+        let last = door.visits().last.unwrap();
+        assert!(!door.visits().is_over(last + QUIET / 2), "more may come");
+        assert!(door.visits().is_over(last + QUIET));
+        let _stays = door.enter();
+        assert!(door.visits().is_over(begun + MOST));
+    }
+
+    #[test]
+    fn probes_are_no_visitors_and_connections_close_when_it_leaves() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Arc::new(Door::default());
+        let of_server = door.clone();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| _ = serve(stream, "stock", &of_server)));
+        let ask = |paths: &[&str]| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            paths.iter().for_each(|path| write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap());
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        };
+        let text = ask(&["/healthz", "/readyz"]);
+        assert_eq!((text.matches("200 OK").count(), text.matches("keep-alive").count()), (2, 2), "{text}");
+        assert_eq!((door.visits().served, door.visits().last), (0, None));
+        assert!(ask(&["/"]).ends_with("1000 left\n"));
+        assert!(door.visits().last.is_some());
+        door.visits().told = Some(Instant::now());
+        let text = ask(&["/readyz"]);
+        assert!(text.contains("503 Service Unavailable") && text.contains("Connection: close"), "{text}");
+        assert!(ask(&["/"]).contains("Connection: close"));
+    }
 }

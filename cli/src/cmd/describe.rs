@@ -51,7 +51,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     builder.allow_empty_selector = true;
     builder.latest = true;
-    let mut found = builder.find().await?;
+    let mut found = builder.find().await?.listed();
     // Events are asked for with each object, so of many objects only when they are wanted in so many words.
     let mut by_prefix_alone = false;
     let many = !found.errors.is_empty() || found.infos.len() > 1;

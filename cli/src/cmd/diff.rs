@@ -34,6 +34,7 @@ pub static COMMAND: Command = Command {
             Flag::bool("prune", '\0', false, "Also what would be pruned").refused("see what apply --prune --dry-run=server says"),
             Flag::array("prune-allowlist", '\0', "Only prune this kind").refused("see what apply --prune --dry-run=server says"),
             Flag::bool("show-managed-fields", '\0', false, "Also show managedFields"),
+            Flag::bool("show-secrets", '\0', false, "Show the values of secrets as they are"),
             Flag::int("concurrency", '\0', "1", "How many objects are asked for at once"),
         ],
     ],
@@ -113,7 +114,7 @@ async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
 fn write_pair(ctx: &Ctx, info: &Info, mut live: Option<Value>, mut merged: Value, live_dir: &Path, merged_dir: &Path) -> Result<()> {
     let group = if info.resource.group.is_empty() { String::new() } else { format!("{}.", info.resource.group) };
     let name = format!("{group}{}.{}.{}.{}", info.resource.version, info.resource.kind, info.namespace, info.name);
-    if info.resource.kind == "Secret" && info.resource.group.is_empty() {
+    if info.resource.kind == "Secret" && info.resource.group.is_empty() && !ctx.flags().bool("show-secrets") {
         mask(&mut live, &mut merged);
     }
     let shown = |o: &Value| if ctx.flags().bool("show-managed-fields") { crate::yaml::write(o) } else { crate::yaml::write(&without_managed_fields(o)) };

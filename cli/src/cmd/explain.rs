@@ -26,7 +26,7 @@ pub static COMMAND: Command = Command {
       # One field
       kubectl explain pods.spec.containers",
     flags: &[&[
-        Flag::bool("recursive", '\0', false, "All fields below, with their types"),
+        Flag::bool("recursive", 'R', false, "All fields below, with their types"),
         Flag::str("api-version", '\0', "", "Of this group and version"),
         Flag::str("output", 'o', "plaintext", "plaintext or plaintext-openapiv2"),
     ]],

@@ -120,7 +120,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if builder.accept == TABLE && f.str("sort-by").is_empty() {
         builder.rows = Some(Keep { namespaces: f.bool("all-namespaces"), labels: f.bool("show-labels") || f.changed("label-columns") });
     }
-    let mut found = builder.find().await?;
+    let mut found = builder.find().await?.listed();
     if f.bool("ignore-not-found") {
         found.errors.retain(|e| !e.is_not_found());
     }

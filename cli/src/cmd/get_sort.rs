@@ -27,6 +27,13 @@ fn missing(field: &str) -> Error {
 /// # Errors
 /// A field that no row has.
 pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
+    let sorted = |info: &Info| info.object["rows"].as_array().is_none_or(|rows| rows.len() < 2);
+    // one table of one row is in order, whatever the field
+    if let [one] = &infos
+        && sorted(one)
+    {
+        return Ok(());
+    }
     let (field, path) = path(field)?;
     for info in infos {
         let Some(rows) = info.object.get_mut("rows").and_then(Value::as_array_mut) else { continue };

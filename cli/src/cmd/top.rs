@@ -67,7 +67,7 @@ static POD: Command = Command {
 const COMMON: &[Flag] = &[
     Flag::str("sort-by", '\0', "", "Sort by cpu or memory"),
     Flag::bool("no-headers", '\0', false, "Print no headers"),
-    Flag::bool("use-protocol-buffers", '\0', true, "Kept for scripts: answers are always read as JSON").refused("answers are read as JSON"),
+    Flag::bool("use-protocol-buffers", '\0', true, "Kept for scripts: answers are always read as JSON"),
 ];
 
 async fn available(ctx: &Ctx) -> Result<()> {

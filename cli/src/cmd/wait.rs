@@ -9,7 +9,7 @@ use crate::error::{Error, Result, quote};
 use crate::flags::{Flag, seconds};
 use crate::jsonpath::{JsonPath, relaxed, text};
 use crate::print::{self, Printer};
-use crate::resource::{Builder, FIELD_SELECTOR, FILE_FLAGS, Info, SELECTOR};
+use crate::resource::{Builder, DEEP_FILE_FLAGS, FIELD_SELECTOR, Info, SELECTOR};
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub static COMMAND: Command = Command {
       kubectl wait --for=delete pod/busybox1 --timeout=60s",
     flags: &[
         print::FLAGS,
-        FILE_FLAGS,
+        DEEP_FILE_FLAGS,
         SELECTOR,
         FIELD_SELECTOR,
         &[

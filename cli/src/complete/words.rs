@@ -121,11 +121,9 @@ async fn objects(ctx: &Ctx, allowed: &[&str], several: bool, last: &str) -> Answ
     let args = ctx.args();
     let mut answer = Answer::new(Vec::new(), NO_FILES);
     match (args.first(), last.split_once('/')) {
-        (Some(kind), _) if !kind.contains('/') => {
-            if several || args.len() == 1 {
-                answer.words = names(ctx, kind, last).await;
-                answer.words.retain(|word| !args[1..].contains(word));
-            }
+        (Some(kind), _) if !kind.contains('/') && (several || args.len() == 1) => {
+            answer.words = names(ctx, kind, last).await;
+            answer.words.retain(|word| !args[1..].contains(word));
         }
         (None, None) => answer.words = types(ctx, allowed, last).await,
         (Some(_), None) if several => {

@@ -74,10 +74,15 @@ fn texts(g: &Value, field: &str) -> Vec<String> {
 
 fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
     let mut out = Vec::new();
-    let file =
-        |p: &str| std::fs::read(dir.join(p)).map_err(|e| Error::msg(format!("loading KV pairs: file sources: open {}: {}", dir.join(p).display(), go_io(&e))));
-    for mut path in texts(g, "envs").into_iter().chain(g["env"].as_str().map(String::from)) {
-        path = dir.join(&path).display().to_string();
+    let outside = |what: &'static str, all: Vec<String>| move |why: String| Error::msg(format!("loading KV pairs: {what}: [{}]: {why}", all.join(" ")));
+    let files = texts(g, "files");
+    let file = |p: &str| {
+        let path = super::inside(dir, p).map_err(outside("file sources", files.clone()))?;
+        std::fs::read(&path).map_err(|e| Error::msg(format!("loading KV pairs: file sources: open {}: {}", path.display(), go_io(&e))))
+    };
+    let sources: Vec<String> = texts(g, "envs").into_iter().chain(g["env"].as_str().map(String::from)).collect();
+    for path in &sources {
+        let path = super::inside(dir, path).map_err(outside("env source files", sources.clone()))?.display().to_string();
         out.extend(crate::cmd::create::env_file(&path)?.into_iter().map(|(k, v)| (k, v.into_bytes())));
     }
     for literal in texts(g, "literals") {
@@ -85,7 +90,7 @@ fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
         let v = v.strip_prefix(['"', '\'']).filter(|_| v.len() > 1 && v.chars().next() == v.chars().last()).map_or(v, |r| &r[..r.len() - 1]);
         out.push((k.into(), v.into()));
     }
-    for source in texts(g, "files") {
+    for source in &files {
         let (key, path) = source.split_once('=').map_or((None, source.as_str()), |(k, p)| (Some(k.to_string()), p));
         let base = Path::new(path).file_name().and_then(|n| n.to_str()).unwrap_or(path).to_string();
         out.push((key.unwrap_or(base), file(path)?));

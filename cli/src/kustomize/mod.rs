@@ -11,6 +11,7 @@ use crate::resource::Manifest;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+pub use transform::is_cluster_wide;
 
 /// One object on its way, and the names it had before.
 #[derive(Clone, Debug)]
@@ -157,6 +158,37 @@ fn build(dir: &Path) -> Result<Vec<Item>> {
     Ok(items)
 }
 
+/// Whether files may be anywhere, and not only in the kustomization's folder and below.
+static ANYWHERE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Lets kustomizations name files outside of their folders from now on.
+pub fn let_anywhere() {
+    ANYWHERE.store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// A path without `.` and `..`, by its words alone.
+fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(out.pop()),
+            std::path::Component::CurDir => {}
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The file that a kustomization in `dir` names: in that folder or below, wherever links lead.
+fn inside(dir: &Path, name: &str) -> std::result::Result<PathBuf, String> {
+    let path = clean(&dir.join(name));
+    let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    if ANYWHERE.load(std::sync::atomic::Ordering::Relaxed) || real.starts_with(std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf())) {
+        return Ok(path);
+    }
+    Err(format!("security; file '{}' is not in or below '{}'", path.display(), dir.display()))
+}
+
 fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
     if entry.contains("://") {
         return Err(Error::msg(format!("the remote resource {entry:?} is not supported; fetch it first")));
@@ -171,6 +203,11 @@ fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
     if meta.is_dir() {
         return build(&std::fs::canonicalize(&path)?);
     }
+    let path = inside(dir, entry).map_err(|why| {
+        let tried = format!("accumulating resources from '{entry}': {why}");
+        let file = clean(&path);
+        Error::msg(format!("accumulating resources: accumulation err='{tried}': must build at directory: '{}': file is not directory", file.display()))
+    })?;
     let text = std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("open {shown}: {}", go_io(&e))))?;
     let mut out = Vec::new();
     for m in crate::resource::files::documents(&shown.to_string(), &text) {
@@ -183,6 +220,34 @@ fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_stay_in_their_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = std::fs::canonicalize(folder.path()).unwrap();
+        std::fs::create_dir(root.join("k")).unwrap();
+        std::fs::write(root.join("a.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n").unwrap();
+        std::os::unix::fs::symlink("../a.yaml", root.join("k/link.yaml")).unwrap();
+        let why = |file: &str| format!("security; file '{}/{file}' is not in or below '{}/k'", root.display(), root.display());
+        for (kustomization, want) in [
+            (
+                "resources: [../a.yaml]",
+                format!(
+                    "accumulation err='accumulating resources from '../a.yaml': {}': must build at directory: '{}/a.yaml': file is not directory",
+                    why("a.yaml"),
+                    root.display()
+                ),
+            ),
+            ("resources: [link.yaml]", why("k/link.yaml")),
+            ("configMapGenerator: [{name: x, files: [../a.yaml]}]", format!("loading KV pairs: file sources: [../a.yaml]: {}", why("a.yaml"))),
+            ("configMapGenerator: [{name: x, envs: [../a.yaml]}]", format!("loading KV pairs: env source files: [../a.yaml]: {}", why("a.yaml"))),
+            ("patches: [{path: ../a.yaml}]", format!("failed to get the patch file from path(../a.yaml): {}", why("a.yaml"))),
+        ] {
+            std::fs::write(root.join("k/kustomization.yaml"), kustomization).unwrap();
+            let said = manifests(&root.join("k").to_string_lossy()).err().unwrap().to_string();
+            assert!(said.contains(&want), "{said}\n{want}");
+        }
+    }
 
     fn built(files: &[(&str, &str)], at: &str) -> Vec<Value> {
         let dir = tempfile::tempdir().unwrap();

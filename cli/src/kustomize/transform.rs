@@ -34,6 +34,11 @@ const CLUSTER: &[&str] = &[
     "PriorityLevelConfiguration",
 ];
 
+/// Whether objects of this kind are in no namespace, as far as kustomize knows.
+pub fn is_cluster_wide(kind: &str) -> bool {
+    CLUSTER.contains(&kind)
+}
+
 pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Result<()> {
     patches(dir, map, items)?;
     let text = |f: &str| map.get(f).and_then(Value::as_str).unwrap_or("").to_string();
@@ -148,8 +153,9 @@ fn set_image(object: &mut Value, rule: &Value) {
 }
 
 fn load(dir: &Path, path: &str) -> Result<String> {
-    std::fs::read_to_string(dir.join(path))
-        .map_err(|e| Error::msg(format!("failed to get the patch file from path({path}): open {}: {}", dir.join(path).display(), go_io(&e))))
+    let fail = |why: String| Error::msg(format!("failed to get the patch file from path({path}): {why}"));
+    let file = super::inside(dir, path).map_err(fail)?;
+    std::fs::read_to_string(&file).map_err(|e| fail(format!("open {}: {}", file.display(), go_io(&e))))
 }
 
 fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Result<()> {

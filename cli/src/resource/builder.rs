@@ -77,6 +77,14 @@ impl Found {
         Ok(self.infos)
     }
 
+    /// The same, with what went wrong told as a list even where it is one thing.
+    pub fn listed(mut self) -> Found {
+        if self.errors.len() == 1 && matches!(self.errors[0], Error::Message(_)) {
+            self.errors = self.errors.into_iter().map(Error::listed).collect();
+        }
+        self
+    }
+
     /// What went wrong as one error, for verbs that go on with the rest and tell the failures of both together.
     pub fn failure(&mut self) -> Vec<Error> {
         match std::mem::take(&mut self.errors) {
@@ -384,8 +392,11 @@ impl Builder {
         if !args.is_empty() {
             return Err(Error::msg("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well"));
         }
-        let manifests =
-            if self.kustomize.is_empty() { files::read_all(&self.filenames, self.recursive).await? } else { crate::kustomize::manifests(&self.kustomize)? };
+        let manifests = if self.kustomize.is_empty() {
+            files::read_all(&self.filenames, self.recursive).await?
+        } else {
+            crate::kustomize::manifests(&self.kustomize).unwrap_or_else(|e| vec![Err(e)])
+        };
         self.of_manifests(manifests).await
     }
 

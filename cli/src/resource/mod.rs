@@ -52,6 +52,9 @@ pub const FILE_FLAGS: &[crate::flags::Flag] = &[
     crate::flags::Flag::bool("recursive", 'R', false, "Also read the folders inside the folders that -f names"),
     crate::flags::Flag::str("kustomize", 'k', "", "A folder with a kustomization.yaml to build; not together with -f or -R"),
 ];
+/// The flags `-f` and `-R` of verbs that read folders inside folders unless told.
+pub const DEEP_FILE_FLAGS: &[crate::flags::Flag] =
+    &[FILE_FLAGS[0], crate::flags::Flag::bool("recursive", 'R', true, "Also read the folders inside the folders that -f names")];
 /// The flag `-l`.
 pub const SELECTOR: &[crate::flags::Flag] = &[crate::flags::Flag::str(
     "selector",

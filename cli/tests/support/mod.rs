@@ -195,6 +195,15 @@ impl Cluster {
         });
     }
 
+    /// Ends it as `skiff down` does; the folder stays.
+    pub fn down(&mut self) {
+        let data = self.data();
+        let said = self.skiff(&["down", "--data-dir", data.to_str().unwrap()]);
+        assert!(said.contains("has ended"), "{said}");
+        let mut child = self.child.take().unwrap();
+        wait(Duration::from_secs(20), "the end of the process", || child.try_wait().unwrap().ok_or_else(|| "it runs".to_string()));
+    }
+
     /// What of it is still on the machine: processes, mounts, interfaces, tables.
     pub fn left(&self) -> Vec<String> {
         on_the_machine().into_iter().filter(|thing| !self.before.contains(thing)).collect()

@@ -64,12 +64,22 @@ pub struct Intervals {
     /// After a failed attempt to get on with a pod.
     pub retry: Duration,
     pub log_rotation: Duration,
+    /// How often it is looked how much pods hold on the disk.
+    pub eviction: Duration,
 }
 
 impl Default for Intervals {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { lease: seconds(10), status: seconds(300), status_check: seconds(10), resync: seconds(60), retry: seconds(10), log_rotation: seconds(10) }
+        Self {
+            lease: seconds(10),
+            status: seconds(300),
+            status_check: seconds(10),
+            resync: seconds(60),
+            retry: seconds(10),
+            log_rotation: seconds(10),
+            eviction: seconds(10),
+        }
     }
 }
 

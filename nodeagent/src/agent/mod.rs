@@ -39,6 +39,7 @@ use crate::{
     pod::{
         admission::Rejection,
         allocation::Granted,
+        eviction,
         handle::{Handle, Verdict},
         names::{is_terminal_phase, name, namespace, phase, reference, uid},
         pull::Puller,
@@ -77,6 +78,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
     tasks.spawn(boxed(resize::grant::keep(node.clone())));
     if !node.config.simulated {
         tasks.spawn(boxed(rotate::keep(node.clone())));
+        tasks.spawn(boxed(eviction::keep(node.clone())));
     }
     dispatch(&node).await;
     while let Some(ended) = tasks.join_next().await {

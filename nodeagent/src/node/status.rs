@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::machine::Machine;
 use crate::{
     image::Image,
-    pod::{admission::is_extended, resources::List},
+    pod::{admission::is_extended, resources::List, sandbox},
 };
 
 /// At most so many images are told of, the largest first.
@@ -77,10 +77,16 @@ pub fn generate(facts: &Facts, old: &NodeStatus) -> NodeStatus {
         node_info: Some(facts.machine.info.clone()),
         images: Some(images(facts.images)),
         features: Some(NodeFeatures { supplemental_groups_policy: Some(false) }),
-        runtime_handlers: Some(vec![NodeRuntimeHandler { name: Some(String::new()), features: None }]),
+        runtime_handlers: Some(handlers()),
         declared_features: Some(DECLARED.map(String::from).into()),
         ..old.clone()
     }
+}
+
+/// The default one, which has no name, and those with names.
+fn handlers() -> Vec<NodeRuntimeHandler> {
+    let names = [""].into_iter().chain(sandbox::HANDLERS);
+    names.map(|name| NodeRuntimeHandler { name: Some(name.to_owned()), features: None }).collect()
 }
 
 /// All of the capacity. What is neither in it nor an extended resource is left as it was.

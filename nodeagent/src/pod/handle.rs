@@ -76,16 +76,23 @@ pub struct Verdict {
     pub message: String,
     /// The node did not take it: nothing of it was ever here.
     pub rejected: bool,
+    /// Seconds that its containers get to end, in place of their own.
+    pub grace: Option<i64>,
 }
 
 impl Verdict {
     /// `rejectPod` in `pkg/kubelet/kubelet.go`.
     pub fn rejected(Rejection { reason, message }: Rejection) -> Self {
-        Self { reason, message: format!("Pod was rejected: {message}"), rejected: true }
+        Self { reason, message: format!("Pod was rejected: {message}"), rejected: true, grace: None }
     }
 
     pub fn ended(reason: &str, message: &str) -> Self {
-        Self { reason: reason.to_owned(), message: message.to_owned(), rejected: false }
+        Self { reason: reason.to_owned(), message: message.to_owned(), rejected: false, grace: None }
+    }
+
+    /// `evictPod` in `pkg/kubelet/eviction/eviction_manager.go`.
+    pub fn evicted(message: &str) -> Self {
+        Self { grace: Some(1), ..Self::ended("Evicted", message) }
     }
 }
 

@@ -127,11 +127,14 @@ pub async fn all(node: &Arc<Context>, handle: &Arc<Handle>, running: &[Container
     let pod = handle.pod();
     let names: Vec<String> = running.iter().map(|state| state.name.clone()).collect();
     let order = Order::new(&pod, &names);
+    let verdict = handle.state.lock().failed.as_ref().and_then(|verdict| verdict.grace);
     let kills = join_all(running.iter().map(|state| {
         let container = names::find_container(&pod, &state.name).map(|(_, container)| container);
         let orphan = state.annotations.get(annotation::GRACE).and_then(|grace| grace.parse().ok());
         let seconds = if handle.gone.is_cancelled() {
             1
+        } else if let Some(seconds) = verdict {
+            seconds
         } else {
             container.as_ref().map(|c| grace_period(&pod, Some(c), KillReason::Other)).or(orphan).unwrap_or(LEAST_SECONDS)
         };

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod enacted;
 pub mod ended;
 pub mod env;
+pub mod eviction;
 pub mod expand;
 pub mod fields;
 pub mod files;

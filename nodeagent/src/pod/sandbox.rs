@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{agent::context::Context, network, runtime::SandboxSpec};
 
+/// What runtime classes may name as their handler: all of it is the same runtime.
+pub const HANDLERS: [&str; 2] = ["runc", "skiff"];
+
 /// Where the pod's logs are.
 pub fn log_dir(node: &Context, pod: &Pod) -> PathBuf {
     node.config.log_dir.join(format!("{}_{}_{}", namespace(pod), name(pod), uid(pod)))
@@ -83,9 +86,10 @@ async fn refuse_unsupported(node: &Context, pod: &Pod) -> Result<(), String> {
     }
     let Some(class) = spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
     match node.api.get::<k8s_openapi::api::node::v1::RuntimeClass>("", class).await {
-        Ok(found) if matches!(found.handler.as_str(), "runc" | "skiff") => Ok(()),
-        Ok(found) => Err(format!("no runtime for {:?} is configured", found.handler)),
-        Err(error) => Err(format!("failed to get sandbox runtime: RuntimeClass {class:?}: {error}")),
+        Ok(found) if HANDLERS.contains(&found.handler.as_str()) => Ok(()),
+        Ok(found) => Err(format!("failed to get sandbox runtime: no runtime for {:?} is configured", found.handler)),
+        Err(error) if error.is_not_found() => Err(format!("runtimeclass.node.k8s.io {class:?} not found")),
+        Err(error) => Err(format!("failed to lookup RuntimeClass {class}: {error}")),
     }
 }
 

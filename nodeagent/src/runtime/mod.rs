@@ -269,6 +269,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error>;
     /// What a container uses.
     async fn usage(&self, container: &str) -> Result<Usage, Error>;
+    /// Bytes of the disk that the container's own files take: what it wrote beside its volumes.
+    async fn disk_usage(&self, container: &str) -> Result<u64, Error>;
 }
 
 /// What a container uses of the machine.

@@ -112,3 +112,25 @@ async fn two_that_come_together_do_not_get_the_same_room() {
     eventually("one runs and the other is turned away", phases).await;
     node.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runtime_classes_name_a_handler_that_the_node_has() {
+    let node = Node::start();
+    let class = |name: &str, handler: &str| {
+        let object = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": handler});
+        node.api.put(&format!("/apis/node.k8s.io/v1/runtimeclasses/{name}"), object);
+    };
+    class("common", "runc");
+    class("strange", "kata");
+    let pod = |class: &str| json!({"runtimeClassName": class, "containers": [{"name": "c", "image": "here:1"}]});
+    for (name, class) in [("a", "common"), ("b", "strange"), ("c", "none")] {
+        node.api.create_pod("node", name, pod(class));
+    }
+    node.pod("a", "ready", ready).await;
+    for why in ["failed to get sandbox runtime: no runtime for \"kata\" is configured", "runtimeclass.node.k8s.io \"none\" not found"] {
+        node.event(&format!("FailedCreatePodSandBox: Failed to create pod sandbox: {why}")).await;
+    }
+    let told = node.api.get(NODE).unwrap()["status"]["runtimeHandlers"].clone();
+    assert_eq!(told, json!([{"name": ""}, {"name": "runc"}, {"name": "skiff"}]));
+    node.end().await;
+}

@@ -1,6 +1,7 @@
 //! The whole agent against a fake API server and a fake runtime.
 
 mod admission;
+mod eviction;
 mod resize;
 #[path = "../support/mod.rs"]
 mod support;
@@ -28,6 +29,7 @@ fn agent(api: &Api, runtime: &Arc<FakeRuntime>, dir: &std::path::Path, stop: &Ca
     config.intervals.retry = Duration::from_millis(100);
     config.intervals.status_check = Duration::from_millis(50);
     config.intervals.lease = Duration::from_millis(50);
+    config.intervals.eviction = Duration::from_millis(50);
     change(&mut config);
     let parts = Parts { client: api.client(), runtime: runtime.clone(), images: Arc::new(FakeImages), network: None, nodes: None };
     let stop = stop.clone();

@@ -223,6 +223,20 @@ pub async fn limits_and_usage() {
     world.finish().await;
 }
 
+pub async fn what_it_writes_is_measured() {
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let folder = world.path("volume");
+    std::fs::create_dir(&folder).unwrap();
+    let mount = Mount { host_path: folder, container_path: "/volume".into(), read_only: false, propagation: String::new(), image: None };
+    let script = "dd if=/dev/zero of=/volume/x bs=1024 count=4096; dd if=/dev/zero of=/x bs=1024 count=2048; ln /x /y; sleep 1000";
+    let id = world.start(&pod, ContainerSpec { mounts: vec![mount], ..world.script(script) }).await;
+    let used = until("the file and no more", async || world.runtime.disk_usage(&id).await.ok().filter(|used| *used >= 2 << 20)).await;
+    assert!(used < 3 << 20, "{used}");
+    assert!(world.runtime.disk_usage("none").await.is_err());
+    world.finish().await;
+}
+
 pub async fn new_limits_while_it_runs() {
     let mut world = World::new().await;
     let sizes = |shares, quota, memory: i64| Limits {

@@ -12,7 +12,7 @@ use skiff_nodeagent::{
     runtime::{ContainerSpec, Runtime},
 };
 
-use crate::world::{IMAGE, Layer, World, busybox_archive, saved_image, until};
+use crate::world::{BUSYBOX, IMAGE, Layer, World, busybox_archive, saved_image, until};
 
 /// Whether the programs are installed; says so when not.
 fn have(programs: &[&str]) -> bool {
@@ -64,7 +64,7 @@ pub async fn many_layers() {
     let world = World::new().await;
     let mut layers: Vec<Vec<u8>> = Vec::new();
     let mut first = Layer::default();
-    first.file("bin/busybox", 0o755, &fs::read("/bin/busybox").unwrap());
+    first.file("bin/busybox", 0o755, &fs::read(BUSYBOX).unwrap());
     first.link("bin/sh", "busybox");
     first.link("bin/cat", "busybox");
     layers.push(first.bytes());

@@ -18,6 +18,7 @@ use skiff_nodeagent::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub const IMAGE: &str = "localhost/busybox:test";
+pub const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: [&str; 24] = [
     "sh", "cat", "echo", "sleep", "ls", "id", "grep", "head", "stty", "mount", "mknod", "touch", "ps", "kill", "true", "false", "test", "dd", "tail",
     "hostname", "mkdir", "unshare", "pwd", "env",
@@ -216,10 +217,19 @@ pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>)
     }
 }
 
+/// Whether the machine has a busybox that runs without libraries: no segment of it names an interpreter.
+pub fn has_busybox() -> bool {
+    const INTERPRETER: [u8; 4] = 3u32.to_ne_bytes();
+    let Ok(bytes) = fs::read(BUSYBOX) else { return false };
+    let number = |at: usize| bytes.get(at..at + 2).map_or(0, |two| usize::from(u16::from_ne_bytes([two[0], two[1]])));
+    let (headers, size, count) = (number(32), number(54), number(56));
+    bytes.starts_with(b"\x7fELF") && (0..count).all(|index| bytes.get(headers + index * size..).is_some_and(|header| !header.starts_with(&INTERPRETER)))
+}
+
 /// A docker-save archive of one image: busybox, its applets, and accounts.
 pub fn busybox_archive() -> Vec<u8> {
     let mut layer = Layer::default();
-    layer.file("bin/busybox", 0o755, &fs::read("/bin/busybox").expect("busybox-static is installed"));
+    layer.file("bin/busybox", 0o755, &fs::read(BUSYBOX).expect("busybox"));
     for applet in APPLETS {
         layer.link(&format!("bin/{applet}"), "busybox");
     }

@@ -506,6 +506,10 @@ impl Runtime for FakeRuntime {
     async fn usage(&self, _: &str) -> Result<Usage, runtime::Error> {
         Ok(Usage { cpu_nanoseconds: 1_000_000, memory_bytes: 8192, working_set_bytes: 4096 })
     }
+
+    async fn disk_usage(&self, _: &str) -> Result<u64, runtime::Error> {
+        Ok(10_000)
+    }
 }
 
 /// Images that are there, and `missing…`, which cannot be pulled.

@@ -41,6 +41,8 @@ pub struct Strategy {
     pub has_status: bool,
     /// A new object may bring its status along (events of nodes made by hand, bound claims).
     pub keeps_status_on_create: bool,
+    /// Paths that a write of the main resource leaves alone, where it has a status.
+    pub main_reset: &'static [&'static str],
     /// Paths that a write of `/status` leaves alone.
     pub status_reset: &'static [&'static str],
     /// Whether `metadata.generation` counts changes of what is not metadata or status.
@@ -99,6 +101,7 @@ impl Strategy {
         warnings: |_, _| Vec::new(),
         has_status: false,
         keeps_status_on_create: false,
+        main_reset: &["status"],
         status_reset: &["spec"],
         generation: Generation::None,
         annotations_are_desired: false,
@@ -160,6 +163,8 @@ pub struct PartStrategy {
     pub name: &'static str,
     /// `(new, old)`: takes from `old` all that is not the part.
     pub prepare: fn(&mut Value, &Value),
+    /// Paths that it leaves alone; `None`: those that the main resource does.
+    pub reset: Option<&'static [&'static str]>,
     /// `(new, old)`.
     pub validate: fn(&Value, &Value) -> Errors,
 }

@@ -46,3 +46,23 @@ async fn replicas_are_owned_by_whoever_applies_the_scale() {
     assert_eq!(live["spec"]["replicas"], 1);
     assert!(live["metadata"]["managedFields"].as_array().unwrap().iter().all(|entry| entry["manager"] != "hpa"));
 }
+
+/// Nobody owns what no write of the kind can change: whoever made a certificate request owns nothing of it, whoever decides it the conditions.
+#[tokio::test]
+async fn what_a_write_leaves_alone_is_nobodys() {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let server = Server::start().await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let pem = BASE64_STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n");
+    let spec = json!({"request": pem, "usages": ["client auth"], "signerName": "example.com/a"});
+    let made = server.post(requests, &json!({"metadata": {"name": "a"}, "spec": spec})).await.is(201).json();
+    assert_eq!(made["metadata"].get("managedFields"), None);
+    // with field managers of its own again, an object tells who decided
+    let spec = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"labels": {"a": "b"}}});
+    server.apply(&format!("{requests}/a"), &spec).await.is(200);
+    let approved = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "a", "message": "b"}]}});
+    let approved = server.patch(&format!("{requests}/a/approval"), "merge", &approved).await.is(200).json();
+    let owned = approved["metadata"]["managedFields"].as_array().unwrap();
+    let decided = owned.iter().find(|entry| entry["subresource"] == "approval").unwrap();
+    assert!(decided["fieldsV1"]["f:status"]["f:conditions"].is_object(), "{approved}");
+}

@@ -153,7 +153,7 @@ async fn context(ctx: Ctx) -> Result<()> {
         ([n], false) => n.clone(),
         ([_], true) => return Err(Error::msg("you cannot specify both a context name and --current")),
         ([], false) => return Err(Error::msg("you must specify a non-empty context name or --current")),
-        _ => return Err(Error::msg(format!("Unexpected args: [{}]", ctx.args().join(" ")))),
+        _ => return Err(super::help_and(&ctx, format!("Unexpected args: [{}]", ctx.args().join(" ")))),
     };
     let existed = before.get("contexts", &name).is_some();
     let mut config = before.clone();

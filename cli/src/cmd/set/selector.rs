@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::flags::Flag;
 use crate::generate;
 use crate::print;
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
+use crate::resource::{Builder, DEEP_FILE_FLAGS, DRY_RUN, Info};
 use serde_json::{Value, json};
 use skiff_api::machinery::selector::Selector;
 
@@ -22,7 +22,7 @@ pub static COMMAND: Command = Command {
     examples: "
       # Select by a label
       kubectl set selector service my-svc app=web",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, COMMON, &[Flag::str("resource-version", '\0', "", "Only if the object's version is this")]],
+    flags: &[print::FLAGS, DEEP_FILE_FLAGS, DRY_RUN, COMMON, &[Flag::str("resource-version", '\0', "", "Only if the object's version is this")]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };

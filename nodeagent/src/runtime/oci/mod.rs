@@ -44,6 +44,7 @@ use self::{
 };
 pub use self::{program::SUBCOMMAND as SHIM_SUBCOMMAND, shim::shim_main};
 use super::{ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage};
+use crate::disk;
 use crate::image::Store;
 
 /// Events kept for a listener that is slow.
@@ -317,5 +318,10 @@ impl Runtime for OciRuntime {
     async fn usage(&self, container: &str) -> Result<Usage, Error> {
         let (_, record) = self.inner.container(container)?;
         self.blocking(move |inner| inner.cgroups.usage(&record.cgroup).map_err(|err| failed("read the container's usage", err))).await
+    }
+
+    async fn disk_usage(&self, container: &str) -> Result<u64, Error> {
+        let (_, record) = self.inner.container(container)?;
+        self.blocking(move |_| disk::used(&record.writable.join("upper")).map_err(|err| failed("measure the container's files", err))).await
     }
 }

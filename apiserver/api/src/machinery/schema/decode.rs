@@ -162,6 +162,13 @@ impl<'s> Walk<'s> {
         self.fault(said, trail, true);
     }
 
+    /// What such a decoder says of a value of the wrong kind: Go tells where objects and lists stood, and of nothing else.
+    fn fail_typed(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
+        let field = trail.filter(|_| matches!(found, "object" | "array")).map(|trail| format!("Go struct field {}", trail.go_path()));
+        let place = field.unwrap_or_else(|| "Go value".into());
+        self.fault(format!("json: cannot unmarshal {found} into {place} of type {go_type}"), trail, true);
+    }
+
     fn fault(&mut self, said: String, trail: Option<&Trail>, ends: bool) {
         let (mut path, mut order) = (String::new(), Vec::new());
         if let Some(trail) = trail {
@@ -287,19 +294,19 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// What decoders of their own read: their mistakes are told as if nothing was around, and what they do not know nobody hears of.
+    /// What decoders of their own read: their first mistake ends the reading, and of what they do not know nobody hears.
     fn schema_or(&mut self, value: &mut Value, or: Or, of: &'s Shape, trail: Option<&Trail>) {
         let mut inner = Walk { schema: self.schema, decoded: Decoded::default(), faults: Vec::new(), converts: false };
         match (or, &mut *value) {
-            (_, Value::Object(_)) => inner.value(value, of, None),
+            (_, Value::Object(_)) => inner.value(value, of, trail),
             (Or::Array, Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    inner.element(item, of, &Trail { parent: None, at: Step::Index(index) });
+                    inner.element(item, of, &Trail { parent: trail, at: Step::Index(index) });
                 }
             }
             (Or::Strings, Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    inner.element(item, &Shape::String(None), &Trail { parent: None, at: Step::Index(index) });
+                    inner.element(item, &Shape::String(None), &Trail { parent: trail, at: Step::Index(index) });
                 }
             }
             (Or::Bool, Value::Bool(_)) => {}
@@ -359,7 +366,7 @@ impl<'s> Walk<'s> {
                     self.fail(format!("json: cannot unmarshal number {n} into Go value of type int32"), trail);
                 }
             }
-            (Shape::IntOrString, other) => self.fail(format!("json: cannot unmarshal {} into Go value of type int32", kind_of(other)), trail),
+            (Shape::IntOrString, other) => self.fail_typed(kind_of(other), "int32", trail),
             (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
                 Ok(bytes) => *value = base64::engine::general_purpose::STANDARD.encode(bytes).into(),
                 Err(error) if self.converts => self.fault(format!("error decoding from json: {}", illegal_base64(text, &error)), trail, true),
@@ -390,7 +397,7 @@ impl<'s> Walk<'s> {
             },
             (Shape::Duration, Value::String(_)) => {}
             (Shape::Time | Shape::MicroTime | Shape::Duration, other) => {
-                self.fail(format!("json: cannot unmarshal {} into Go value of type string", kind_of(other)), trail);
+                self.fail_typed(kind_of(other), "string", trail);
             }
             (_, other) => self.mistyped(other, shape, trail),
         }

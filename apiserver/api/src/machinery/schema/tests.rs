@@ -34,6 +34,13 @@ fn names_the_place_as_go_does() {
             json!({"spec": {"volumes": [{"ephemeral": "x"}]}}),
             "json: cannot unmarshal string into Go struct field Volume.spec.volumes.VolumeSource.ephemeral of type v1.EphemeralVolumeSource",
         ),
+        ("core.v1.ServicePort", json!({"targetPort": {}}), "json: cannot unmarshal object into Go struct field ServicePort.targetPort of type int32"),
+        ("core.v1.ServicePort", json!({"targetPort": true}), "json: cannot unmarshal bool into Go value of type int32"),
+        (
+            "core.v1.NodeCondition",
+            json!({"lastHeartbeatTime": []}),
+            "json: cannot unmarshal array into Go struct field NodeCondition.lastHeartbeatTime of type string",
+        ),
         ("core.v1.ConfigMap", json!({"data": {"a": 1}}), "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"),
     ] {
         assert_eq!(conformed(kind, value).unwrap_err().0, said);
@@ -127,7 +134,7 @@ fn schemas_or_something_simpler() {
     }
     for (given, said) in [
         (json!({"additionalProperties": "yes"}), "boolean or JSON schema expected"),
-        (json!({"items": {"type": 1}}), "json: cannot unmarshal number into Go struct field JSONSchemaProps.type of type string"),
+        (json!({"items": {"type": 1}}), "json: cannot unmarshal number into Go struct field JSONSchemaProps.items.type of type string"),
     ] {
         assert_eq!(conformed(kind, given).unwrap_err().to_string(), said);
     }

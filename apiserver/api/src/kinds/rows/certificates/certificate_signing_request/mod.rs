@@ -1,6 +1,7 @@
 //! CertificateSigningRequest: its row.
 
 mod columns;
+mod request;
 mod strategy;
 
 use crate::kinds::{Kind, Subresource, Verbs};

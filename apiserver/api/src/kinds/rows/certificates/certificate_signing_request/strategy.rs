@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use super::request;
+
 use crate::{
     kinds::{PartStrategy, Stamp, Strategy},
     machinery::field::{Errors, Path},
@@ -14,11 +16,20 @@ const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
 pub const STRATEGY: Strategy = Strategy {
     has_status: true,
+    main_reset: &["spec", "status"],
+    status_reset: &["spec", "status.conditions"],
     prepare_for_update: |new, old| new["spec"] = old["spec"].clone(),
     prepare_for_status_update: keep_decisions,
-    validate_update: |new, old| validate_update(new, old, &[]),
-    validate_status_update: |new, old| validate_update(new, old, &["certificate"]),
-    parts: &[PartStrategy { name: "approval", prepare: keep_all_but_conditions, validate: |new, old| validate_update(new, old, &["conditions"]) }],
+    validate_name: |_, _| Vec::new(),
+    validate: |new| request::validate(new, None),
+    validate_update: |new, old| whole(new, old, &[]),
+    validate_status_update: |new, old| whole(new, old, &["certificate"]),
+    parts: &[PartStrategy {
+        name: "approval",
+        prepare: keep_all_but_conditions,
+        reset: Some(&["spec", "status.certificate"]),
+        validate: |new, old| whole(new, old, &["conditions"]),
+    }],
     stamp: Some(stamp),
     unknown_field: crate::kinds::strategy::unsupported_field,
     update_checks: crate::kinds::UpdateChecks::Both,
@@ -82,16 +93,18 @@ fn stamp(new: &mut Value, old: Option<&Value>, stamp: &Stamp<'_>) {
     }
 }
 
+fn whole(new: &Value, old: &Value, open: &[&str]) -> Errors {
+    let mut errors = request::validate(new, Some(old));
+    errors.extend(validate_update(new, old, open));
+    errors
+}
+
 /// What an update may not do, whichever door it comes by; `open` are the parts of the status that this door is for.
 fn validate_update(new: &Value, old: &Value, open: &[&str]) -> Errors {
     let mut errors = Errors::default();
     let status = Path::new("status");
     let path = status.child("conditions");
     let changed = |type_: &str| (of_type(old, type_), of_type(new, type_));
-    if open == ["conditions"] && DECISIONS.iter().all(|type_| !of_type(new, type_).is_empty()) && DECISIONS.iter().any(|type_| of_type(old, type_).is_empty()) {
-        let last = conditions(new).iter().rev().find_map(|c| c["type"].as_str().filter(|type_| DECISIONS.contains(type_))).unwrap_or_default();
-        errors.invalid(&path, last, "Approved and Denied conditions are mutually exclusive");
-    }
     for type_ in ["Approved", "Denied", "Failed"] {
         let (had, has) = changed(type_);
         if has.len() < had.len() {
@@ -160,7 +173,6 @@ mod tests {
             (object(&["Approved"], ""), object(&[], ""), &["certificate"], "updates may not add a condition of type \"Approved\""),
             (object(&["Approved"], ""), object(&[], ""), &[], "updates may not add a condition of type \"Approved\""),
             (object(&[], ""), object(&["Denied"], ""), &["conditions"], "updates may not remove a condition of type \"Denied\""),
-            (object(&["Approved", "Denied"], ""), object(&["Approved"], ""), &["conditions"], "mutually exclusive"),
             (object(&["Approved", "Failed"], ""), object(&["Approved"], ""), &["certificate"], ""),
             (object(&["Approved"], "x"), object(&["Approved"], ""), &["certificate"], ""),
             (object(&["Approved"], "y"), object(&["Approved"], "x"), &["certificate"], "updates may not modify existing certificate content"),

@@ -30,7 +30,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |new| finalizers(new, false),
     validate_update: |new, _| finalizers(new, false),
     validate_status_update: |new, _| phase(new),
-    parts: &[PartStrategy { name: "finalize", prepare: keep_status, validate: |new, _| finalizers(new, true) }],
+    parts: &[PartStrategy { name: "finalize", prepare: keep_status, reset: None, validate: |new, _| finalizers(new, true) }],
     held: |namespace| !namespace.at("spec").list("finalizers").is_empty(),
     terminate: Some(|namespace| {
         child_mut(namespace, "status").insert("phase".into(), "Terminating".into());

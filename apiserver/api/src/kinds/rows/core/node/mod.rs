@@ -1,8 +1,9 @@
 //! Node: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Kind, Subresource, Verbs};
 
 pub const KIND: Kind = Kind {
     group: "",
@@ -18,20 +19,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Node",
     selectable: &[crate::kinds::Selectable { path: "spec.unschedulable", value: |n| (n["spec"]["unschedulable"] == true).to_string() }],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        keeps_status_on_create: true,
-        defaults: |object| {
-            if object["status"].get("allocatable").is_none()
-                && let Some(capacity) = object["status"].get("capacity").cloned()
-            {
-                object["status"]["allocatable"] = capacity;
-            }
-        },
-        has_status: true,
-        unknown_field: crate::kinds::strategy::unsupported_field,
-        update_checks: crate::kinds::UpdateChecks::Both,
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

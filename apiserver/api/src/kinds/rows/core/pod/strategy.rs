@@ -128,6 +128,7 @@ fn keep_observed_generations(new: &mut Value, old: &Value) {
 const PARTS: &[PartStrategy] = &[
     PartStrategy {
         name: "ephemeralcontainers",
+        reset: None,
         prepare: |new, old| {
             let containers = new.at("spec").some("ephemeralContainers").cloned();
             new["spec"] = old["spec"].clone();
@@ -144,6 +145,7 @@ const PARTS: &[PartStrategy] = &[
     },
     PartStrategy {
         name: "resize",
+        reset: None,
         prepare: |new, old| {
             validation::resize::keep_all_else(new, old);
             keep_metadata(new, old);
@@ -151,7 +153,7 @@ const PARTS: &[PartStrategy] = &[
         validate: |new, old| validation::resize::validate(new, old, qos),
     },
     // what a binding changes is no update, and it is checked where it is applied
-    PartStrategy { name: "binding", prepare: |_, _| {}, validate: |_, _| Default::default() },
+    PartStrategy { name: "binding", reset: None, prepare: |_, _| {}, validate: |_, _| Default::default() },
 ];
 
 fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
