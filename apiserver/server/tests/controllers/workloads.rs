@@ -71,7 +71,7 @@ async fn a_job_of_as_many_indexes_as_there_are_numbers() {
     let plane = Plane::start().await;
     let mut template = template("work");
     template["spec"]["restartPolicy"] = "Never".into();
-    let spec = json!({"completionMode": "Indexed", "completions": i32::MAX, "parallelism": 3, "backoffLimitPerIndex": 1, "template": template,
+    let spec = json!({"completionMode": "Indexed", "completions": i32::MAX, "parallelism": 3, "backoffLimitPerIndex": 1, "maxFailedIndexes": 5, "template": template,
         "successPolicy": {"rules": [{"succeededIndexes": "0-2147483646", "succeededCount": 2147483000}]}});
     let path = "/apis/batch/v1/namespaces/default/jobs";
     plane.create(path, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "work"}, "spec": spec})).await;
