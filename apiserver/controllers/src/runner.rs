@@ -231,7 +231,7 @@ mod tests {
                 seen.push(*key);
                 seen.iter().filter(|k| *k == key).count()
             };
-            assert!(key % 2 == 0 || times > 2, "{key} is odd");
+            assert!(key.is_multiple_of(2) || times > 2, "{key} is odd");
             Ok(Next::DONE)
         }
     }

@@ -293,7 +293,7 @@ impl<'a> Pass<'a> {
             if self.end.is_none() {
                 if spec(&self.job).max_failed_indexes.is_some_and(|most| total(&failed) > most) {
                     self.end = target("MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
-                } else if !failed.is_empty() && total(&failed) + total(&self.done) >= completions {
+                } else if !failed.is_empty() && total(&failed).saturating_add(total(&self.done)) >= completions {
                     self.end = target("FailedIndexes", "Job has failed indexes");
                 }
             }
@@ -452,8 +452,10 @@ impl<'a> Pass<'a> {
         if only_replaces_failed(&self.job) {
             taken.extend(self.pods.iter().filter(|pod| pods::is_terminating(pod)).filter_map(|pod| index_of(&self.job, pod)));
         }
-        taken.extend(self.failed_indexes.iter().flatten());
-        let pending: Vec<i32> = (0..spec(&self.job).completions.unwrap_or(0)).filter(|i| !taken.contains(i)).take(count).collect();
+        if let Some(failed) = &self.failed_indexes {
+            taken.unite(failed);
+        }
+        let pending: Vec<i32> = taken.missing(spec(&self.job).completions.unwrap_or(0)).take(count).collect();
         let wait = |index: &i32| {
             let pod = self.delayed.get(index)?;
             let (counted, ignored) = failures(pod);
@@ -469,7 +471,7 @@ impl<'a> Pass<'a> {
         left.sort_by(|a, b| pods::deletion_order((a, 0), (b, 0), self.now));
         let mut doomed = Vec::new();
         if is_indexed(&self.job) {
-            let mut seen = Indexes::new();
+            let mut seen = Indexes::default();
             let mut kept = Vec::new();
             for pod in left.into_iter().rev() {
                 match index_of(&self.job, &pod) {

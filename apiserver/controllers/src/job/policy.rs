@@ -89,7 +89,7 @@ pub fn succeeded(policy: Option<&SuccessPolicy>, completions: i32, done: &Indexe
     let fits = |rule: &k8s_openapi::api::batch::v1::SuccessPolicyRule| match &rule.succeeded_indexes {
         Some(text) => {
             let required = parse(text, completions);
-            let have = i32::try_from(required.intersection(done).count()).unwrap_or(i32::MAX);
+            let have = required.in_common(done);
             !required.is_empty() && (have == total(&required) || rule.succeeded_count.is_some_and(|count| have >= count))
         }
         None => rule.succeeded_count.is_some_and(|count| total(done) >= count),

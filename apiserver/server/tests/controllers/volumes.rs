@@ -54,6 +54,8 @@ async fn a_class_of_attributes_stays_while_a_claim_names_it() {
     let spec = json!({"accessModes": ["ReadWriteOnce"], "volumeAttributesClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}});
     plane.create(CLAIMS, json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": spec})).await;
     plane.until("the claim is protected", async || has_finalizer(&plane, &format!("{CLAIMS}/data")).await).await;
+    // its finalizer is given at its creation; that something is said of it shows that the controllers know it
+    plane.event("data", "FailedBinding").await;
     plane.delete(&path).await;
     assert!(plane.get(&path).await.is_some());
     plane.delete(&format!("{CLAIMS}/data")).await;

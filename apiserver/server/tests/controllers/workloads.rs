@@ -65,3 +65,20 @@ async fn a_set_of_as_many_pods_as_there_are_numbers() {
     }
     plane.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_as_many_indexes_as_there_are_numbers() {
+    let plane = Plane::start().await;
+    let mut template = template("work");
+    template["spec"]["restartPolicy"] = "Never".into();
+    let spec = json!({"completionMode": "Indexed", "completions": i32::MAX, "parallelism": 3, "backoffLimitPerIndex": 1, "maxFailedIndexes": 5, "template": template,
+        "successPolicy": {"rules": [{"succeededIndexes": "0-2147483646", "succeededCount": 2147483000}]}});
+    let path = "/apis/batch/v1/namespaces/default/jobs";
+    plane.create(path, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "work"}, "spec": spec})).await;
+    let pods = async || plane.list("/api/v1/namespaces/default/pods").await;
+    plane.until("its pods", async || pods().await.len() == 3).await;
+    let first = pods().await.into_iter().find(|pod| pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"] == "0").unwrap();
+    plane.is_in_phase(first["metadata"]["name"].as_str().unwrap(), "Succeeded").await;
+    plane.until("the first index's end", async || plane.get(&format!("{path}/work")).await.unwrap()["status"]["completedIndexes"] == "0").await;
+    plane.end().await;
+}
