@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// One measured line.
 pub fn report(what: &str, measured: String, budget: &str) {
-    println!("{what:<58} {measured:>22}   budget {budget}");
+    println!("{what:<50} {measured:>28}   budget {budget}");
 }
 
 pub fn milliseconds(time: Duration) -> String {

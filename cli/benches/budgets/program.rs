@@ -91,6 +91,15 @@ impl Program {
         Ok(kilobytes / 1e3)
     }
 
+    /// CPU time of all its threads since its start, user's and system's, to a hundredth of a second.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // after the name in parentheses, which may hold spaces: fields 14 and 15 of proc(5)
+        let fields: Vec<&str> = stat.rsplit_once(')').context("no name in stat")?.1.split_whitespace().collect();
+        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
     /// Ends it as Ctrl-C does and waits.
     pub fn end(mut self) -> anyhow::Result<()> {
         Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
