@@ -208,7 +208,7 @@ const PLUGINS: &[Entry] = &[
     Entry { name: "ServiceAccount", default: true, make: || Box::new(service_account::ServiceAccount) },
     Entry { name: "NodeRestriction", default: true, make: || Box::new(node_restriction::NodeRestriction) },
     Entry { name: "TaintNodesByCondition", default: true, make: || Box::new(taint_nodes_by_condition::TaintNodesByCondition) },
-    Entry { name: "Priority", default: true, make: || Box::new(priority::Priority) },
+    Entry { name: "Priority", default: true, make: || Box::<priority::Priority>::default() },
     Entry { name: "DefaultTolerationSeconds", default: true, make: || Box::new(default_toleration_seconds::DefaultTolerationSeconds) },
     Entry { name: "DefaultStorageClass", default: true, make: || Box::new(default_storage_class::DefaultStorageClass) },
     Entry { name: "StorageObjectInUseProtection", default: true, make: || Box::new(storage_object_in_use_protection::StorageObjectInUseProtection) },

@@ -2,7 +2,10 @@
 //!
 //! Follows `plugin/pkg/admission/priority/admission.go`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::machinery::{meta::Meta, status::Status};
 
@@ -11,7 +14,12 @@ use super::{Attributes, Operation, Plugin};
 const CLASSES: &str = "priorityclasses.scheduling.k8s.io";
 const WRITES: [Operation; 2] = [Operation::Create, Operation::Update];
 
-pub struct Priority;
+/// The default class is asked for with every pod, and changes with no more than the classes.
+#[derive(Default)]
+pub struct Priority {
+    /// The classes' revision, and the default class at that revision.
+    seen: Mutex<Option<(u64, Option<Arc<Value>>)>>,
+}
 
 #[async_trait]
 impl Plugin for Priority {
@@ -25,7 +33,7 @@ impl Plugin for Priority {
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         match (attributes.kind.plural, attributes.operation) {
-            ("pods", Operation::Create) => create(attributes),
+            ("pods", Operation::Create) => self.create(attributes),
             ("pods", _) => {
                 keep(attributes);
                 Ok(())
@@ -38,7 +46,7 @@ impl Plugin for Priority {
         let Some(class) = attributes.object.as_ref().filter(|object| attributes.kind.plural == "priorityclasses" && object["globalDefault"] == true) else {
             return Ok(());
         };
-        match default_class(attributes)? {
+        match self.default_class(attributes)? {
             Some(other) if attributes.operation == Operation::Create || other.name() != class.name() => {
                 Err(attributes.forbidden(format_args!("PriorityClass {} is already marked as default. Only one default can exist", other.name())))
             }
@@ -47,49 +55,60 @@ impl Plugin for Priority {
     }
 }
 
-/// The default class; of several that a race left, the one with the lowest number.
-fn default_class(attributes: &Attributes<'_>) -> Result<Option<Value>, Status> {
-    let classes = attributes.list(CLASSES, None)?;
-    Ok(classes.into_iter().filter(|class| class["globalDefault"] == true).min_by_key(|class| class["value"].as_i64().unwrap_or(0)))
-}
+impl Priority {
+    /// The default class; of several that a race left, the one with the lowest number.
+    fn default_class(&self, attributes: &Attributes<'_>) -> Result<Option<Arc<Value>>, Status> {
+        // read before the list, which may be newer: then it is read again the next time
+        let revision = attributes.app.store.resource_revision(CLASSES);
+        if let Some((of, class)) = &*self.seen.lock()
+            && *of == revision
+        {
+            return Ok(class.clone());
+        }
+        let defaults = attributes.list(CLASSES, None)?.into_iter().filter(|class| class["globalDefault"] == true);
+        let class = defaults.min_by_key(|class| class["value"].as_i64().unwrap_or(0)).map(Arc::new);
+        *self.seen.lock() = Some((revision, class.clone()));
+        Ok(class)
+    }
 
-fn create(attributes: &mut Attributes<'_>) -> Result<(), Status> {
-    let Some(pod) = &attributes.object else { return Ok(()) };
-    let spec = &pod["spec"];
-    let class = match spec["priorityClassName"].as_str().filter(|name| !name.is_empty()) {
-        Some(name) => match attributes.look_up(CLASSES, "", name)? {
-            Some(class) => Some(class),
-            None => return Err(attributes.forbidden(format_args!("no PriorityClass with name {name} was found"))),
-        },
-        None => default_class(attributes)?,
-    };
-    let priority = class.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
-    if let Some(given) = spec["priority"].as_i64().filter(|given| *given != priority) {
-        return Err(attributes.forbidden(format_args!(
-            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
-        )));
-    }
-    let policy = match &class {
-        Some(class) => class["preemptionPolicy"].as_str().map(str::to_string),
-        None => Some("PreemptLowerPriority".into()),
-    };
-    if let (Some(policy), Some(given)) = (&policy, spec["preemptionPolicy"].as_str())
-        && policy != given
-    {
-        return Err(attributes.forbidden(format_args!(
-            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
-        )));
-    }
-    if let Some(pod) = attributes.object.as_mut() {
-        if let Some(class) = class {
-            pod["spec"]["priorityClassName"] = class.name().into();
+    fn create(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        let Some(pod) = &attributes.object else { return Ok(()) };
+        let spec = &pod["spec"];
+        let class = match spec["priorityClassName"].as_str().filter(|name| !name.is_empty()) {
+            Some(name) => match attributes.look_up(CLASSES, "", name)? {
+                Some(class) => Some(Arc::new(class)),
+                None => return Err(attributes.forbidden(format_args!("no PriorityClass with name {name} was found"))),
+            },
+            None => self.default_class(attributes)?,
+        };
+        let priority = class.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
+        if let Some(given) = spec["priority"].as_i64().filter(|given| *given != priority) {
+            return Err(attributes.forbidden(format_args!(
+                "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
+            )));
         }
-        pod["spec"]["priority"] = priority.into();
-        if let Some(policy) = policy {
-            pod["spec"]["preemptionPolicy"] = policy.into();
+        let policy = match &class {
+            Some(class) => class["preemptionPolicy"].as_str().map(str::to_string),
+            None => Some("PreemptLowerPriority".into()),
+        };
+        if let (Some(policy), Some(given)) = (&policy, spec["preemptionPolicy"].as_str())
+            && policy != given
+        {
+            return Err(attributes.forbidden(format_args!(
+                "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+            )));
         }
+        if let Some(pod) = attributes.object.as_mut() {
+            if let Some(class) = class {
+                pod["spec"]["priorityClassName"] = class.name().into();
+            }
+            pod["spec"]["priority"] = priority.into();
+            if let Some(policy) = policy {
+                pod["spec"]["preemptionPolicy"] = policy.into();
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// An update that leaves out what was computed keeps it.
