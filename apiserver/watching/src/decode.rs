@@ -61,9 +61,12 @@ impl Error {
     }
 }
 
-/// Reads a whole text.
-pub fn decode<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
-    let mut reader = Reader { text, at: 0, depth: 0 };
+/// What is passed over: a struct's name and a field's.
+pub type Dropped = &'static [(&'static str, &'static str)];
+
+/// Reads a whole text, as if the fields in `dropped` were not there.
+pub fn decode<'a, T: Deserialize<'a>>(text: &'a str, dropped: Dropped) -> Result<T, Error> {
+    let mut reader = Reader { text, at: 0, depth: 0, dropped };
     let value = T::deserialize(&mut reader)?;
     match reader.peek() {
         None => Ok(value),
@@ -75,6 +78,12 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    dropped: Dropped,
+}
+
+/// Reads the zero time.
+fn zero_time() -> Reader<'static> {
+    Reader { text: ZERO_QUOTED, at: 0, depth: 0, dropped: &[] }
 }
 
 enum Number {
@@ -127,14 +136,16 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         let mut at = 0;
         loop {
-            match rest.get(at) {
+            match rest.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
                 None => return Err(Error::new("a string does not end", start)),
-                Some(b'"') => break,
-                Some(b'\\') => {
+                Some(ahead) if rest[at + ahead] == b'\\' => {
                     escaped = true;
-                    at += 2;
+                    at += ahead + 2;
                 }
-                Some(_) => at += 1,
+                Some(ahead) => {
+                    at += ahead;
+                    break;
+                }
             }
         }
         self.at = start + at + 1;
@@ -353,7 +364,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         if matches!(name, "Time" | "MicroTime") && self.null() {
-            return visitor.visit_newtype_struct(&mut Reader { text: ZERO_QUOTED, at: 0, depth: 0 });
+            return visitor.visit_newtype_struct(&mut zero_time());
         }
         visitor.visit_newtype_struct(self)
     }
@@ -378,9 +389,10 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         match self.peek() {
             Some(b'{') => {
                 let first = self.open()?;
-                visitor.visit_map(Members { reader: Some(self), first, name: Cow::Borrowed(""), required })
+                let dropped = self.dropped.iter().any(|(of, _)| *of == name).then_some(name);
+                visitor.visit_map(Members { reader: Some(self), first, name: Cow::Borrowed(""), dropped, required })
             }
-            Some(b'n') if self.null() => visitor.visit_map(Members { reader: None, first: true, name: Cow::Borrowed(""), required }),
+            Some(b'n') if self.null() => visitor.visit_map(Members { reader: None, first: true, name: Cow::Borrowed(""), dropped: None, required }),
             _ => Err(self.unexpected(&visitor)),
         }
     }
@@ -426,18 +438,28 @@ struct Members<'r, 'de> {
     first: bool,
     /// Of the member whose value is next.
     name: Cow<'de, str>,
+    /// The struct's name, where some of its fields are passed over.
+    dropped: Option<&'static str>,
     /// A time that must be there and was not seen yet.
     required: Option<&'static str>,
 }
 
 impl<'de> Members<'_, 'de> {
+    /// The name of the next member that is not passed over.
+    fn read_name(&mut self) -> Result<Option<Cow<'de, str>>, Error> {
+        let Some(reader) = self.reader.as_deref_mut() else { return Ok(None) };
+        loop {
+            let name = reader.name(&mut self.first)?;
+            match (&name, self.dropped) {
+                (Some(name), Some(of)) if reader.dropped.contains(&(of, &**name)) => reader.skip()?,
+                _ => return Ok(name),
+            }
+        }
+    }
+
     #[inline(never)]
     fn next_name(&mut self) -> Result<bool, Error> {
-        let next = match self.reader.as_deref_mut() {
-            Some(reader) => reader.name(&mut self.first)?,
-            None => None,
-        };
-        match next {
+        match self.read_name()? {
             Some(name) => {
                 if self.required == Some(&*name) {
                     self.required = None;
@@ -468,7 +490,7 @@ impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let read = match self.reader.as_deref_mut() {
             Some(reader) => seed.deserialize(reader),
-            None => seed.deserialize(&mut Reader { text: ZERO_QUOTED, at: 0, depth: 0 }),
+            None => seed.deserialize(&mut zero_time()),
         };
         read.map_err(|error| error.below(&self.name))
     }
@@ -501,7 +523,7 @@ mod tests {
     use super::*;
 
     fn read<T: de::DeserializeOwned>(value: Value) -> Result<T, String> {
-        decode(&value.to_string()).map_err(|error| error.to_string())
+        decode(&value.to_string(), &[]).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -553,5 +575,16 @@ mod tests {
         assert_eq!(pod.metadata.labels.unwrap()["k\""], "v");
         let value: Value = decode(r#"{"a":[1,-2,1.5,true,null,"x"],"b":{}}"#).unwrap();
         assert_eq!(value, json!({"a": [1, -2, 1.5, true, null, "x"], "b": {}}));
+    }
+
+    #[test]
+    fn what_is_dropped_is_a_field_of_a_struct_and_no_name_of_a_map() {
+        let pod = r#"{"metadata":{"managedFields":[{"time":7}],"labels":{"managedFields":"a","env":"b"},"name":"x"},"spec":{"containers":[{"name":"c","env":[1],"image":"i"}]}}"#;
+        assert!(decode::<Pod>(pod, &[]).is_err());
+        let pod: Pod = decode(pod, &[("ObjectMeta", "managedFields"), ("Container", "env")]).unwrap();
+        assert_eq!((pod.metadata.managed_fields, pod.metadata.name.as_deref()), (None, Some("x")));
+        assert_eq!(pod.metadata.labels.unwrap().len(), 2);
+        let container = &pod.spec.unwrap().containers[0];
+        assert_eq!((&container.env, container.image.as_deref()), (&None, Some("i")));
     }
 }

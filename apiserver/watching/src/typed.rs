@@ -25,15 +25,19 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-pub use crate::decode::Error as DecodeError;
+pub use crate::decode::{Dropped, Error as DecodeError};
 
 /// What can be read from JSON and written as JSON.
 pub trait Wire: Sized {
-    /// Reads as Go does, see [`crate::decode`].
-    fn decode(text: &str) -> Result<Self, DecodeError>;
+    /// Reads as Go does, see [`crate::decode`], as if the fields in `dropped` were not there.
+    fn decode_without(text: &str, dropped: Dropped) -> Result<Self, DecodeError>;
     /// Writes compact JSON; fails for a time that has no RFC 3339 form.
     fn encode(&self) -> Result<Vec<u8>, serde_json::Error>;
 
+    /// Reads as Go does.
+    fn decode(text: &str) -> Result<Self, DecodeError> {
+        Self::decode_without(text, &[])
+    }
     /// The same from a value.
     fn from_value(value: &Value) -> Result<Self, DecodeError> {
         Self::decode(&value.to_string())
@@ -75,8 +79,8 @@ macro_rules! wire {
     ($($of:ty),* $(,)?) => { $(
         impl Wire for $of {
             #[inline(never)]
-            fn decode(text: &str) -> Result<Self, DecodeError> {
-                crate::decode::decode(text)
+            fn decode_without(text: &str, dropped: Dropped) -> Result<Self, DecodeError> {
+                crate::decode::decode(text, dropped)
             }
             #[inline(never)]
             fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {

@@ -32,7 +32,7 @@ struct Filler<K> {
 impl<K: Cached> Filler<K> {
     /// The object, or nothing when it had to be set aside.
     fn read(&self, object: &str) -> Option<K> {
-        K::decode(object).map_err(|error| self.unreadable.set_aside(K::api_version(), K::kind(), object, &error)).ok()
+        K::decode_without(object, K::DROPPED).map_err(|error| self.unreadable.set_aside(K::api_version(), K::kind(), object, &error)).ok()
     }
 }
 

@@ -14,7 +14,7 @@ use k8s_openapi::api::{
     storage::v1::*,
 };
 
-use crate::typed::Kind;
+use crate::typed::{Dropped, Kind};
 
 /// A kind that is cached.
 pub trait Cached: Kind {
@@ -22,30 +22,37 @@ pub trait Cached: Kind {
     fn group_by(&self) -> Option<&str> {
         None
     }
-    /// Drops what no controller reads, to save memory.
-    fn trim(&mut self) {
-        self.meta_mut().managed_fields = None;
-    }
+    /// What no controller reads, and is not read into the cache.
+    const DROPPED: Dropped = &[MANAGED_FIELDS];
+
+    /// Drops what no controller reads in some objects of the kind, to save memory.
+    fn trim(&mut self) {}
 }
 
+const MANAGED_FIELDS: (&str, &str) = ("ObjectMeta", "managedFields");
+
 impl Cached for Pod {
+    const DROPPED: Dropped = &[
+        MANAGED_FIELDS,
+        ("Container", "env"),
+        ("Container", "envFrom"),
+        ("Container", "command"),
+        ("Container", "args"),
+        ("Container", "volumeMounts"),
+        ("Container", "securityContext"),
+        ("Container", "lifecycle"),
+        ("Container", "livenessProbe"),
+        ("Container", "readinessProbe"),
+        ("Container", "startupProbe"),
+    ];
+
     fn group_by(&self) -> Option<&str> {
         self.spec.as_ref()?.node_name.as_deref()
-    }
-    fn trim(&mut self) {
-        self.metadata.managed_fields = None;
-        let Some(spec) = &mut self.spec else { return };
-        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
-            (container.env, container.env_from, container.command, container.args) = (None, None, None, None);
-            (container.volume_mounts, container.security_context, container.lifecycle) = (None, None, None);
-            (container.liveness_probe, container.readiness_probe, container.startup_probe) = (None, None, None);
-        }
     }
 }
 
 impl Cached for Secret {
     fn trim(&mut self) {
-        self.metadata.managed_fields = None;
         // of those by which machines join the data is what counts
         if self.type_.as_deref() != Some("bootstrap.kubernetes.io/token") {
             (self.data, self.string_data) = (None, None);
