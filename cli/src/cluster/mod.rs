@@ -45,6 +45,7 @@ pub fn parsed(command: &'static Command, args: &[String]) -> Result<Parsed, i32>
 /// Runs `work` to its end; its error is told and makes the exit status 1.
 pub fn run<F: Future<Output = anyhow::Result<()>>>(work: F) -> i32 {
     logging();
+    memory::keep_more_at_hand();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
