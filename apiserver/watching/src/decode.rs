@@ -542,7 +542,7 @@ mod tests {
         let pod: Pod = read(json!({"spec": {"containers": null}, "status": {"containerStatuses": [{"ready": null, "image": null}]}})).unwrap();
         assert!(pod.spec.unwrap().containers.is_empty());
         assert!(read::<Secret>(json!({"data": {"a": "eA==", "b": null}})).unwrap().data.unwrap()["b"].0.is_empty());
-        assert_eq!(decode::<Pod>("null").unwrap(), Pod::default());
+        assert_eq!(decode::<Pod>("null", &[]).unwrap(), Pod::default());
     }
 
     #[test]
@@ -559,21 +559,21 @@ mod tests {
             assert!(error.starts_with(text), "{error}");
         }
         for text in ["", "{", "[", "{\"a\"}", "{\"metadata\":{\"name\":\"x}", "{}x", "{\"spec\":,}", "nul", "{\"a\":tru}", "{\"a\":-}"] {
-            assert!(decode::<Pod>(text).is_err(), "{text}");
+            assert!(decode::<Pod>(text, &[]).is_err(), "{text}");
         }
         let deep = format!("{{\"x\":{}", "[".repeat(1_000_000));
-        assert!(decode::<Pod>(&deep).unwrap_err().to_string().contains("nested too deep"));
+        assert!(decode::<Pod>(&deep, &[]).unwrap_err().to_string().contains("nested too deep"));
     }
 
     #[test]
     fn text_is_read_as_json_has_it() {
         let text = r#" { "metadata" : { "name" : "a\u00e4\n\"\\" , "generation" : 9223372036854775807, "la\u0062els" : { "k\"" : "v" } } ,
             "unknown": [1.5e3, -2, true, null, {"x": "\\"}], "spec":{"containers":[]} } "#;
-        let pod: Pod = decode(text).unwrap();
+        let pod: Pod = decode(text, &[]).unwrap();
         assert_eq!(pod.metadata.name.as_deref(), Some("a\u{e4}\n\"\\"));
         assert_eq!(pod.metadata.generation, Some(i64::MAX));
         assert_eq!(pod.metadata.labels.unwrap()["k\""], "v");
-        let value: Value = decode(r#"{"a":[1,-2,1.5,true,null,"x"],"b":{}}"#).unwrap();
+        let value: Value = decode(r#"{"a":[1,-2,1.5,true,null,"x"],"b":{}}"#, &[]).unwrap();
         assert_eq!(value, json!({"a": [1, -2, 1.5, true, null, "x"], "b": {}}));
     }
 
