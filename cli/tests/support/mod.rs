@@ -111,7 +111,7 @@ impl Cluster {
     /// A command with this cluster's kubeconfig and a home of its own.
     pub fn command(&self, program: impl AsRef<Path>, args: &[&str]) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.args(args).env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.folder).stdin(Stdio::null());
+        command.args(args).env("KUBECONFIG", self.kubeconfig()).envs([("HOME", &self.folder), ("TMPDIR", &self.folder)]).stdin(Stdio::null());
         command
     }
 
@@ -137,12 +137,15 @@ impl Cluster {
     pub fn in_shell(&self, program: &Path, line: &str) -> Command {
         let bin = self.folder.join(format!("as-{}", program.file_name().unwrap_or_default().to_string_lossy()));
         if !bin.exists() {
-            std::fs::create_dir(&bin).unwrap();
+            std::fs::create_dir_all(bin.join("tmp")).unwrap();
             ["kubectl", "skiff"].iter().for_each(|name| std::os::unix::fs::symlink(program, bin.join(name)).unwrap());
         }
         let mut command = Command::new("bash");
         command.args(["-c", line]).current_dir(&self.folder).env_clear().stdin(Stdio::null());
-        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", &bin).env("KUBECONFIG", self.kubeconfig());
+        command
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .envs([("HOME", &bin), ("TMPDIR", &bin.join("tmp"))])
+            .env("KUBECONFIG", self.kubeconfig());
         command.envs([("KUBE_EDITOR", "true"), ("TZ", "UTC"), ("NO_COLOR", "1")]);
         command
     }

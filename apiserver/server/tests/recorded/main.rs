@@ -156,7 +156,7 @@ impl Replay {
     }
 
     async fn answer(&mut self, step: &Value, body: Option<Value>) -> Got {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(3);
         loop {
             let got = self.once(step, body.as_ref()).await;
             match step.get("until") {
