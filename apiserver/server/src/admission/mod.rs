@@ -156,6 +156,13 @@ impl Chain {
     }
 }
 
+/// Lets the plugins change what is to be written; their client hears their warnings, whatever comes of it.
+pub async fn admit(ctx: &Context, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+    let admitted = ctx.app.admission.admit(attributes).await;
+    std::mem::take(&mut attributes.warnings).into_iter().for_each(|text| ctx.warn(text));
+    admitted
+}
+
 /// Asks about a write of a subresource that is no part of its object (`pods/eviction`, `serviceaccounts/token`); the object as admitted.
 pub async fn subresource(ctx: &Context, kind: &'static Kind, subresource: &str, operation: Operation, object: Option<Value>) -> Result<Option<Value>, Status> {
     let mut attributes = Attributes {
@@ -171,9 +178,8 @@ pub async fn subresource(ctx: &Context, kind: &'static Kind, subresource: &str, 
         dry_run: crate::write::dry_run(ctx)?,
         warnings: Vec::new(),
     };
-    ctx.app.admission.admit(&mut attributes).await?;
+    admit(ctx, &mut attributes).await?;
     ctx.app.admission.validate(&attributes).await?;
-    std::mem::take(&mut attributes.warnings).into_iter().for_each(|text| ctx.warn(text));
     Ok(attributes.object)
 }
 

@@ -22,7 +22,7 @@ use skiff_storage::{Error, Expect, Object, Write};
 
 use super::list::{ListOptions, Selection};
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{self, Attributes, Operation},
     allocate, body,
     context::{Answer, Context},
     negotiate::{self, Accept, Offers},
@@ -171,7 +171,7 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
             dry_run: options.dry_run,
             warnings: Vec::new(),
         };
-        ctx.app.admission.admit(&mut attributes).await?;
+        admission::admit(ctx, &mut attributes).await?;
         ctx.app.admission.validate(&attributes).await?;
         let plan = plan(kind, &live, options, ctx.app.clock.now());
         if let Some(done) = carry_out(ctx, kind, &object, live, plan, options).await? {

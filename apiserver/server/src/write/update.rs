@@ -1,0 +1,239 @@
+//! Updates of an object or a part of it: read, compute, admit, prepare, validate, compare-and-set, and again when another write came between.
+//!
+//! Invariant: what is being deleted and has nothing left to wait for goes with the write that saw it so, whichever part that was about.
+//! Follows `staging/src/k8s.io/apiserver/pkg/registry/rest/update.go`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, Subresource, UpdateChecks, strategy::path_segment},
+    machinery::{
+        field::{Errors, Path},
+        meta::Meta,
+        object_meta,
+        status::Status,
+    },
+};
+use skiff_storage::{Error, Expect, Key, Object, Write};
+
+use super::{
+    Part, Written, check_namespace, create::create_tracked, dedup_owners, difference::same_but_for_times, dry_run, escalation, prepare::prepare, settle, stamp,
+    standard_finalizers, store_error, unstored, warn_of_no_effect,
+};
+use crate::{
+    admission::{self, Attributes, Operation},
+    allocate,
+    context::Context,
+    stored,
+};
+
+/// What a write makes of the live object, managed fields included. Called again when another write came between.
+pub type Compute<'c> = &'c mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send);
+
+/// How an update treats what it finds.
+pub struct Update {
+    pub part: Part,
+    /// PUT and apply make what is absent, where the kind allows it.
+    pub create: bool,
+    /// `Some`: the version that the client saw; another one is a conflict.
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+}
+
+impl Update {
+    pub fn of(part: Part) -> Update {
+        Update { part, create: false, uid: None, resource_version: None }
+    }
+}
+
+/// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
+pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str, how: Update, compute: Compute<'_>) -> Result<(Written, bool), Status> {
+    let dry = dry_run(ctx)?;
+    let key = stored::key_of(kind, namespace, name);
+    let attempt = Attempt { ctx, shown: kind, kind: kind.worked_on_as(), key: &key, part: how.part, dry };
+    for _ in 0..100 {
+        let Some(object) = ctx.app.store.get(&key) else {
+            if !how.create {
+                return Err(Status::not_found(kind.group, kind.plural, name));
+            }
+            let mut value = compute(None)?;
+            check_namespace(kind, namespace, &mut value)?;
+            dedup_owners(ctx, &mut value);
+            return create_tracked(ctx, kind, namespace, value, false).await.map(|written| (written, true));
+        };
+        let live = stored::decoded(kind, &object)?;
+        check_preconditions(kind, &key, &how, &live, dry)?;
+        let new = compute(Some(&live))?;
+        match attempt.run(&object, live, new).await? {
+            Some(written) => return Ok((written, false)),
+            None => continue,
+        }
+    }
+    Err(Status::modified(kind.group, kind.plural, name))
+}
+
+fn check_preconditions(kind: &Kind, key: &Key, how: &Update, live: &Value, dry: bool) -> Result<(), Status> {
+    let failed = |what: &str, wanted: &str, found: &str| {
+        let place = stored::etcd_place(key, dry);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+        );
+        Err(Status::conflict(kind.group, kind.plural, &key.name, &why))
+    };
+    if let Some(uid) = how.uid.as_deref().filter(|uid| *uid != live.uid()) {
+        return failed("UID", uid, live.uid());
+    }
+    if let Some(version) = how.resource_version.as_deref().filter(|version| *version != live.resource_version()) {
+        return failed("ResourceVersion", version, live.resource_version());
+    }
+    Ok(())
+}
+
+/// What stays the same from one try of an update to the next.
+struct Attempt<'a> {
+    ctx: &'a Context,
+    /// The kind that the client knows, and the one that is worked on.
+    shown: &'static Kind,
+    kind: &'static Kind,
+    key: &'a Key,
+    part: Part,
+    dry: bool,
+}
+
+impl Attempt<'_> {
+    /// One try; `None` when the object changed since it was read.
+    async fn run(&self, object: &Arc<Object>, mut live: Value, mut new: Value) -> Result<Option<Written>, Status> {
+        let Attempt { ctx, shown, kind, key, part, dry } = *self;
+        if !std::ptr::eq(shown, kind) {
+            shown.convert(&mut new, kind);
+            live = stored::decoded(kind, object)?;
+        }
+        let live = &live;
+        check_namespace(kind, &key.namespace, &mut new)?;
+        dedup_owners(ctx, &mut new);
+        let seen = seen_version(&new)?;
+        let mut attributes = Attributes {
+            app: &ctx.app,
+            kind,
+            subresource: part.name(),
+            operation: Operation::Update,
+            namespace: &key.namespace,
+            name: &key.name,
+            object: Some(new),
+            old: Some(live),
+            user: &ctx.user,
+            dry_run: dry,
+            warnings: Vec::new(),
+        };
+        admission::admit(ctx, &mut attributes).await?;
+        let mut new = attributes.object.take().unwrap_or_default();
+
+        check_version(kind, &key.name, seen.as_deref(), live)?;
+        new.set_meta("resourceVersion", live.resource_version());
+        prepare(kind, part, &mut new, live);
+        stamp(ctx, kind, &mut new, Some(live));
+        let allocation = allocate::on_update(ctx, kind, &mut new, live, dry)?;
+        validate(kind, part, &new, live)?;
+        escalation(ctx, kind, &new, Some(live))?;
+        attributes.object = Some(new);
+        ctx.app.admission.validate(&attributes).await?;
+        let new = attributes.object.take().unwrap_or_default();
+        if matches!(part, Part::Whole) {
+            for warning in (kind.strategy.warnings)(&new, Some(live)) {
+                ctx.warn(warning);
+            }
+            warn_of_no_effect(ctx, kind, &new);
+        }
+        if dry {
+            return Ok(Some(unstored(shown, kind, new)));
+        }
+        self.store(object, live, new, allocation).await
+    }
+
+    /// Writes, or removes what this update left nothing to wait for.
+    async fn store(&self, object: &Arc<Object>, live: &Value, mut new: Value, allocation: allocate::Allocation) -> Result<Option<Written>, Status> {
+        let Attempt { ctx, shown, kind, key, .. } = *self;
+        settle(shown, kind, &mut new);
+        let removal = ends_deletion(kind, &new, live);
+        if !removal && same_but_for_times(&new, live) {
+            return Ok(Some(Written::Stored(object.clone())));
+        }
+        // watchers of what goes are shown what was stored before
+        let (draft, last) = if removal { (None, Some(stored::draft(kind, live)?)) } else { (Some(stored::draft(kind, &new)?), None) };
+        match ctx.app.store.commit(Write { key: key.clone(), expect: Expect::Revision(object.revision), draft, last }).await {
+            Ok(object) => {
+                allocation.keep();
+                if removal {
+                    allocate::release(ctx, kind, &new).await;
+                    // the answer is the object as it was sent, not the removal's revision
+                    kind.convert(&mut new, shown);
+                    return Ok(Some(Written::Unstored(new)));
+                }
+                if allocate::is_service(kind) {
+                    crate::addresses::follow(&ctx.app, &new, live).await;
+                }
+                Ok(Some(Written::Stored(object)))
+            }
+            // computed anew over what stands now: a client that said which version it saw is told of the conflict then
+            Err(Error::Conflict(_) | Error::NotFound) => Ok(None),
+            Err(error) => Err(store_error(kind, &key.name, error)),
+        }
+    }
+}
+
+/// The version that the writer saw; `None` where it does not say.
+fn seen_version(new: &Value) -> Result<Option<String>, Status> {
+    match new.resource_version() {
+        "" => Ok(None),
+        text => match text.parse::<u64>() {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(text.to_string())),
+            Err(_) => Err(Status::internal_plain(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))),
+        },
+    }
+}
+
+fn check_version(kind: &Kind, name: &str, seen: Option<&str>, live: &Value) -> Result<(), Status> {
+    match seen {
+        None if !kind.strategy.allow_unconditional_update => {
+            let mut errors = Errors::default();
+            errors.invalid(&Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
+            Err(Status::invalid(kind.group, kind.plural, name, &errors))
+        }
+        Some(seen) if seen != live.resource_version() => Err(Status::modified(kind.group, kind.plural, name)),
+        _ => Ok(()),
+    }
+}
+
+/// What was being deleted and has nothing left to wait for goes with this write, whichever part of the object it is about.
+fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
+    let grace = live["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && !(kind.strategy.held)(new)
+}
+
+fn validate(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
+    let mut errors = object_meta::validate(new, kind.namespaced, path_segment);
+    // said twice of most kinds, whose strategies ask again
+    let changed = object_meta::validate_update(new, live);
+    let finalizers = standard_finalizers(kind, new);
+    errors.extend(changed.clone());
+    let checks = if matches!(part, Part::Whole) { kind.strategy.update_checks } else { UpdateChecks::Update };
+    if checks != UpdateChecks::New {
+        errors.extend(changed);
+        errors.extend(finalizers.clone());
+    }
+    if checks != UpdateChecks::Update {
+        errors.extend(object_meta::validate(new, kind.namespaced, kind.strategy.validate_name));
+        errors.extend(finalizers);
+    }
+    errors.extend(match part {
+        Part::Whole => (kind.strategy.validate_update)(new, live),
+        Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
+        Part::Sub(sub) => match kind.strategy.part(sub.name()) {
+            Some(rules) => (rules.validate)(new, live),
+            None => (kind.strategy.validate_update)(new, live),
+        },
+    });
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, new.name(), &errors)) }
+}
