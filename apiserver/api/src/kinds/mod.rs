@@ -10,6 +10,7 @@ pub mod strategy;
 mod subresource;
 pub mod table;
 pub mod validation;
+pub mod without_effect;
 
 pub mod fill;
 mod list;

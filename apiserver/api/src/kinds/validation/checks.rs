@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::read::Read;
 use crate::machinery::{
     field::{Error, Errors, Kind, Path, go_quoted},
+    meta::Meta,
     names,
     selector::Operator,
 };
@@ -15,6 +16,13 @@ use crate::machinery::{
 /// What is said of a field that must stay as it is.
 pub const IMMUTABLE: &str = "field is immutable";
 const NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// A status is written by whoever has seen the object.
+pub fn version_required(object: &Value, errors: &mut Errors) {
+    if object.resource_version().is_empty() {
+        errors.required(&Path::new("resourceVersion"), "");
+    }
+}
 
 pub fn dns_label(value: &str, path: &Path, errors: &mut Errors) {
     errors.invalid_all(path, value, names::is_dns1123_label(value));

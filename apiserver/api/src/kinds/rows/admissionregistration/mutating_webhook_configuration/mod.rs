@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Generation, Kind, Strategy, Verbs};
+use crate::kinds::{Generation, Kind, Strategy, Verbs, without_effect};
 
 pub const KIND: Kind = Kind {
     group: "admissionregistration.k8s.io",
@@ -22,7 +22,7 @@ pub const KIND: Kind = Kind {
         generation: Generation::Counted,
         allow_unconditional_update: false,
         update_checks: crate::kinds::UpdateChecks::New,
-        without_effect: |_| Some("this server calls no admission webhooks: the configuration is stored, and nothing is refused or changed by it"),
+        without_effect: |_| Some(without_effect::WEBHOOKS),
         ..Strategy::DEFAULT
     },
     stored_as: None,

@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Kind, Strategy, Verbs, without_effect};
 
 pub const KIND: Kind = Kind {
     group: "admissionregistration.k8s.io",
@@ -21,7 +21,7 @@ pub const KIND: Kind = Kind {
     strategy: Strategy {
         allow_unconditional_update: false,
         update_checks: crate::kinds::UpdateChecks::New,
-        without_effect: |_| Some("this server evaluates no admission policies: the object is stored, and nothing is refused or changed by it"),
+        without_effect: |_| Some(without_effect::POLICIES),
         ..Strategy::DEFAULT
     },
     stored_as: None,

@@ -19,7 +19,7 @@ use crate::{
     },
     machinery::{
         field::{Errors, Path},
-        meta::Meta,
+        meta::{Meta, child_mut},
     },
 };
 
@@ -35,9 +35,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update,
     validate_status_update: |new, _| {
         let mut errors = Errors::default();
-        if new.resource_version().is_empty() {
-            errors.required(&Path::new("resourceVersion"), "");
-        }
+        checks::version_required(new, &mut errors);
         errors
     },
     warnings,
@@ -54,9 +52,7 @@ fn volume_defaults(volume: &mut Value) {
     fill::absent(spec, "volumeMode", "Filesystem");
     amounts(spec, "capacity");
     defaults::sources(spec);
-    if volume["status"]["phase"].is_null() {
-        volume["status"]["phase"] = "Pending".into();
-    }
+    fill::text(child_mut(volume, "status"), "phase", "Pending");
 }
 
 /// When the phase last changed, unless the writer says it.

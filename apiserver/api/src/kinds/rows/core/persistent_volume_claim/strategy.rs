@@ -51,9 +51,7 @@ fn defaults(claim: &mut Value) {
     claim_spec(fill::spec(claim));
     let status = child_mut(claim, "status");
     ["capacity", "allocatedResources"].iter().for_each(|list| amounts(status, list));
-    if claim["status"]["phase"].is_null() {
-        claim["status"]["phase"] = "Pending".into();
-    }
+    fill::text(status, "phase", "Pending");
 }
 
 /// Sources of other namespaces are not to be had; sources of any kind have the newer field alone, which the older one follows.
@@ -178,9 +176,7 @@ fn basic(value: &Value, path: &Path, errors: &mut Errors) -> bool {
 fn status(claim: &Value) -> Errors {
     const STATES: &[&str] = &["ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizeInProgress", "NodeResizeInfeasible", "NodeResizePending"];
     let mut errors = Errors::default();
-    if claim.resource_version().is_empty() {
-        errors.required(&Path::new("resourceVersion"), "");
-    }
+    checks::version_required(claim, &mut errors);
     if claim.at("spec").list("accessModes").is_empty() {
         errors.required(&Path::new("Spec").child("accessModes"), "");
     }

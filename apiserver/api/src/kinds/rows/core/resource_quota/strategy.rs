@@ -11,7 +11,7 @@ use crate::{
         Strategy, Warnings, fill,
         rows::core::pod::defaults::amounts as round_up,
         validation::{
-            checks::{IMMUTABLE, invalid_shown},
+            checks::{self, IMMUTABLE, invalid_shown},
             internal,
             pod::resources::{amount, is_standard_for_quota, quantity, resource_name},
             read::Read,
@@ -19,7 +19,7 @@ use crate::{
     },
     machinery::{
         field::{Errors, Path},
-        meta::{Meta, child_mut},
+        meta::child_mut,
     },
 };
 
@@ -37,9 +37,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update,
     validate_status_update: |new, _| {
         let mut errors = Errors::default();
-        if new.resource_version().is_empty() {
-            errors.required(&Path::new("resourceVersion"), "");
-        }
+        checks::version_required(new, &mut errors);
         errors.extend(status(new));
         errors
     },

@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Generation, Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Generation, Kind, Strategy, Subresource, Verbs, without_effect};
 
 pub const KIND: Kind = Kind {
     group: "flowcontrol.apiserver.k8s.io",
@@ -22,7 +22,7 @@ pub const KIND: Kind = Kind {
         generation: Generation::Counted,
         has_status: true,
         update_checks: crate::kinds::UpdateChecks::New,
-        without_effect: |_| Some("this server does not do API priority and fairness: the object is stored, and no request is treated by it"),
+        without_effect: |_| Some(without_effect::FAIRNESS),
         ..Strategy::DEFAULT
     },
     stored_as: None,
