@@ -53,7 +53,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-pub use options::{Options, Signer, TokenSigner, enabled, known};
+pub use options::{Options, Signer, TokenSigner, check, enabled, known};
 pub use skiff_watching::{Error, api, clock, error, events, informer, key, node_affinity, queue, reflect, tolerations};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
@@ -61,10 +61,16 @@ use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 /// The API as a service account of kube-system, by its name.
 pub type Accounts = Arc<dyn Fn(&'static str) -> Api + Send + Sync>;
 
-/// Runs all enabled controllers until `stop`. Fails at once when the options cannot be used.
+/// Starts all enabled controllers; what it returns lasts until `stop`. Fails when the options cannot be used.
 /// They read from `informers`, which may be shared, and write as accounts of their own; events are written through `api`.
-pub async fn run(api: Api, accounts: Accounts, informers: Informers, options: Options, stop: CancellationToken) -> Result<(), Error> {
-    options::check(&options)?;
+pub fn start(
+    api: Api,
+    accounts: Accounts,
+    informers: Informers,
+    options: Options,
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+    check(&options)?;
     let options = Arc::new(options);
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
     let mut running = Vec::new();
@@ -83,6 +89,7 @@ pub async fn run(api: Api, accounts: Accounts, informers: Informers, options: Op
         }));
     }
     informers.start();
-    join_all(running).await;
-    Ok(())
+    Ok(async {
+        join_all(running).await;
+    })
 }

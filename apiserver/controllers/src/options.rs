@@ -13,7 +13,7 @@ use crate::{clock::Clock, error::Error, horizontalpodautoscaler, list};
 /// What the controller manager is told on its command line.
 #[derive(Clone)]
 pub struct Options {
-    /// `--controllers`: `*` for all that are on by default, `name` to turn one on, `-name` to turn one off.
+    /// `--controllers`: `*` for all that are on by default, `name` to turn one on, `-name` to turn one off, `-*` for none but those that are named.
     pub controllers: Vec<String>,
     /// `--node-monitor-period`: how often nodes' health is looked at.
     pub node_monitor_period: Duration,
@@ -112,7 +112,7 @@ pub fn enabled(name: &str, options: &Options) -> bool {
 pub fn check(options: &Options) -> Result<(), Error> {
     for wish in &options.controllers {
         let name = canonical(wish.strip_prefix('-').unwrap_or(wish));
-        if wish != "*" && !known().contains(&name) {
+        if name != "*" && !known().contains(&name) {
             return Err(Error::UnknownController { name: name.into(), known: known().join(", ") });
         }
     }
@@ -139,10 +139,14 @@ mod tests {
             ("*", "kube-scheduler", true),
             ("*,-scheduler", "kube-scheduler", false),
             ("-scheduler,*", "scheduler", false),
+            ("-*", "deployment-controller", false),
+            ("-*", "kube-scheduler", false),
+            ("-*,scheduler", "kube-scheduler", true),
         ] {
             assert_eq!(enabled(name, &options(text)), expected, "{text} for {name}");
         }
         assert!(check(&options("*,-scheduler,deployment")).is_ok());
+        assert!(check(&options("-*,deployment")).is_ok());
         let error = check(&options("*,nonsense")).unwrap_err().to_string();
         assert!(error.contains("\"nonsense\"") && error.contains("deployment-controller"), "{error}");
     }

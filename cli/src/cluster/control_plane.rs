@@ -14,31 +14,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::folders::Folders;
 
-/// Names by which `--controllers` may mean the scheduler.
-const SCHEDULER: [&str; 2] = ["scheduler", "kube-scheduler"];
-
 /// What runs unless `--controllers` says otherwise: as where kubeadm set the cluster up, those that machines join by are on, too.
 const DEFAULT_CONTROLLERS: [&str; 3] = ["*", "bootstrap-signer-controller", "token-cleaner-controller"];
 
 /// How a control plane is to run.
 pub struct Plan {
     pub server: Config,
+    /// The scheduler is one of the names that these turn on.
     pub controllers: skiff_controllers::Options,
-    /// The names of `--controllers`, the scheduler's among them.
-    pub wanted: Vec<String>,
 }
 
 impl Plan {
     /// The default plan over the folders of a cluster.
     pub fn new(folders: &Folders) -> Plan {
         let server = Config::new(Data::Folder(folders.store()), folders.pki());
-        let controllers = skiff_controllers::Options { allocate_node_cidrs: true, ..Default::default() };
-        Plan { server, controllers, wanted: DEFAULT_CONTROLLERS.map(String::from).into() }
-    }
-
-    fn scheduler_wanted(&self) -> bool {
-        let named = |prefix: &str| self.wanted.iter().any(|word| SCHEDULER.iter().any(|name| word == &format!("{prefix}{name}")));
-        named("") || self.wanted.iter().any(|word| word == "*") && !named("-")
+        let controllers =
+            skiff_controllers::Options { controllers: DEFAULT_CONTROLLERS.map(String::from).into(), allocate_node_cidrs: true, ..Default::default() };
+        Plan { server, controllers }
     }
 }
 
@@ -69,11 +61,11 @@ pub fn signer(authority: Arc<Authority>) -> skiff_controllers::Signer {
     Arc::new(move |request, usages, seconds| authority.sign_request(request, usages, seconds).map_err(|error| error.to_string()))
 }
 
-/// Starts all of it; the server answers when this returns.
+/// Starts all of it; the server answers when this returns. What cannot be done as planned is not begun.
 pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
+    skiff_controllers::check(&plan.controllers)?;
     skiff_nodeagent::open_files::raise();
-    let scheduler_wanted = plan.scheduler_wanted();
-    plan.controllers.controllers = plan.wanted.iter().filter(|word| !SCHEDULER.contains(&word.trim_start_matches('-'))).cloned().collect();
+    let scheduler_wanted = skiff_controllers::enabled("kube-scheduler", &plan.controllers);
     let server = skiff_server::start(plan.server).await?;
     plan.controllers.root_ca_pem.get_or_insert_with(|| server.pki.serving_ca.clone());
     plan.controllers.cluster_signing.get_or_insert_with(|| signer(server.pki.authority.clone()));
@@ -86,12 +78,13 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
     let events = Events::start(api.clone(), plan.controllers.clock.clone(), stop.clone());
     // one cache a kind, read by controllers and scheduler
     let informers = Informers::new(api.clone(), plan.controllers.clock.clone(), &events, stop.clone());
-    let (shared, options, token) = (informers.clone(), plan.controllers, stop.clone());
-    tasks.spawn(async move {
-        if let Err(error) = skiff_controllers::run(api, accounts, shared, options, token).await {
-            tracing::error!(%error, "the controllers ended");
+    match skiff_controllers::start(api, accounts, informers.clone(), plan.controllers, stop.clone()) {
+        Ok(controllers) => tasks.spawn(controllers),
+        Err(error) => {
+            server.stop().await;
+            return Err(error.into());
         }
-    });
+    };
     if scheduler_wanted {
         let api = Api::new(server.client(component("system:kube-scheduler")), "kube-scheduler");
         tasks.spawn(skiff_scheduler::run(api, informers.clone(), skiff_scheduler::Options::default(), stop.clone()));

@@ -53,7 +53,7 @@ const FLAGS: &[Flag] = &[
     Flag::duration("horizontal-pod-autoscaler-downscale-stabilization", '\0', "5m", "For how long the highest recommendation holds"),
     Flag::duration("horizontal-pod-autoscaler-cpu-initialization-period", '\0', "5m", "For how long a new pod's cpu says little"),
     Flag::duration("horizontal-pod-autoscaler-initial-readiness-delay", '\0', "30s", "For how long a new pod may not have been ready yet"),
-    Flag::slice("controllers", '\0', "Controllers to run: '*' all that are on by default, 'name', '-name'; the scheduler is one of the names"),
+    Flag::slice("controllers", '\0', "Controllers to run: '*' all that are on by default, 'name', '-name', '-*' none; the scheduler is one of the names"),
     Flag::str("kubeconfig", '\0', "", "Write the admin context into this file"),
     Flag::slice("etcd-servers", '\0', "Where an etcd cluster is").refused(NO_ETCD),
     Flag::str("etcd-cafile", '\0', "", "Authority of the etcd cluster").refused(NO_ETCD),
@@ -145,7 +145,7 @@ fn controllers(flags: &Parsed, plan: &mut Plan) -> anyhow::Result<()> {
     options.cluster_signing_duration = Duration::from_secs_f64(flags.duration("cluster-signing-duration"));
     let wanted = flags.list("controllers");
     if !wanted.is_empty() {
-        plan.wanted = wanted;
+        plan.controllers.controllers = wanted;
     }
     Ok(())
 }

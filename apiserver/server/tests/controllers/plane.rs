@@ -91,7 +91,7 @@ impl Plane {
         let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
         let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
         let (shared, token) = (informers.clone(), stop.clone());
-        tokio::spawn(async move { skiff_controllers::run(api, accounts, shared, options, token).await.unwrap() });
+        tokio::spawn(skiff_controllers::start(api, accounts, shared, options, token).unwrap());
         let api = refused.api(&server.app, user("system:kube-scheduler", &[]), "kube-scheduler");
         tokio::spawn(skiff_scheduler::run(api, informers, skiff_scheduler::Options::default(), stop.clone()));
         let api = Api::new(server.client(user("admin", &["system:masters"])), "test");
