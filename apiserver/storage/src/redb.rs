@@ -206,6 +206,10 @@ impl Log for RedbLog {
         if newest < known.newest {
             return Err(self.damaged(format!("its log ends at revision {newest}, but reached {}", known.newest)));
         }
+        if newest > known.newest {
+            // not closed well
+            self.segments.prove().map_err(|source| Error::Io { what: "sync the log", source })?;
+        }
         self.noted = known.newest;
         self.database = Some(repaired.map_or_else(|| self.reopen(), Ok)?);
         Ok(())

@@ -420,3 +420,37 @@ async fn a_refused_write_does_not_come_back_once_the_disk_works_again() {
     }
     assert!(met >= 46, "the disk failed {met} times only");
 }
+
+/// A program whose disk failed is ended and begun again: what it finds may have been refused and never synced. From then on it stays,
+/// whatever happens to the power, and so does what is built on it.
+#[tokio::test]
+async fn what_a_start_finds_is_durable_before_anybody_sees_it() {
+    let mut found = 0;
+    let create = |name: &str| Write { key: key("pods", name), expect: Expect::Absent, draft: Some(draft(name)), last: None };
+    for before in 0..20 {
+        for steps in 0..8 {
+            for seed in 0..4 {
+                let disk = Disk::formatted();
+                let store = start(&disk);
+                for n in 0..before {
+                    store.commit(create(&n.to_string())).await.unwrap();
+                }
+                disk.fail_after(steps);
+                let refused = store.commit(create("refused")).await.is_err();
+                store.close().await;
+                disk.heal();
+                let store = start(&disk);
+                let revision = store.revision();
+                found += usize::from(refused && revision > 1 + before);
+                assert_eq!(start(&disk.after_power_cut(seed)).revision(), revision, "{before} {steps} {seed}");
+                store.close().await;
+                assert_eq!(start(&disk.after_power_cut(seed)).revision(), revision, "{before} {steps} {seed}");
+                let store = start(&disk);
+                assert_eq!(store.commit(create("kept")).await.unwrap().revision, revision + 1);
+                let cut = start(&disk.after_power_cut(seed));
+                assert_eq!((cut.revision(), cut.snapshot("pods").len(None) as u64), (revision + 1, revision), "{before} {steps} {seed}");
+            }
+        }
+    }
+    assert!(found > 0, "the disk never left a refused write behind");
+}
