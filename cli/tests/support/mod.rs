@@ -18,7 +18,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff");
 
 /// Says aloud why a test does not run.
 pub fn skip(test: &str, why: &str) {
-    eprintln!("skipped: {test}: {why}");
+    skiff_testing::skipped(format_args!("{test}: {why}"));
 }
 
 pub fn is_root() -> bool {

@@ -19,7 +19,7 @@ fn have(programs: &[&str]) -> bool {
     let missing: Vec<&&str> =
         programs.iter().filter(|program| !Command::new("which").arg(program).stdout(Stdio::null()).status().is_ok_and(|s| s.success())).collect();
     if !missing.is_empty() {
-        eprintln!("skipped: needs {missing:?}");
+        skiff_testing::skipped(format_args!("needs {missing:?}"));
     }
     missing.is_empty()
 }

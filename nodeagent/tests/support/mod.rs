@@ -272,7 +272,7 @@ fn watch(store: &Api, path: &str, query: &HashMap<String, String>) -> Response {
 pub fn may_mount() -> bool {
     let may = nix::unistd::geteuid().is_root();
     if !may {
-        eprintln!("skipped: mounting needs root");
+        skiff_testing::skipped("mounting needs root");
     }
     may
 }

@@ -80,7 +80,7 @@ fn same(actual: &Value, recorded: &Value) -> bool {
 #[test]
 fn columns_are_as_recorded() {
     let Ok(folder) = std::env::var("UPSTREAM_DATA") else {
-        eprintln!("skipped: UPSTREAM_DATA is not set to the folder of recordings");
+        skiff_testing::skipped("UPSTREAM_DATA is not set to the folder of recordings");
         return;
     };
     let recording = std::fs::read_to_string(format!("{folder}/recorded/table.jsonl")).unwrap();

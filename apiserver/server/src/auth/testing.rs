@@ -122,7 +122,7 @@ impl skiff_api::machinery::clock::Clock for StoppedClock {
 /// The lines of a recording of the real server; `None`, and said, where the recordings are not at hand.
 pub fn recorded(file: &str) -> Option<Vec<Value>> {
     let Ok(folder) = std::env::var("UPSTREAM_DATA") else {
-        eprintln!("skipped: UPSTREAM_DATA is not set to the folder of recordings");
+        skiff_testing::skipped("UPSTREAM_DATA is not set to the folder of recordings");
         return None;
     };
     let text = std::fs::read_to_string(format!("{folder}/recorded/{file}")).unwrap();

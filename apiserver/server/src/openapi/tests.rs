@@ -25,7 +25,7 @@ fn facts(definition: &Value) -> BTreeSet<String> {
 #[test]
 fn definitions_and_paths_are_upstreams() {
     let Some(data) = std::env::var_os("UPSTREAM_DATA") else {
-        eprintln!("skipped: UPSTREAM_DATA does not name upstream's OpenAPI document");
+        skiff_testing::skipped("UPSTREAM_DATA does not name upstream's OpenAPI document");
         return;
     };
     let text = std::fs::read_to_string(std::path::Path::new(&data).join("openapi-v2.json")).unwrap();

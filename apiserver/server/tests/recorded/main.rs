@@ -26,7 +26,7 @@ const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded/failing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_as_upstream() {
     let Some(data) = std::env::var_os("UPSTREAM_DATA").map(PathBuf::from) else {
-        eprintln!("skipped: UPSTREAM_DATA does not name the recorded answers of an upstream server");
+        skiff_testing::skipped("UPSTREAM_DATA does not name the recorded answers of an upstream server");
         return;
     };
     let folder = data.join("recorded");

@@ -17,7 +17,7 @@ pub async fn own_address() -> Option<IpAddr> {
     socket.connect("203.0.113.1:9").await.ok()?;
     let ip = socket.local_addr().ok()?.ip();
     if ip.is_loopback() || ip.is_unspecified() {
-        eprintln!("skipped: this machine has no address but its loopback");
+        skiff_testing::skipped("this machine has no address but its loopback");
         return None;
     }
     Some(ip)

@@ -75,7 +75,7 @@ fn controllers(server: &Server, wanted: &[&str]) -> Controllers {
     };
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
     let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
-    tokio::spawn(skiff_controllers::run(api, accounts, informers, options, stop.clone()));
+    tokio::spawn(skiff_controllers::start(api, accounts, informers, options, stop.clone()).unwrap());
     Controllers(stop)
 }
 

@@ -46,7 +46,7 @@ pub async fn possible() -> bool {
     match supported().await {
         Ok(()) => true,
         Err(e) => {
-            eprintln!("skipped: {e}");
+            skiff_testing::skipped(e);
             false
         }
     }

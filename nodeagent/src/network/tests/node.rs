@@ -68,7 +68,7 @@ async fn a_node_as_its_agent_starts_it() {
     }
     let lab = Lab::new(0).await;
     if let Err(e) = Nft::find(&lab.host).await {
-        return eprintln!("skipped: {e}");
+        return skiff_testing::skipped(e);
     }
     let net = lab.cluster.add_node("n").await.unwrap();
     let stop = CancellationToken::new();
@@ -132,7 +132,7 @@ async fn the_world_outside() {
     links.route("0.0.0.0/0".parse().unwrap(), Some([192, 0, 2, 2].into()), uplink).await.unwrap();
     let lab = Lab { cluster: ClusterNetwork::ensure(config(&host, dir.path().join("run")).await).await.unwrap(), host, dir, nodes: Vec::new() };
     if let Err(e) = Nft::find(&lab.host).await {
-        return eprintln!("skipped: {e}");
+        return skiff_testing::skipped(e);
     }
     let net = lab.cluster.add_node("n").await.unwrap();
     lab.cluster.set_pod_cidrs("n", vec!["10.244.0.0/24".parse().unwrap()]).await.unwrap();

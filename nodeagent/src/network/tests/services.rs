@@ -95,7 +95,7 @@ pub async fn nftables() -> bool {
     match Nft::find(&super::super::ns::Namespace::current().unwrap()).await {
         Ok(_) => true,
         Err(e) => {
-            eprintln!("skipped: {e}");
+            skiff_testing::skipped(e);
             false
         }
     }

@@ -162,7 +162,7 @@ mod tests {
     fn the_kernel_guards_devices() {
         let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(Path::new).find(|path| path.join("cgroup.controllers").exists());
         let Some(root) = root.filter(|_| nix::unistd::geteuid().is_root()) else {
-            eprintln!("skipped: needs root and a version-2 cgroup hierarchy");
+            skiff_testing::skipped("needs root and a version-2 cgroup hierarchy");
             return;
         };
         let group = root.join(format!("skiff-test-devices-{}", std::process::id()));

@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn golden_objects() {
         let Some(data) = std::env::var_os("UPSTREAM_DATA") else {
-            eprintln!("skipped: UPSTREAM_DATA does not name upstream's golden objects");
+            skiff_testing::skipped("UPSTREAM_DATA does not name upstream's golden objects");
             return;
         };
         let mut compared = 0;

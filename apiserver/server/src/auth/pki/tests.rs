@@ -291,7 +291,7 @@ fn openssl_verifies(ca: &str, certificate: &str, purpose: &str) -> bool {
             output.status.success()
         }
         Err(error) => {
-            eprintln!("skipped: openssl cannot be run: {error}");
+            skiff_testing::skipped(format_args!("openssl cannot be run: {error}"));
             true
         }
     }
