@@ -3,7 +3,8 @@
 mod support;
 
 use std::{
-    io::BufRead,
+    io::{BufRead, Write},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::Stdio,
     sync::{
@@ -172,4 +173,62 @@ fn from_nothing_to_a_shop_and_back() {
         None => skip(NAME, "kubectl is not on PATH; only skiff ran the script"),
     }
     cluster.end();
+}
+
+/// The machine may be busy: what a pod said last still leaves its network, and who comes later is refused, not left waiting.
+#[test]
+fn who_is_connected_to_a_pod_hears_of_its_end() {
+    const NAME: &str = "who_is_connected_to_a_pod_hears_of_its_end";
+    if let Some(why) = missing(&[]) {
+        return skip(NAME, &why);
+    }
+    let cluster = Cluster::start(&[]);
+    cluster.skiff(&["create", "deployment", "stock", "--image=skiff.local/shop:v1", "--replicas=12", "--", "/shop", "stock"]);
+    cluster.skiff(&["rollout", "status", "deployment/stock", "--timeout=60s"]);
+    let addresses = cluster.skiff(&["get", "pods", "-o", "jsonpath={range .items[*]}{.status.podIP}:8080{\"\\n\"}{end}"]);
+    let addresses: Vec<SocketAddr> = addresses.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(addresses.len(), 12);
+    // connected, and silent
+    let open = |address: &SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(5)).unwrap();
+    let held: Vec<TcpStream> = addresses.iter().flat_map(|address| [open(address), open(address)]).collect();
+    let busy = Arc::new(AtomicBool::new(true));
+    let load = |_| {
+        let busy = busy.clone();
+        std::thread::spawn(move || while busy.load(Ordering::Relaxed) {})
+    };
+    let load: Vec<_> = (0..6).map(load).collect();
+    let knocking: Vec<_> = addresses.into_iter().map(|address| std::thread::spawn(move || failure(address))).collect();
+    cluster.skiff(&["delete", "deployment", "stock"]);
+    let refused: Vec<_> = knocking.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let mut silent = 0;
+    for mut stream in held {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let answer = std::io::Read::read(&mut stream, &mut [0; 16]);
+        silent += usize::from(!matches!(&answer, Ok(0)) && !answer.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    }
+    busy.store(false, Ordering::Relaxed);
+    load.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(refused.iter().all(|kind| *kind == std::io::ErrorKind::ConnectionRefused), "{refused:?}");
+    assert_eq!(silent, 0, "connections that were left open by a pod that is gone");
+    cluster.end();
+}
+
+/// Connects until that has failed for a while, and answers how it failed last. Probes' paths are asked for, so that nobody is taken for a visitor.
+fn failure(address: SocketAddr) -> std::io::ErrorKind {
+    let begun = Instant::now();
+    let mut first = None;
+    while begun.elapsed() < MINUTE {
+        let asked = TcpStream::connect_timeout(&address, Duration::from_secs(2));
+        match asked.and_then(|mut stream| stream.write_all(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")) {
+            Ok(()) => std::thread::sleep(Duration::from_millis(20)),
+            // one that was let in as the program ended
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe) => {}
+            Err(error) if error.kind() != std::io::ErrorKind::ConnectionRefused => return error.kind(),
+            Err(error) => match first.get_or_insert_with(Instant::now).elapsed() {
+                enough if enough > Duration::from_millis(300) => return error.kind(),
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            },
+        }
+    }
+    panic!("{address} is never gone");
 }

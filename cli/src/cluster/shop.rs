@@ -3,7 +3,7 @@
 //! `front` shows its version, pod and node and asks `stock` by its DNS name; `stock` counts what is left.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
@@ -24,6 +24,9 @@ struct Door(Mutex<Visits>);
 
 #[derive(Default)]
 struct Visits {
+    /// Connections that were taken and have not said yet what they want, by their number.
+    at_the_door: BTreeMap<u64, Instant>,
+    connections: u64,
     /// Requests that are being answered.
     inside: usize,
     served: u64,
@@ -38,6 +41,20 @@ impl Door {
 
     fn is_closing(&self) -> bool {
         self.visits().told.is_some()
+    }
+
+    /// Somebody knocks; answers the connection's number.
+    fn knock(&self) -> u64 {
+        let mut visits = self.visits();
+        visits.connections += 1;
+        let number = visits.connections;
+        visits.at_the_door.insert(number, Instant::now());
+        number
+    }
+
+    /// It is known what a connection wants, or that it is gone.
+    fn heard(&self, number: u64) {
+        self.visits().at_the_door.remove(&number);
     }
 
     /// A visitor comes, and stays until the answer is dropped.
@@ -65,11 +82,17 @@ impl Drop for Visit<'_> {
 }
 
 impl Visits {
+    fn is_late(&self, now: Instant) -> bool {
+        self.told.is_some_and(|told| now.saturating_duration_since(told) >= MOST)
+    }
+
     /// Whether everybody has gone and nobody came for a while.
     fn is_over(&self, now: Instant) -> bool {
         let Some(told) = self.told else { return false };
-        let quiet = self.inside == 0 && now - told.max(self.last.unwrap_or(told)) >= QUIET;
-        quiet || now - told >= MOST
+        let knocked = self.at_the_door.values().max().copied();
+        let last = [Some(told), self.last, knocked].into_iter().flatten().max().unwrap_or(told);
+        let quiet = self.inside == 0 && now.saturating_duration_since(last) >= QUIET;
+        quiet || self.is_late(now)
     }
 }
 
@@ -86,38 +109,84 @@ pub fn main(args: Vec<String>) -> i32 {
     };
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     println!("shop {} {part} on {} listens on port {port}", variable("SHOP_VERSION"), variable("POD_NAME"));
-    let door = Arc::new(Door::default());
-    leave_when_told(door.clone());
-    for stream in listener.incoming().flatten() {
-        let (part, door) = (part.clone(), door.clone());
+    let shop = Shop { door: Arc::default(), part: part.into(), listener: listener.into() };
+    shop.clone().leave_when_told();
+    loop {
+        match shop.listener.accept() {
+            Ok((stream, _)) => shop.take(stream),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+            // one that went away before it was taken, or no more files for now
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    // The thread that leaves takes what comes, and ends the program.
+    loop {
+        std::thread::park();
+    }
+}
+
+#[derive(Clone)]
+struct Shop {
+    door: Arc<Door>,
+    part: Arc<str>,
+    listener: Arc<TcpListener>,
+}
+
+impl Shop {
+    /// Serves a connection on a thread of its own.
+    fn take(&self, stream: TcpStream) {
+        let number = self.door.knock();
+        let shop = self.clone();
         std::thread::spawn(move || {
-            let _ = serve(stream, &part, &door);
+            let _ = serve(stream, &shop.part, &shop.door, number);
+            shop.door.heard(number);
         });
     }
-    0
-}
 
-/// On SIGTERM: visitors are served as long as they come, because rules elsewhere may still lead here; when they stay away, it is the end.
-/// Probes are no visitors: they come until the end.
-fn leave_when_told(door: Arc<Door>) {
-    use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGTERM);
-    set.add(Signal::SIGINT);
-    // blocked here and in every thread made later; one thread waits for them
-    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
-    std::thread::spawn(move || {
-        let _ = set.wait();
-        door.visits().told = Some(Instant::now());
-        while !door.visits().is_over(Instant::now()) {
-            std::thread::sleep(Duration::from_millis(20));
+    /// Takes the connections that the kernel made and that nobody took yet: true when there were any.
+    fn take_those_outside(&self) -> bool {
+        let _ = self.listener.set_nonblocking(true);
+        let mut any = false;
+        while let Ok((stream, _)) = self.listener.accept() {
+            let _ = stream.set_nonblocking(false);
+            self.take(stream);
+            any = true;
         }
-        println!("shop: closed");
-        std::process::exit(0);
-    });
+        any
+    }
 }
 
-fn serve(stream: TcpStream, part: &str, door: &Door) -> std::io::Result<()> {
+impl Shop {
+    /// On SIGTERM: visitors are served as long as they come, because rules elsewhere may still lead here; when they stay away, it is the end.
+    /// Probes are no visitors: they come until the end.
+    fn leave_when_told(self) {
+        use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGTERM);
+        set.add(Signal::SIGINT);
+        // blocked here and in every thread made later; one thread waits for them
+        let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
+        std::thread::spawn(move || {
+            let _ = set.wait();
+            self.door.visits().told = Some(Instant::now());
+            let mut leaving = false;
+            loop {
+                let over = self.door.visits().is_over(Instant::now());
+                leaving |= over;
+                // From here on nobody else takes them.
+                let came = leaving && self.take_those_outside();
+                if over && (!came || self.door.visits().is_late(Instant::now())) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            println!("shop: closed");
+            std::process::exit(0);
+        });
+    }
+}
+
+fn serve(stream: TcpStream, part: &str, door: &Door, number: u64) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
@@ -137,6 +206,7 @@ fn serve(stream: TcpStream, part: &str, door: &Door) -> std::io::Result<()> {
         }
         let is_probe = matches!(path.as_str(), "/healthz" | "/readyz");
         let visit = (!is_probe).then(|| door.enter());
+        door.heard(number);
         let (code, body) = match &visit {
             None if path == "/readyz" && door.is_closing() => (503, "closing\n".to_string()),
             None => (200, "ok\n".to_string()),
@@ -260,8 +330,28 @@ mod tests {
         let last = door.visits().last.unwrap();
         assert!(!door.visits().is_over(last + QUIET / 2), "more may come");
         assert!(door.visits().is_over(last + QUIET));
+        let number = door.knock();
+        let knocked = door.visits().at_the_door[&number];
+        assert!(!door.visits().is_over(knocked + QUIET / 2), "who knocks may be a visitor");
+        assert!(door.visits().is_over(knocked + QUIET), "who says nothing is none");
+        door.heard(number);
+        assert!(door.visits().is_over(last + QUIET), "it was a probe");
         let _stays = door.enter();
         assert!(door.visits().is_over(begun + MOST));
+    }
+
+    #[test]
+    fn those_whom_the_kernel_let_in_are_served() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shop = Shop { door: Arc::default(), part: "stock".into(), listener: listener.into() };
+        assert!(!shop.take_those_outside());
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+        assert!(shop.take_those_outside());
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.ends_with("1000 left\n"), "{text}");
     }
 
     #[test]
@@ -269,8 +359,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let door = Arc::new(Door::default());
-        let of_server = door.clone();
-        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| _ = serve(stream, "stock", &of_server)));
+        let shop = Shop { door: door.clone(), part: "stock".into(), listener: listener.into() };
+        std::thread::spawn(move || shop.listener.incoming().flatten().for_each(|stream| shop.take(stream)));
         let ask = |paths: &[&str]| {
             let mut stream = TcpStream::connect(address).unwrap();
             paths.iter().for_each(|path| write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap());

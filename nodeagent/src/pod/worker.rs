@@ -149,7 +149,6 @@ async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Ph
 
 async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
     let pod = handle.pod();
-    until_done(&pod, "network not taken down", || sandbox::take_network_back(node, &pod)).await;
     node.objects.watch(uid(&pod), namespace(&pod), &Default::default(), &handle.wake);
     let dir = node.config.pod_dir(uid(&pod));
     until_done(&pod, "volumes not taken down", || tear_down(dir.clone())).await;
@@ -180,8 +179,24 @@ async fn remove_folder(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Waits for the API to let go of the pod, then removes what was kept for its logs' sake.
+/// How long a pod's network outlives its containers: until their last words to their clients have left it, and so that who comes late is refused at
+/// once instead of asking an address that nobody has.
+const AFTERGLOW: Duration = Duration::from_secs(1);
+
 async fn finished(node: &Arc<Context>, handle: &Arc<Handle>) {
+    tokio::join!(take_network_down(node, handle), remove_the_rest(node, handle));
+}
+
+async fn take_network_down(node: &Arc<Context>, handle: &Arc<Handle>) {
+    let pod = handle.pod();
+    if node.network.is_some() && !names::is_host_network(&pod) {
+        time::sleep(AFTERGLOW).await;
+        until_done(&pod, "network not taken down", || sandbox::take_network_back(node, &pod)).await;
+    }
+}
+
+/// Waits for the API to let go of the pod, then removes what was kept for its logs' sake.
+async fn remove_the_rest(node: &Arc<Context>, handle: &Arc<Handle>) {
     while !handle.gone.is_cancelled() {
         tokio::select! {
             () = handle.wake.notified() => {
