@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -36,8 +37,10 @@ pub struct Told<'a> {
     pub related: Option<&'a PodInfo>,
 }
 
+/// Bears no strings: those that outlive a burst of pods would each keep a page of the heap.
 struct Series {
-    name: String,
+    /// When it was first told, which is in its name.
+    first: Timestamp,
     count: i64,
     last: Timestamp,
     written: Timestamp,
@@ -49,7 +52,7 @@ pub struct Recorder {
     api: Api,
     clock: SharedClock,
     scheduler: String,
-    series: Arc<Mutex<HashMap<String, Series>>>,
+    series: Arc<Mutex<HashMap<u64, Series>>>,
 }
 
 /// What is to be done about an event.
@@ -64,7 +67,14 @@ fn since(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
-fn decide(series: &mut HashMap<String, Series>, key: String, pod: &str, now: Timestamp) -> Write {
+fn event_name(pod: &str, first: Timestamp) -> String {
+    format!("{pod}.{:x}", first.as_nanosecond())
+}
+
+fn decide(series: &mut HashMap<u64, Series>, key: &str, pod: &str, now: Timestamp) -> Write {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    let key = hasher.finish();
     if series.len() >= MOST {
         series.retain(|_, entry| since(entry.last, now) < FINISHED);
     }
@@ -74,11 +84,10 @@ fn decide(series: &mut HashMap<String, Series>, key: String, pod: &str, now: Tim
             return Write::Nothing;
         }
         entry.written = now;
-        return Write::Count { name: entry.name.clone(), count: entry.count };
+        return Write::Count { name: event_name(pod, entry.first), count: entry.count };
     }
-    let name = format!("{pod}.{:x}", now.as_nanosecond());
-    series.insert(key, Series { name: name.clone(), count: 1, last: now, written: now });
-    Write::Create { name }
+    series.insert(key, Series { first: now, count: 1, last: now, written: now });
+    Write::Create { name: event_name(pod, now) }
 }
 
 /// At most 1024 bytes, with dots where something was cut off.
@@ -107,7 +116,7 @@ impl Recorder {
         let related = told.related.map(reference);
         // upstream leaves the note out, but its pods have another version by the time of the next note
         let key = format!("{} {} {} {} {regarding} {related:?}", told.kind, told.action, told.reason, told.note);
-        let write = decide(&mut self.series.lock().unwrap_or_else(PoisonError::into_inner), key, &pod.name, now);
+        let write = decide(&mut self.series.lock().unwrap_or_else(PoisonError::into_inner), &key, &pod.name, now);
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", pod.namespace);
         let done = match write {
             Write::Nothing => return,
@@ -165,7 +174,7 @@ mod tests {
     #[test]
     fn like_events_are_a_series() {
         let (mut series, begun) = (HashMap::new(), Timestamp::from_second(1_000).unwrap());
-        let mut at = |key: &str, seconds: i64| decide(&mut series, key.into(), "p", Timestamp::from_second(1_000 + seconds).unwrap());
+        let mut at = |key: &str, seconds: i64| decide(&mut series, key, "p", Timestamp::from_second(1_000 + seconds).unwrap());
         let name = format!("p.{:x}", begun.as_nanosecond());
         assert_eq!(at("a", 0), Write::Create { name: name.clone() });
         assert_eq!(at("a", 1), Write::Count { name: name.clone(), count: 2 });

@@ -5,7 +5,7 @@
 //! Follows k8s.io/client-go/tools/record (event.go, events_cache.go).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -168,15 +168,33 @@ async fn send(api: &Api, mut event: Event, again: bool, clock: &Clock) -> Result
     }
 }
 
+/// What is remembered lies in the maps themselves: strings that outlive a burst would each keep a page of the heap.
 struct Similar {
-    messages: HashSet<u64>,
+    /// Hashes of different messages: the first `known`.
+    messages: [u64; COMBINE_FROM - 1],
+    known: usize,
     last: Timestamp,
+}
+
+impl Similar {
+    /// Takes a message in; answers how many different ones there are with it. The tenth is not remembered.
+    fn see(&mut self, message: u64) -> usize {
+        if self.messages[..self.known].contains(&message) {
+            return self.known;
+        }
+        if let Some(place) = self.messages.get_mut(self.known) {
+            *place = message;
+            self.known += 1;
+            return self.known;
+        }
+        COMBINE_FROM
+    }
 }
 
 struct Counted {
     count: i32,
-    first: Option<Time>,
-    name: Option<String>,
+    /// Of the first of them, which is in its name.
+    first: Timestamp,
 }
 
 struct Bucket {
@@ -204,31 +222,28 @@ impl Correlator {
     fn combine(&mut self, mut event: Event, object: u64, now: Timestamp) -> (Event, u64) {
         let local = hash_of(&event.message);
         let group = hash_of(&(object, &event.reason));
-        let similar = self.similar.entry(group, || Similar { messages: HashSet::new(), last: now });
+        let similar = self.similar.entry(group, || Similar { messages: [0; COMBINE_FROM - 1], known: 0, last: now });
         if since(now, similar.last) > COMBINE_WITHIN {
-            similar.messages.clear();
+            similar.known = 0;
         }
-        similar.messages.insert(local);
         similar.last = now;
-        if similar.messages.len() < COMBINE_FROM {
+        if similar.see(local) < COMBINE_FROM {
             return (event, hash_of(&(group, local)));
-        }
-        if let Some(any) = similar.messages.iter().next().copied() {
-            similar.messages.remove(&any);
         }
         event.message = event.message.map(|m| format!("(combined from similar events): {m}"));
         (event, group)
     }
 
     fn count(&mut self, mut event: Event, key: u64) -> (Event, bool) {
-        let seen = self.counted.entry(key, || Counted { count: 0, first: None, name: None });
+        let first = event.first_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |first| first.0);
+        let seen = self.counted.entry(key, || Counted { count: 0, first });
         let again = seen.count > 0;
+        seen.count += 1;
         if again {
-            event.metadata.name = seen.name.clone();
-            event.first_timestamp = seen.first.clone();
-            event.count = Some(seen.count + 1);
+            event.metadata.name = Some(event_name(&event.involved_object, seen.first));
+            event.first_timestamp = Some(Time(seen.first));
+            event.count = Some(seen.count);
         }
-        *seen = Counted { count: event.count.unwrap_or(1), first: event.first_timestamp.clone(), name: event.metadata.name.clone() };
         (event, again)
     }
 
@@ -314,6 +329,8 @@ mod tests {
         assert_eq!((written.message.unwrap().as_str(), again), ("(combined from similar events): m9", false));
         let (written, again) = correlator.correlate(event("o", "m10"), now).unwrap();
         assert_eq!((written.message.unwrap().as_str(), written.count, again), ("(combined from similar events): m10", Some(2), true));
+        let (written, again) = correlator.correlate(event("o", "m3"), now).unwrap();
+        assert_eq!((written.message.unwrap().as_str(), written.count, again), ("m3", Some(2), true), "an early one still stands for itself");
     }
 
     #[test]
