@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// The C library's setting for how many free pieces of each size a thread keeps for itself, and its value here. It is 7 otherwise; a request takes and
 /// gives back hundreds, and a tenth of its CPU time went into what lies behind.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT: (&str, &str) = ("glibc.malloc.tcache_count", "64");
+const KEPT: (&str, &str) = ("glibc.malloc.tcache_count", "16");
 
 /// Starts the program again in this process with more memory kept at hand by each thread: the C library reads the setting from the environment, before
 /// `main`, and nowhere else. To be called while there is one thread. What cannot be done is done without.
