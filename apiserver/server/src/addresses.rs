@@ -68,7 +68,7 @@ pub async fn repair(app: &std::sync::Arc<App>) -> Result<(), Status> {
         }
     }
     for object in app.store.snapshot(&stored::resource_of(row)).range(None, None) {
-        let ours = object.attributes().labels.iter().any(|(key, value)| &**key == MANAGER_LABEL && &**value == MANAGER);
+        let ours = object.attributes().label(MANAGER_LABEL) == Some(MANAGER);
         if ours && !used.contains(&*object.key.name) {
             remove(app, &object.key.name).await?;
         }

@@ -95,16 +95,9 @@ pub fn draft(kind: &'static Kind, value: &Value) -> Result<Draft, Status> {
 pub fn attributes(kind: &Kind, value: &Value) -> Attributes {
     let meta = value.meta();
     let labels = meta.and_then(|m| m.get("labels")).and_then(Value::as_object);
-    let owners = meta.and_then(|m| m.get("ownerReferences")).and_then(Value::as_array);
-    let mut fields: Vec<(Arc<str>, Arc<str>)> = kind.selectable.iter().map(|field| (field.path.into(), (field.value)(value).into())).collect();
-    fields.sort();
-    Attributes {
-        uid: value.uid().into(),
-        labels: labels.into_iter().flatten().map(|(k, v)| (k.as_str().into(), v.as_str().unwrap_or("").into())).collect(),
-        fields: fields.into(),
-        owners: owners.into_iter().flatten().filter_map(|owner| owner["uid"].as_str()).map(Into::into).collect(),
-        deleting: value.is_deleting(),
-    }
+    let labels = labels.into_iter().flatten().map(|(key, text)| (key.as_str(), text.as_str().unwrap_or("")));
+    let fields = kind.selectable.iter().map(|field| (field.path, (field.value)(value))).filter(|(_, value)| !value.is_empty());
+    Attributes::new(value.is_deleting(), value.uid(), labels, fields)
 }
 
 /// For the store: attributes from bytes, after a restart.

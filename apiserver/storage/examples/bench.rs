@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use skiff_storage::{Attributes, Draft, Expect, Key, Options, Store, Write, memory, redb};
+use skiff_storage::{Draft, Expect, Key, Options, Store, Write, memory, redb};
 
 fn draft(size: usize) -> Draft {
     let head = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"resourceVersion":""#;
     let bytes = format!(r#"{head}"}},"data":{{"k":"{}"}}}}"#, "x".repeat(size.saturating_sub(head.len() + 18)));
-    Draft { bytes: bytes.into_bytes(), revision_at: head.len(), attributes: Attributes::default() }
+    Draft { bytes: bytes.into_bytes(), revision_at: head.len(), attributes: Default::default() }
 }
 
 fn create(name: String, size: usize) -> Write {

@@ -6,6 +6,7 @@
 //!
 //! Only this crate names a database. `redb` is the durable one, `memory` serves tests.
 
+mod attributes;
 mod codec;
 mod limits;
 mod loading;
@@ -21,6 +22,7 @@ mod store;
 mod types;
 mod writer;
 
+pub use attributes::Attributes;
 pub use limits::History;
 pub use objects::{Range, Snapshot};
 pub use ring::Watch;

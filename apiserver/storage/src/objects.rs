@@ -250,11 +250,11 @@ impl Iterator for Range {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Attributes, Key};
+    use crate::Key;
 
     fn object(namespace: &str, name: &str, revision: u64) -> Arc<Object> {
         let key = Key { resource: "pods".into(), namespace: namespace.into(), name: name.into() };
-        Arc::new(Object::new(key, revision, Default::default(), Attributes::default()))
+        Arc::new(Object::new(key, revision, Default::default(), Default::default()))
     }
 
     fn snapshot(places: &[(&str, &str)]) -> Snapshot {

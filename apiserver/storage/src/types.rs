@@ -8,27 +8,14 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::Attributes;
+
 /// Names one object: `resource` is `plural.group` (`pods`, `deployments.apps`), `namespace` is empty for cluster-scoped objects.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Key {
     pub resource: Arc<str>,
     pub namespace: Arc<str>,
     pub name: Arc<str>,
-}
-
-/// What the server itself looks at in an object, so that selectors, owners and deletion never parse the bytes.
-/// Filled by whoever writes the object, or from the bytes by the store's [`Indexer`] after a restart (lazily, once).
-#[derive(Clone, Default, Debug, PartialEq)]
-pub struct Attributes {
-    pub uid: Arc<str>,
-    /// Sorted by key.
-    pub labels: Box<[(Arc<str>, Arc<str>)]>,
-    /// Selectable fields by path (`spec.nodeName`), `metadata.name` and `metadata.namespace` not among them. Sorted by path.
-    pub fields: Box<[(Arc<str>, Arc<str>)]>,
-    /// Uids of owners.
-    pub owners: Box<[Arc<str>]>,
-    /// `metadata.deletionTimestamp` is set.
-    pub deleting: bool,
 }
 
 /// Makes the [`Attributes`] of an object from its key and bytes.
@@ -88,10 +75,10 @@ impl Draft {
     pub(crate) fn splice(&self, revision: u64) -> Bytes {
         let digits = revision.to_string();
         let (head, tail) = self.bytes.split_at(self.revision_at);
-        let mut bytes = Vec::with_capacity(self.bytes.len() + digits.len());
-        bytes.extend_from_slice(head);
-        bytes.extend_from_slice(digits.as_bytes());
-        bytes.extend_from_slice(tail);
+        // One byte more than is filled: then the count of references is made here, once, and not by the first thread that shares the
+        // bytes, in whose part of the heap it would hold a page as long as the object lives.
+        let mut bytes = Vec::with_capacity(self.bytes.len() + digits.len() + 1);
+        [head, digits.as_bytes(), tail].iter().for_each(|part| bytes.extend_from_slice(part));
         Bytes::from(bytes)
     }
 }

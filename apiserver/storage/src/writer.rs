@@ -224,7 +224,7 @@ impl Writer {
         let revision = draft.revision + 1;
         let key = match stored {
             Some(stored) => stored.key.clone(),
-            None => Key { resource: self.names.one(&key.resource), namespace: self.names.one(&key.namespace), name: key.name.clone() },
+            None => Key { resource: self.names.one(&key.resource), namespace: self.names.one(&key.namespace), name: (&*key.name).into() },
         };
         let object = Arc::new(Object::new(key, revision, new.splice(revision), new.attributes.clone()));
         records.push(Change::Put, &object.key, &object.bytes);
@@ -345,11 +345,10 @@ fn fault(write: &Write) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Attributes;
 
     fn object(revision: u64) -> Arc<Object> {
         let key = Key { resource: "pods".into(), namespace: "ns".into(), name: "a".into() };
-        Arc::new(Object::new(key, revision, Default::default(), Attributes::default()))
+        Arc::new(Object::new(key, revision, Default::default(), Default::default()))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use skiff_storage::{Attributes, Draft, Expect, History, Key, Options, Store, Write, redb};
+use skiff_storage::{Draft, Expect, History, Key, Options, Store, Write, redb};
 
 const FOLDER: &str = "SKIFF_STORAGE_TEST_FOLDER";
 const ROUND: &str = "SKIFF_STORAGE_TEST_ROUND";
@@ -37,7 +37,7 @@ async fn write_forever(store: Arc<dyn Store>, prefix: String) {
     for n in 0_u64.. {
         let name = format!("{prefix}-{n}");
         let (head, tail) = content(&name);
-        let draft = Draft { bytes: [head.as_bytes(), tail.as_bytes()].concat(), revision_at: head.len(), attributes: Attributes::default() };
+        let draft = Draft { bytes: [head.as_bytes(), tail.as_bytes()].concat(), revision_at: head.len(), attributes: Default::default() };
         let write = Write { key: key(&name), expect: Expect::Absent, draft: Some(draft), last: None };
         let created = store.commit(write).await.expect("create");
         say(format!("created {name} {}", created.revision));

@@ -132,8 +132,8 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
     }
     let Some(stored) = attributes.stored("nodes", "", node) else { return Err(Status::not_found("", "nodes", node)) };
     let given = owner["uid"].as_str().unwrap_or("");
-    if given != &*stored.attributes().uid {
-        return Ok(Err(format!("node {node} UID mismatch: expected {given} got {}", stored.attributes().uid)));
+    if given != stored.attributes().uid() {
+        return Ok(Err(format!("node {node} UID mismatch: expected {given} got {}", stored.attributes().uid())));
     }
     Ok(match api_reference(pod) {
         Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),

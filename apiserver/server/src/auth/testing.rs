@@ -30,8 +30,8 @@ impl Fake {
         let revision = state.revision;
         state.versions.insert(resource.to_owned(), revision);
         let key = Key { resource: resource.into(), namespace: namespace.as_str().into(), name: name.as_str().into() };
-        let fields = object["spec"]["nodeName"].as_str().map(|node| (Arc::from("spec.nodeName"), Arc::from(node)));
-        let attributes = Attributes { uid: field("uid").into(), fields: fields.into_iter().collect(), ..Attributes::default() };
+        let fields = object["spec"]["nodeName"].as_str().map(|node| ("spec.nodeName", node));
+        let attributes = Attributes::new(false, &field("uid"), [("", ""); 0], fields);
         let object = Object::new(key, revision, serde_json::to_vec(&object).unwrap().into(), attributes);
         state.objects.insert((resource.to_owned(), namespace, name), Arc::new(object));
     }

@@ -59,12 +59,20 @@ impl Selection {
             return true;
         }
         let attributes = object.attributes();
-        self.labels.matches(&*attributes.labels)
+        self.labels.matches(&LabelsOf(attributes))
             && self.fields.matches(|name| match name {
                 "metadata.name" => Some(&*object.key.name),
                 "metadata.namespace" => Some(&*object.key.namespace),
-                name => attributes.fields.iter().find(|(path, _)| &**path == name).map(|(_, value)| &**value),
+                name => attributes.field(name),
             })
+    }
+}
+
+struct LabelsOf<'a>(&'a skiff_storage::Attributes);
+
+impl selector::Labels for LabelsOf<'_> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.0.label(key)
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn key(resource: &str, name: &str) -> Key {
 
 pub(super) fn draft(text: &str) -> Draft {
     let head = r#"{"metadata":{"resourceVersion":""#;
-    Draft { bytes: format!(r#"{head}"}},"data":"{text}"}}"#).into_bytes(), revision_at: head.len(), attributes: Attributes::default() }
+    Draft { bytes: format!(r#"{head}"}},"data":"{text}"}}"#).into_bytes(), revision_at: head.len(), attributes: Default::default() }
 }
 
 pub(super) fn spliced(text: &str, revision: u64) -> String {
@@ -45,7 +45,8 @@ async fn what_was_written_is_there_after_a_restart() {
     assert!(matches!(store.commit(create("d")).await, Err(Error::Closed)));
     assert_eq!(store.revision(), 5, "a closed store can still be read");
 
-    let indexer: crate::Indexer = std::sync::Arc::new(|key, bytes| Attributes { uid: format!("{}+{}", key.name, bytes.len()).into(), ..Attributes::default() });
+    let indexer: crate::Indexer =
+        std::sync::Arc::new(|key, bytes| Attributes::new(false, &format!("{}+{}", key.name, bytes.len()), [("", ""); 0], [("", ""); 0]));
     let store = open(&folder.path().join("made/for/it"), Options { indexer: Some(indexer), ..Options::default() }).unwrap();
     assert_eq!((store.revision(), store.resources()), (5, vec!["pods".into()]));
     let snapshot = store.snapshot("pods");
@@ -53,7 +54,7 @@ async fn what_was_written_is_there_after_a_restart() {
     assert_eq!(names, ["b", "c"]);
     let object = snapshot.get("default", "c").unwrap();
     assert_eq!((object.revision, &*object.bytes), (4, spliced("c", 4).as_bytes()));
-    assert_eq!(&*object.attributes().uid, format!("c+{}", object.bytes.len()));
+    assert_eq!(object.attributes().uid(), format!("c+{}", object.bytes.len()));
     let mut watch = store.watch("pods", 2).unwrap();
     let events = watch.try_next().unwrap();
     let seen: Vec<_> = events.iter().map(|event| (event.kind, event.revision, String::from_utf8(event.object.bytes.to_vec()).unwrap())).collect();

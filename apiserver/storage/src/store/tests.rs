@@ -11,7 +11,7 @@ fn key(resource: &str, namespace: &str, name: &str) -> Key {
 }
 
 fn draft() -> Draft {
-    Draft { bytes: br#"{"resourceVersion":""}"#.to_vec(), revision_at: 20, attributes: Attributes { uid: "u".into(), ..Attributes::default() } }
+    Draft { bytes: br#"{"resourceVersion":""}"#.to_vec(), revision_at: 20, attributes: Attributes::new(false, "u", [("", ""); 0], [("", ""); 0]) }
 }
 
 fn create(resource: &str, name: &str) -> Write {
@@ -26,14 +26,14 @@ fn store(history: History) -> LocalStore {
 async fn writes_answer_the_version_they_made() {
     let store = store(History::default());
     let object = store.commit(create("pods", "a")).await.unwrap();
-    assert_eq!((object.revision, &*object.bytes, &*object.attributes().uid), (2, br#"{"resourceVersion":"2"}"#.as_slice(), "u"));
+    assert_eq!((object.revision, &*object.bytes, object.attributes().uid()), (2, br#"{"resourceVersion":"2"}"#.as_slice(), "u"));
     assert!(matches!(store.commit(create("pods", "a")).await, Err(Error::Exists(object)) if object.revision == 2));
     let update = |revision| Write { expect: Expect::Revision(revision), ..create("pods", "a") };
     assert_eq!(store.commit(update(2)).await.unwrap().revision, 3);
     assert!(matches!(store.commit(update(2)).await, Err(Error::Conflict(object)) if object.revision == 3));
     let remove = |revision| Write { draft: None, ..update(revision) };
     let last = store.commit(remove(3)).await.unwrap();
-    assert_eq!((last.revision, &*last.bytes, &*last.attributes().uid), (4, br#"{"resourceVersion":"3"}"#.as_slice(), "u"));
+    assert_eq!((last.revision, &*last.bytes, last.attributes().uid()), (4, br#"{"resourceVersion":"3"}"#.as_slice(), "u"));
     assert!(matches!(store.commit(remove(4)).await, Err(Error::NotFound)));
     let absent = Write { draft: None, ..create("pods", "b") };
     assert!(matches!(store.commit(absent).await, Err(Error::NotFound)));
@@ -100,7 +100,7 @@ async fn history_in_bytes_is_bounded() {
     let store = store(History { bytes: 64 << 10, ..History::default() });
     let large = |revision: Option<u64>| Write {
         expect: revision.map_or(Expect::Absent, Expect::Revision),
-        draft: Some(Draft { bytes: vec![b' '; 10_000], revision_at: 0, attributes: Attributes::default() }),
+        draft: Some(Draft { bytes: vec![b' '; 10_000], revision_at: 0, attributes: Default::default() }),
         ..create("pods", "a")
     };
     let mut revision = store.commit(large(None)).await.unwrap().revision;

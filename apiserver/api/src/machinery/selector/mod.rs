@@ -9,7 +9,6 @@ mod lexer;
 mod parse;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -45,13 +44,6 @@ pub enum SelectorError {
 pub trait Labels {
     /// The value of a label.
     fn label(&self, key: &str) -> Option<&str>;
-}
-
-/// Labels sorted by key.
-impl Labels for [(Arc<str>, Arc<str>)] {
-    fn label(&self, key: &str) -> Option<&str> {
-        self.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|i| &*self[i].1)
-    }
 }
 
 impl Labels for Map<String, Value> {

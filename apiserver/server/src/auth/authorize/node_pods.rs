@@ -138,11 +138,11 @@ fn parse(object: &Object) -> Value {
 
 /// From the selectable fields, or from the object where it has none.
 fn node_name(pod: &Object) -> Option<Arc<str>> {
-    let fields = &pod.attributes().fields;
-    if fields.is_empty() {
+    let attributes = pod.attributes();
+    if !attributes.has_fields() {
         return parse(pod)["spec"]["nodeName"].as_str().map(Arc::from);
     }
-    fields.iter().find(|(path, _)| &**path == "spec.nodeName").map(|(_, node)| node.clone())
+    attributes.field("spec.nodeName").map(Arc::from)
 }
 
 fn claim_of(volume: &Value) -> Option<(String, String)> {

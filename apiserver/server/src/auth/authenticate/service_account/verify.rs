@@ -268,7 +268,7 @@ impl Verifier {
 
     /// Marked for deletion, and longer ago than clocks may differ.
     fn gone(&self, object: &Object) -> Result<bool, String> {
-        if !object.attributes().deleting && !object.attributes().uid.is_empty() {
+        if !object.attributes().deleting && !object.attributes().uid().is_empty() {
             return Ok(false);
         }
         let parsed = parse(object)?;
@@ -301,9 +301,9 @@ fn parse(object: &Object) -> Result<Value, String> {
 
 /// From what the server keeps beside the object, or from the object where it keeps nothing.
 fn uid(object: &Object) -> String {
-    match object.attributes().uid.is_empty() {
+    match object.attributes().uid().is_empty() {
         true => parse(object).map(|parsed| parsed.uid().to_owned()).unwrap_or_default(),
-        false => object.attributes().uid.to_string(),
+        false => object.attributes().uid().to_string(),
     }
 }
 

@@ -1,0 +1,129 @@
+//! What the server itself looks at in an object, in one piece of memory: each version of each object has it.
+
+use std::fmt;
+
+/// Made from an object by whoever writes it, so that selectors and deletion never parse the bytes. To look something up is a walk over
+/// a few texts.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// The uid; names and values of labels; paths and values of fields; how long what comes before the fields is.
+    texts: Box<[u8]>,
+}
+
+impl Attributes {
+    /// `fields`: the selectable fields by path (`spec.nodeName`), `metadata.name` and `metadata.namespace` not among them; those that are
+    /// empty need not be given. Texts of 4 GiB and more do not come here: a request's body is bounded far below.
+    pub fn new<'a>(
+        deleting: bool,
+        uid: &str,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        fields: impl IntoIterator<Item = (&'a str, impl AsRef<str>)>,
+    ) -> Self {
+        let mut texts = Vec::with_capacity(512);
+        put(&mut texts, uid);
+        for (name, value) in labels {
+            put(&mut texts, name);
+            put(&mut texts, value);
+        }
+        let end = texts.len() as u32;
+        for (path, value) in fields {
+            put(&mut texts, path);
+            put(&mut texts, value.as_ref());
+        }
+        texts.extend_from_slice(&end.to_le_bytes());
+        Self { deleting, texts: texts.into() }
+    }
+
+    /// Empty when it is not known.
+    pub fn uid(&self) -> &str {
+        text(take(&mut self.parts().0).unwrap_or_default())
+    }
+
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let mut labels = self.parts().0;
+        take(&mut labels);
+        find(labels, name)
+    }
+
+    /// A selectable field; `None` where it is empty.
+    pub fn field(&self, path: &str) -> Option<&str> {
+        find(self.parts().1, path)
+    }
+
+    pub fn has_fields(&self) -> bool {
+        !self.parts().1.is_empty()
+    }
+
+    /// Uid and labels, then fields.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let Some((texts, end)) = self.texts.split_last_chunk::<4>() else { return (&[], &[]) };
+        texts.split_at_checked(u32::from_le_bytes(*end) as usize).unwrap_or_default()
+    }
+
+    /// What [`Attributes::of_raw`] takes.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.texts
+    }
+
+    pub(crate) fn of_raw(deleting: bool, texts: &[u8]) -> Self {
+        Self { deleting, texts: texts.into() }
+    }
+}
+
+fn put(texts: &mut Vec<u8>, text: &str) {
+    texts.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    texts.extend_from_slice(text.as_bytes());
+}
+
+fn find<'a>(mut pairs: &'a [u8], name: &str) -> Option<&'a str> {
+    loop {
+        let (have, value) = (take(&mut pairs)?, take(&mut pairs)?);
+        if have == name.as_bytes() {
+            return Some(text(value));
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk::<4>()?;
+    let (text, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = after;
+    Some(text)
+}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (head, fields) = self.parts();
+        let mut texts = f.debug_list();
+        texts.entry(&self.deleting);
+        for mut part in [head, fields] {
+            texts.entries(std::iter::from_fn(|| take(&mut part)).map(text));
+        }
+        texts.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_is_found() {
+        let all = Attributes::new(true, "u", [("app", "a"), ("", "nothing"), ("ä\0", "ö\0")], [("app", "field"), ("spec.x", "")]);
+        assert_eq!(["app", "", "ä\0", "ap", "u"].map(|name| all.label(name)), [Some("a"), Some("nothing"), Some("ö\0"), None, None]);
+        assert_eq!(["app", "spec.x", "ä\0"].map(|path| all.field(path)), [Some("field"), Some(""), None]);
+        assert_eq!((all.uid(), all.deleting, all.has_fields()), ("u", true, true));
+        assert_eq!(format!("{all:?}"), r#"[true, "u", "app", "a", "", "nothing", "ä\0", "ö\0", "app", "field", "spec.x", ""]"#);
+        assert_eq!(Attributes::of_raw(true, all.raw()), all);
+        let none: [(&str, &str); 0] = [];
+        for empty in [Attributes::default(), Attributes::new(false, "", none, none)] {
+            assert_eq!((empty.uid(), empty.label("app"), empty.field("app"), empty.has_fields()), ("", None, None, false));
+        }
+    }
+}
