@@ -120,14 +120,14 @@ pub(crate) fn read_batch(batch: &[u8]) -> Result<(u64, Vec<Record<'_>>), String>
     Ok((first, records))
 }
 
-fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
+pub(crate) fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
     let (length, tail) = rest.split_first_chunk::<4>().ok_or("a record is cut off")?;
     let (part, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or("a record is cut off")?;
     *rest = tail;
     Ok(part)
 }
 
-fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, String> {
+pub(crate) fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, String> {
     std::str::from_utf8(part(rest)?).map_err(|error| format!("a key is no text: {error}"))
 }
 

@@ -13,6 +13,7 @@ mod loading;
 mod log;
 pub mod memory;
 mod objects;
+mod pack;
 mod past;
 pub mod redb;
 mod ring;

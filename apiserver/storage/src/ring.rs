@@ -2,7 +2,7 @@
 //!
 //! Invariant: a watcher gets each event after its start once and in order, or [`Error::Compacted`]; its memory is bounded by
 //! [`BATCH`] events however slow it is. While a ring's lock is held for writing the new root is published too, so under the lock
-//! a ring holds all events of its resource up to the root's revision.
+//! a ring holds all events of its resource up to the root's revision. Only the writer changes a ring.
 //! Follows `staging/src/k8s.io/apiserver/pkg/storage/cacher/watch_cache.go` (window, expiry) and `cache_watcher.go`.
 
 use std::{
@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
-use crate::{Error, Event, state::Root};
+use crate::{Error, Event, pack::Pack, state::Root};
 
 /// Events that a watcher takes at a time.
 const BATCH: usize = 256;
@@ -25,6 +25,7 @@ const BATCH: usize = 256;
 const WARM: u64 = 256;
 
 pub(crate) struct Ring {
+    resource: Arc<str>,
     events: RwLock<Events>,
     changed: watch::Sender<()>,
     closed: AtomicBool,
@@ -34,20 +35,97 @@ pub(crate) struct Ring {
 pub(crate) struct Events {
     /// Revision of the newest event that was dropped: who has not seen it can not go on.
     floor: u64,
-    /// Running number of the first event in `recent`.
+    /// Running number of the oldest event that is kept.
     first: u64,
     /// Running number of the first event that may still hold renderings.
     warm: u64,
+    /// The oldest events, oldest pack first.
+    packs: VecDeque<Arc<Pack>>,
+    /// Events of the first pack that were dropped.
+    gone: usize,
+    /// Events in packs that were not dropped.
+    packed: usize,
     recent: VecDeque<Arc<Event>>,
 }
 
+/// Some consecutive events, as a ring holds them.
+pub(crate) enum Piece {
+    /// The events of a pack but the first few.
+    Pack(Arc<Pack>, usize),
+    Loose(Vec<Arc<Event>>),
+}
+
+impl Piece {
+    /// To be called without a lock: a pack takes some milliseconds.
+    pub fn open(self, resource: &Arc<str>) -> Vec<Arc<Event>> {
+        match self {
+            Self::Pack(pack, skip) => pack.open(resource).split_off(skip),
+            Self::Loose(events) => events,
+        }
+    }
+}
+
 impl Events {
+    /// Running number of the first event in `recent`.
+    fn loose(&self) -> u64 {
+        self.first + self.packed as u64
+    }
+
     fn end(&self) -> u64 {
-        self.first + self.recent.len() as u64
+        self.loose() + self.recent.len() as u64
     }
 
     fn at(&self, number: u64) -> Option<&Arc<Event>> {
-        self.recent.get(number.checked_sub(self.first)? as usize)
+        self.recent.get(number.checked_sub(self.loose())? as usize)
+    }
+
+    /// The pack in which an event stands, and its place there.
+    fn pack_of(&self, number: u64) -> Option<(&Arc<Pack>, usize)> {
+        if number >= self.loose() {
+            return None;
+        }
+        let mut place = number.checked_sub(self.first)? as usize + self.gone;
+        for pack in &self.packs {
+            match place.checked_sub(pack.revisions().len()) {
+                None => return Some((pack, place)),
+                Some(beyond) => place = beyond,
+            }
+        }
+        None
+    }
+
+    fn revision_at(&self, number: u64) -> Option<u64> {
+        let loose = || self.at(number).map(|event| event.revision);
+        self.pack_of(number).map(|(pack, place)| pack.revisions()[place]).or_else(loose)
+    }
+
+    /// Events from that number on: the rest of a pack, or `most` of the newest. `None`: there are none.
+    fn piece(&self, number: u64, most: usize) -> Option<Piece> {
+        if let Some((pack, place)) = self.pack_of(number) {
+            return Some(Piece::Pack(pack.clone(), place));
+        }
+        let place = number.checked_sub(self.loose())? as usize;
+        let events: Vec<_> = self.recent.range(place.min(self.recent.len())..).take(most).cloned().collect();
+        (!events.is_empty()).then_some(Piece::Loose(events))
+    }
+
+    /// The running number of the first event after `revision`; or the oldest revision that can be asked for.
+    fn number_after(&self, revision: u64) -> Result<u64, Error> {
+        if revision < self.floor {
+            return Err(Error::Compacted { asked: revision, oldest: self.floor });
+        }
+        let mut number = self.first;
+        let mut gone = self.gone;
+        for pack in &self.packs {
+            let revisions = &pack.revisions()[gone..];
+            let before = revisions.partition_point(|have| *have <= revision);
+            number += before as u64;
+            if before < revisions.len() {
+                return Ok(number);
+            }
+            gone = 0;
+        }
+        Ok(number + self.recent.partition_point(|event| event.revision <= revision) as u64)
     }
 
     pub fn push(&mut self, event: Arc<Event>) {
@@ -66,23 +144,34 @@ impl Events {
 
     /// Revision of the newest event.
     pub fn newest(&self) -> u64 {
-        self.recent.back().map_or(self.floor, |event| event.revision)
+        let loose = self.recent.back().map(|event| event.revision);
+        let packed = || self.packs.back().and_then(|pack| pack.revisions().last().copied());
+        loose.or_else(packed).unwrap_or(self.floor)
     }
 
     /// The events after `revision`, oldest first; or the oldest revision that can be asked for.
-    pub fn after(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Error> {
-        if revision < self.floor {
-            return Err(Error::Compacted { asked: revision, oldest: self.floor });
+    pub fn after(&self, revision: u64) -> Result<Vec<Piece>, Error> {
+        let mut pieces = Vec::new();
+        let mut number = self.number_after(revision)?;
+        while let Some(piece) = self.piece(number, usize::MAX) {
+            number += match &piece {
+                Piece::Pack(pack, skip) => pack.revisions().len() - skip,
+                Piece::Loose(events) => events.len(),
+            } as u64;
+            pieces.push(piece);
         }
-        let start = self.recent.partition_point(|event| event.revision <= revision);
-        Ok(self.recent.range(start..))
+        Ok(pieces)
     }
 }
 
 impl Ring {
     /// `floor`: the revision up to which the resource's events are not known.
-    pub fn new(floor: u64) -> Self {
-        Self { events: RwLock::new(Events { floor, ..Events::default() }), changed: watch::Sender::new(()), closed: AtomicBool::new(false) }
+    pub fn new(resource: Arc<str>, floor: u64) -> Self {
+        Self { resource, events: RwLock::new(Events { floor, ..Events::default() }), changed: watch::Sender::new(()), closed: AtomicBool::new(false) }
+    }
+
+    pub fn resource(&self) -> &Arc<str> {
+        &self.resource
     }
 
     pub fn lock(&self) -> RwLockWriteGuard<'_, Events> {
@@ -108,13 +197,42 @@ impl Ring {
     /// Forgets the oldest event.
     pub fn drop_oldest(&self) {
         let mut events = self.events.write();
-        if let Some(event) = events.recent.pop_front() {
-            events.floor = event.revision;
-            events.first += 1;
+        let Some(revision) = events.revision_at(events.first) else { return };
+        events.floor = revision;
+        events.first += 1;
+        if events.packed == 0 {
+            events.recent.pop_front();
+            if events.recent.is_empty() {
+                events.recent = VecDeque::new();
+            }
+            return;
         }
-        if events.recent.is_empty() {
-            events.recent = VecDeque::new();
+        events.packed -= 1;
+        events.gone += 1;
+        if events.packs.front().is_some_and(|pack| pack.revisions().len() == events.gone) {
+            events.packs.pop_front();
+            events.gone = 0;
         }
+    }
+
+    /// Packs the `size` oldest of the events that are not packed, if `loose` newer ones stay. True when it did.
+    pub fn pack(&self, size: usize, loose: usize) -> bool {
+        let oldest: Vec<_> = self.read(|events| match events.recent.len() >= size + loose {
+            true => events.recent.range(..size).cloned().collect(),
+            false => Vec::new(),
+        });
+        if oldest.is_empty() {
+            return false;
+        }
+        let pack = Arc::new(Pack::of(&oldest));
+        let mut events = self.events.write();
+        events.recent.drain(..oldest.len());
+        if events.recent.len() < events.recent.capacity() / 4 {
+            events.recent.shrink_to_fit();
+        }
+        events.packed += oldest.len();
+        events.packs.push_back(pack);
+        true
     }
 
     /// Gives back the memory of all renderings.
@@ -127,7 +245,7 @@ impl Ring {
     /// A cursor that begins strictly after `from`.
     pub fn watch(self: &Arc<Self>, root: Arc<ArcSwap<Root>>, from: u64) -> Result<Watch, Error> {
         let changed = self.changed.subscribe();
-        let next = self.read(|events| events.after(from).map(|after| events.end() - after.count() as u64))?;
+        let next = self.read(|events| events.number_after(from))?;
         Ok(Watch { ring: self.clone(), root, changed, after: from, next, taken: VecDeque::new() })
     }
 }
@@ -186,8 +304,8 @@ impl Watch {
                 return self.after;
             }
             let next = self.next.max(events.first);
-            match events.at(next) {
-                Some(event) => event.revision - 1,
+            match events.revision_at(next) {
+                Some(revision) => revision - 1,
                 None => self.root.load().revision,
             }
         })
@@ -199,22 +317,23 @@ impl Watch {
             return Ok(true);
         }
         let closed = self.ring.closed.load(Ordering::Acquire);
-        let events = self.ring.events.read();
-        if self.after < events.floor {
-            return Err(Error::Compacted { asked: self.after, oldest: events.floor });
-        }
-        let mut next = self.next.max(events.first);
-        while let Some(event) = events.at(next)
-            && self.taken.len() < BATCH
-        {
+        while self.taken.is_empty() {
+            let piece = {
+                let events = self.ring.events.read();
+                if self.after < events.floor {
+                    return Err(Error::Compacted { asked: self.after, oldest: events.floor });
+                }
+                self.next = self.next.max(events.first);
+                events.piece(self.next, BATCH)
+            };
+            let Some(piece) = piece else { break };
+            let mut events = piece.open(&self.ring.resource);
+            self.next += events.len() as u64;
             // A watch may begin in the future: what comes before its start is not for it.
-            if event.revision > self.after {
-                self.after = event.revision;
-                self.taken.push_back(event.clone());
-            }
-            next += 1;
+            events.drain(..events.partition_point(|event| event.revision <= self.after));
+            self.after = events.last().map_or(self.after, |event| event.revision);
+            self.taken = events.into();
         }
-        self.next = next;
         if self.taken.is_empty() && closed { Err(Error::Closed) } else { Ok(!self.taken.is_empty()) }
     }
 }

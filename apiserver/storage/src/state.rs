@@ -173,7 +173,8 @@ impl Shared {
             return ring.clone();
         }
         let mut rings = self.rings.write();
-        let ring = rings.entry(resource.into()).or_insert_with(|| Arc::new(Ring::new(self.base))).clone();
+        let name: Arc<str> = resource.into();
+        let ring = rings.entry(name.clone()).or_insert_with(|| Arc::new(Ring::new(name, self.base))).clone();
         if self.closed() {
             ring.close();
         }
@@ -230,24 +231,26 @@ impl Shared {
 
     /// The present objects with the events since `revision` undone.
     pub fn snapshot_at(&self, resource: &str, revision: u64) -> Result<Snapshot, Error> {
-        self.ring(resource).read(|events| {
+        let ring = self.ring(resource);
+        let (mut objects, pieces) = ring.read(|events| {
             let root = self.root.load();
             if revision > root.revision {
                 return Err(Error::Future { asked: revision, newest: root.revision });
             }
-            let mut was: BTreeMap<(&str, &str), &Arc<Event>> = BTreeMap::new();
-            for event in events.after(revision)? {
-                was.entry((&event.object.key.namespace, &event.object.key.name)).or_insert(event);
+            Ok((root.objects(resource), events.after(revision)?))
+        })?;
+        let events: Vec<Arc<Event>> = pieces.into_iter().flat_map(|piece| piece.open(ring.resource())).collect();
+        let mut was: BTreeMap<(&str, &str), &Arc<Event>> = BTreeMap::new();
+        for event in &events {
+            was.entry((&event.object.key.namespace, &event.object.key.name)).or_insert(event);
+        }
+        for event in was.into_values() {
+            match &event.previous {
+                Some(previous) => objects.insert(previous.clone()),
+                None => objects.remove(&event.object),
             }
-            let mut objects = root.objects(resource);
-            for event in was.into_values() {
-                match &event.previous {
-                    Some(previous) => objects.insert(previous.clone()),
-                    None => objects.remove(&event.object),
-                }
-            }
-            Ok(Snapshot::new(revision, objects))
-        })
+        }
+        Ok(Snapshot::new(revision, objects))
     }
 
     pub fn watch(&self, resource: &str, from: u64) -> Result<Watch, Error> {

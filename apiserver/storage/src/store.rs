@@ -87,6 +87,16 @@ impl LocalStore {
     }
 }
 
+#[cfg(test)]
+impl LocalStore {
+    /// What the writer does to the events when it has time. To be called when it has none.
+    pub(crate) fn pack(&self, size: usize, loose: usize) {
+        for ring in self.shared.rings() {
+            while ring.pack(size, loose) {}
+        }
+    }
+}
+
 #[async_trait]
 impl Store for LocalStore {
     fn revision(&self) -> u64 {

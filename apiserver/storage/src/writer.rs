@@ -26,6 +26,9 @@ use crate::{
 /// Writes and bytes that go into one batch at most.
 const BATCH_WRITES: usize = 2048;
 const BATCH_BYTES: usize = 2 << 20;
+/// How many events are packed together, and how many of a resource's newest stay as they are.
+const PACK: usize = 128;
+const LOOSE: usize = 64;
 /// How long the queue must be empty for the writer to tidy up.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -288,7 +291,10 @@ impl Writer {
         self.past.trim(Instant::now());
         if std::mem::take(&mut self.untidy) {
             self.names.tidy();
-            self.shared.rings().iter().for_each(|ring| ring.cool());
+            for ring in self.shared.rings() {
+                ring.cool();
+                while self.queue.is_empty() && ring.pack(PACK, LOOSE) {}
+            }
         }
         while self.queue.is_empty() && self.recover().is_ok() && self.fold(true) {}
     }

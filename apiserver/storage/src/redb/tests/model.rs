@@ -26,6 +26,11 @@ enum Op {
         back: u64,
     },
     Poll,
+    /// The writer has time: so many events are packed together, so many stay loose.
+    Pack {
+        size: usize,
+        loose: usize,
+    },
     ReadAt {
         resource: usize,
         back: i64,
@@ -218,6 +223,8 @@ impl Model {
             let snapshot = self.store.snapshot(resource);
             assert_eq!(snapshot.revision(), self.revision());
             assert_eq!(contents(snapshot.range(None, None)), of_resource(&self.state, resource));
+            let newest = self.happened.iter().rfind(|event| event.revision > self.base && event.resource == resource);
+            assert_eq!(self.store.resource_revision(resource), newest.map_or(self.base, |event| event.revision));
         }
         let mut resources: Vec<&str> = self.state.keys().map(|(resource, _)| resource.as_str()).collect();
         resources.dedup();
@@ -327,6 +334,7 @@ impl Model {
             Op::Burst(intents) => self.burst(intents).await,
             Op::Watch { resource, back } => self.watch(*resource, *back),
             Op::Poll => self.poll(),
+            Op::Pack { size, loose } => self.store.pack(*size, *loose),
             Op::ReadAt { resource, back } => self.read_at(*resource, *back),
             Op::Restart => {
                 self.store.close().await;
@@ -365,6 +373,7 @@ fn ops() -> impl Strategy<Value = Op> {
         10 => prop::collection::vec(intents(), 2..20).prop_map(Op::Burst),
         8 => (0..RESOURCES.len(), 0..20_u64).prop_map(|(resource, back)| Op::Watch { resource, back }),
         8 => Just(Op::Poll),
+        6 => (1..5_usize, 0..5_usize).prop_map(|(size, loose)| Op::Pack { size, loose }),
         8 => (0..RESOURCES.len(), -2..20_i64).prop_map(|(resource, back)| Op::ReadAt { resource, back }),
         2 => Just(Op::Restart),
         1 => Just(Op::Kill),
