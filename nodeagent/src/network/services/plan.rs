@@ -190,10 +190,17 @@ fn load_balancer_ips(service: &Service) -> Vec<Ipv4Addr> {
     ingress.filter(|i| i.ip_mode.as_deref().unwrap_or("VIP") == "VIP").filter_map(|i| i.ip.as_deref()?.parse().ok()).collect()
 }
 
-/// A range of everything is the same as none.
+/// A range of everything is the same as none. What cannot be read, and ranges of IPv6, let nobody in; that they are there is a restriction all the same.
 fn source_ranges(ranges: &[String]) -> Vec<Ipv4Net> {
-    let ranges: Vec<Ipv4Net> = ranges.iter().filter_map(|r| r.trim().parse().ok()).collect();
-    if ranges.iter().any(|r| r.prefix_len() == 0) { Vec::new() } else { ranges }
+    const NOBODY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32);
+    let mut readable: Vec<Ipv4Net> = ranges.iter().filter_map(|range| range.trim().parse().ok()).collect();
+    if readable.iter().any(|range| range.prefix_len() == 0) {
+        return Vec::new();
+    }
+    if readable.is_empty() && !ranges.is_empty() {
+        readable.push(NOBODY);
+    }
+    readable
 }
 
 /// An endpoint before the policies have chosen.
@@ -409,6 +416,12 @@ mod tests {
         assert_eq!(http.load_balancer_sources, ["10.0.0.0/8".parse().unwrap()]);
         assert_eq!((http.affinity, http.node_port, http.health_check), (Some(60), Some(30080), Some((31000, 1))));
         assert_eq!(plans[1].internal(), Target::Reject, "no port of that name in the slice");
-        assert!(source_ranges(&["0.0.0.0/0".into(), "10.0.0.0/8".into()]).is_empty());
+        assert!(source_ranges(&["0.0.0.0/0".into(), "10.0.0.0/8".into()]).is_empty() && source_ranges(&[]).is_empty());
+        let texts = |ranges: &[&str]| {
+            source_ranges(&ranges.iter().map(|range| range.to_string()).collect::<Vec<_>>()).iter().map(Ipv4Net::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&[" 10.0.0.0/8", "nonsense"]), ["10.0.0.0/8"]);
+        assert_eq!(texts(&["nonsense"]), ["0.0.0.0/32"], "nobody, not everybody");
+        assert_eq!(texts(&["2001:db8::/32"]), ["0.0.0.0/32"]);
     }
 }
