@@ -24,7 +24,7 @@ use skiff_api::{
 };
 use skiff_storage::Store;
 
-use crate::context::Context;
+use crate::{context::Context, stored};
 
 pub const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 
@@ -32,6 +32,18 @@ pub const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 struct Used {
     ips: HashSet<IpAddr>,
     ports: HashSet<(u16, String)>,
+}
+
+impl Used {
+    /// Of a service that cannot be read: whatever looks like an address, a node port or a health check's.
+    fn take_all_of(&mut self, text: &str) {
+        self.ips.extend(text.split('"').filter_map(|part| part.parse::<IpAddr>().ok()));
+        for part in text.split("odePort\":").skip(1) {
+            let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+            let protocols = ["TCP", "UDP", "SCTP"].into_iter();
+            self.ports.extend(digits.parse().into_iter().flat_map(|port: u16| protocols.clone().map(move |protocol| (port, protocol.to_owned()))));
+        }
+    }
 }
 
 /// What services have of the two pools.
@@ -45,9 +57,15 @@ impl Allocator {
     pub fn new(cidr: IpNet, store: &dyn Store) -> Allocator {
         let mut used = Used::default();
         for object in store.snapshot("services").range(None, None) {
-            if let Ok(service) = serde_json::from_slice::<Value>(&object.bytes) {
-                used.ips.extend(cluster_ips(&service));
-                used.ports.extend(node_ports(&service));
+            match stored::value(&object) {
+                Ok(service) => {
+                    used.ips.extend(cluster_ips(&service));
+                    used.ports.extend(node_ports(&service));
+                }
+                Err(status) => {
+                    tracing::error!(error = status.message, "what this service has is not handed out again");
+                    used.take_all_of(&String::from_utf8_lossy(&object.bytes));
+                }
             }
         }
         Allocator { cidr, used: Mutex::new(used) }
@@ -317,6 +335,22 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
                 value["spec"]["healthCheckNodePort"] = node.into();
             }
             None => errors.internal(&spec.child("healthCheckNodePort"), "failed to allocate a nodePort: range is full"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_unreadable_service_has_is_not_free() {
+        let mut used = Used::default();
+        used.take_all_of(r#"{"spec":{"clusterIP":"10.96.0.7","clusterIPs":["10.96.0.7","fd00::7"],"ports":[{"nodePort":30007},{"nodePort":0}],"healthCheckNodePort":30008,"x"#);
+        let ips = ["10.96.0.7", "fd00::7"].map(|ip| ip.parse().unwrap());
+        assert_eq!(used.ips, HashSet::from(ips));
+        for port in [30007, 30008] {
+            assert!(["TCP", "UDP", "SCTP"].iter().all(|protocol| used.ports.contains(&(port, protocol.to_string()))), "{port}");
         }
     }
 }

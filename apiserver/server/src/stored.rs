@@ -43,10 +43,14 @@ pub fn etcd_place(key: &Key, dry: bool) -> String {
     if key.namespace.is_empty() { format!("{begin}/{resource}/{}", key.name) } else { format!("{begin}/{resource}/{}/{}", key.namespace, key.name) }
 }
 
+/// The object as it is stored.
+pub fn value(object: &Object) -> Result<Value, Status> {
+    serde_json::from_slice(&object.bytes).map_err(|error| Status::internal(format!("cannot read the stored {:?}: {error}", object.key)))
+}
+
 /// The object as `kind` shows it.
 pub fn decoded(kind: &'static Kind, object: &Object) -> Result<Value, Status> {
-    let mut value: Value =
-        serde_json::from_slice(&object.bytes).map_err(|error| Status::internal(format!("cannot read the stored {:?}: {error}", object.key)))?;
+    let mut value = value(object)?;
     if kind.stored_as.is_some() {
         stored_row(kind).convert(&mut value, kind);
     }
@@ -102,8 +106,14 @@ pub fn attributes(kind: &Kind, value: &Value) -> Attributes {
 
 /// For the store: attributes from bytes, after a restart.
 pub fn indexer() -> skiff_storage::Indexer {
-    Arc::new(|key: &Key, bytes: &[u8]| match (kinds::stored(&key.resource), serde_json::from_slice::<Value>(bytes)) {
-        (Some(kind), Ok(value)) => attributes(kind, &value),
-        _ => Attributes::default(),
+    Arc::new(|key: &Key, bytes: &[u8]| {
+        let Some(kind) = kinds::stored(&key.resource) else { return Attributes::default() };
+        match serde_json::from_slice::<Value>(bytes) {
+            Ok(value) => attributes(kind, &value),
+            Err(error) => {
+                tracing::error!(%error, ?key, "a stored object cannot be read: reads of it will fail");
+                Attributes::unreadable()
+            }
+        }
     })
 }

@@ -8,6 +8,7 @@ use std::fmt;
 pub struct Attributes {
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
+    unreadable: bool,
     /// The uid; names and values of labels; paths and values of fields; how long what comes before the fields is.
     texts: Box<[u8]>,
 }
@@ -33,7 +34,16 @@ impl Attributes {
             put(&mut texts, value.as_ref());
         }
         texts.extend_from_slice(&end.to_le_bytes());
-        Self { deleting, texts: texts.into() }
+        Self { deleting, unreadable: false, texts: texts.into() }
+    }
+
+    /// Of an object that cannot be read: no selector may pass it over, since nobody knows what it says, and nothing begins in it.
+    pub fn unreadable() -> Self {
+        Self { deleting: true, unreadable: true, texts: Box::default() }
+    }
+
+    pub fn is_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     /// Empty when it is not known.
@@ -68,7 +78,7 @@ impl Attributes {
     }
 
     pub(crate) fn of_raw(deleting: bool, texts: &[u8]) -> Self {
-        Self { deleting, texts: texts.into() }
+        Self { deleting, unreadable: deleting && texts.is_empty(), texts: texts.into() }
     }
 }
 
@@ -120,7 +130,11 @@ mod tests {
         assert_eq!(["app", "spec.x", "ä\0"].map(|path| all.field(path)), [Some("field"), Some(""), None]);
         assert_eq!((all.uid(), all.deleting, all.has_fields()), ("u", true, true));
         assert_eq!(format!("{all:?}"), r#"[true, "u", "app", "a", "", "nothing", "ä\0", "ö\0", "app", "field", "spec.x", ""]"#);
-        assert_eq!(Attributes::of_raw(true, all.raw()), all);
+        let unreadable = Attributes::unreadable();
+        assert!(unreadable.is_unreadable() && !all.is_unreadable());
+        for attributes in [all, unreadable, Attributes::default()] {
+            assert_eq!(Attributes::of_raw(attributes.deleting, attributes.raw()), attributes);
+        }
         let none: [(&str, &str); 0] = [];
         for empty in [Attributes::default(), Attributes::new(false, "", none, none)] {
             assert_eq!((empty.uid(), empty.label("app"), empty.field("app"), empty.has_fields()), ("", None, None, false));

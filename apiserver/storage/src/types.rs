@@ -128,19 +128,19 @@ impl Event {
 
     /// The event in the form that `slot` stands for (an encoding, a version, the type of event that a selector turns it into: the
     /// numbers are the caller's). `make` runs once a slot while the event is recent, its result is shared by all watchers; it must
-    /// not ask the same event for a rendering.
-    pub fn rendered(&self, slot: u32, make: impl FnOnce() -> Bytes) -> Bytes {
+    /// not ask the same event for a rendering. Its failure is not kept.
+    pub fn rendered<E>(&self, slot: u32, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
         let mut renderings = self.renderings.lock();
         if let Some((_, bytes)) = renderings.by_slot.iter().find(|(have, _)| *have == slot) {
-            return bytes.clone();
+            return Ok(bytes.clone());
         }
         if renderings.cold {
             drop(renderings);
             return make();
         }
-        let bytes = make();
+        let bytes = make()?;
         renderings.by_slot.push((slot, bytes.clone()));
-        bytes
+        Ok(bytes)
     }
 
     /// Gives the memory of the renderings back; from now on nothing is kept.

@@ -59,6 +59,10 @@ impl Selection {
             return true;
         }
         let attributes = object.attributes();
+        if attributes.is_unreadable() {
+            // to be told of, not to be missing
+            return true;
+        }
         self.labels.matches(&LabelsOf(attributes))
             && self.fields.matches(|name| match name {
                 "metadata.name" => Some(&*object.key.name),
@@ -235,7 +239,7 @@ struct Page {
     remaining: Option<usize>,
 }
 
-fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, selection: &Selection) -> Page {
+fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, selection: &Selection) -> Result<Page, Status> {
     let after = options.start.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
     let mut objects = Vec::new();
     let mut more = false;
@@ -247,6 +251,9 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
             more = true;
             break;
         }
+        if !selection.is_everything() && object.attributes().is_unreadable() {
+            stored::value(&object)?;
+        }
         objects.push(object);
     }
     let mut page = Page { objects, token: None, remaining: None };
@@ -256,7 +263,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
             page.remaining = Some(snapshot.remaining(namespace, Some((&last.key.namespace, &last.key.name))));
         }
     }
-    page
+    Ok(page)
 }
 
 pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
@@ -268,7 +275,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
     let selection = Selection::of(ctx, kind)?;
     let snapshot = snapshot(ctx, kind, &options).await?;
     let namespace = Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty());
-    let page = page(&snapshot, namespace, &options, &selection);
+    let page = page(&snapshot, namespace, &options, &selection)?;
     let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
     if let Some(token) = page.token {
         metadata["continue"] = token.into();

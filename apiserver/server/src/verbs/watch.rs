@@ -208,25 +208,25 @@ impl Stream {
         }
     }
 
-    /// What this watcher is told of an event.
-    fn line(&mut self, event: &Event) -> Option<Bytes> {
-        let (what, object) = self.view(event)?;
+    /// What this watcher is told of an event. An object that cannot be read is an error, never an event less.
+    fn line(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
+        let Some((what, object)) = self.view(event) else { return Ok(None) };
         // an object that no longer matches is shown as it was, under the revision of the change
         let shown;
         let object = match (what, &event.previous) {
             ("DELETED", Some(previous)) if event.kind != EventKind::Deleted => {
-                shown = with_revision(previous, event.revision);
+                shown = with_revision(previous, event.revision)?;
                 &shown
             }
             _ => object,
         };
         let plain = self.selection.is_everything() || std::ptr::eq(object, &*event.object) && event_word(event.kind) == what;
         let line = match self.shared_slot.filter(|_| plain) {
-            Some(slot) => event.rendered(slot, || self.rendering.line(what, object, false).unwrap_or_default()),
-            None => self.rendering.line(what, object, !self.columns_sent).unwrap_or_default(),
+            Some(slot) => event.rendered(slot, || self.rendering.line(what, object, false))?,
+            None => self.rendering.line(what, object, !self.columns_sent)?,
         };
         self.columns_sent = true;
-        Some(line)
+        Ok(Some(line))
     }
 
     /// A piece of what is pending; `None` when all of it has been told.
@@ -236,7 +236,12 @@ impl Stream {
             let next = match self.held.take() {
                 Some(line) => Some(line),
                 None => match self.pending.pop_front() {
-                    Some(event) => self.line(&event),
+                    Some(event) => self.line(&event).unwrap_or_else(|status| {
+                        // As upstream: the client lists again.
+                        self.ended = true;
+                        self.pending.clear();
+                        Some(error_line(&status))
+                    }),
                     None => break,
                 },
             };
@@ -324,10 +329,10 @@ fn event_word(kind: EventKind) -> &'static str {
     }
 }
 
-fn with_revision(object: &Object, revision: u64) -> Object {
-    let mut value: Value = serde_json::from_slice(&object.bytes).unwrap_or_default();
+fn with_revision(object: &Object, revision: u64) -> Result<Object, Status> {
+    let mut value = stored::value(object)?;
     value["metadata"]["resourceVersion"] = revision.to_string().into();
-    Object::new(object.key.clone(), revision, Bytes::from(json_of(&value)), object.attributes().clone())
+    Ok(Object::new(object.key.clone(), revision, Bytes::from(json_of(&value)), object.attributes().clone()))
 }
 
 fn too_old(asked: u64, oldest: u64) -> Status {

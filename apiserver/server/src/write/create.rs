@@ -55,7 +55,7 @@ pub(super) async fn create_tracked(ctx: &Context, shown: &'static Kind, namespac
 
     let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
     let mut attempts = if generate { 8 } else { 1 };
-    prepare(ctx, kind, &mut value);
+    prepare(ctx, kind, &mut value)?;
     loop {
         attempts -= 1;
         if generate {
@@ -106,16 +106,17 @@ pub(super) async fn create_tracked(ctx: &Context, shown: &'static Kind, namespac
 }
 
 /// What the server sets, and what is not the client's to set.
-fn prepare(ctx: &Context, kind: &'static Kind, value: &mut Value) {
+fn prepare(ctx: &Context, kind: &'static Kind, value: &mut Value) -> Result<(), Status> {
     for warning in (kind.strategy.early_warnings)(value) {
         ctx.warn(warning);
     }
     (kind.strategy.prepare_for_create)(value);
     if kind.strategy.has_status && !kind.strategy.keeps_status_on_create {
-        clear_status(kind, value);
+        clear_status(kind, value)?;
     }
     stamp(ctx, kind, value, None);
     set_system_fields(ctx, kind, value);
+    Ok(())
 }
 
 /// PUT and apply of what is absent need the right to create, too.
@@ -135,12 +136,12 @@ pub fn generated_name(prefix: &str) -> String {
     cut + &(0..5).map(|_| ALPHABET[rng.random_range(0..ALPHABET.len())] as char).collect::<String>()
 }
 
-fn clear_status(kind: &Kind, value: &mut Value) {
+fn clear_status(kind: &Kind, value: &mut Value) -> Result<(), Status> {
     if let Some(object) = value.as_object_mut() {
         object.remove("status");
     }
     // the zero status that Go would write
-    let _ = conform(value, kind.node());
+    conform(value, kind.node()).map(drop).map_err(|error| Status::internal(error.to_string()))
 }
 
 fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {

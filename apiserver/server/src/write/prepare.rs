@@ -5,13 +5,13 @@
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind, Subresource},
-    machinery::{meta::Meta, schema::conform},
+    machinery::{meta::Meta, schema::conform, status::Status},
 };
 
 use super::{Part, difference::desired_differs};
 
 /// Makes `new` what may be written over `live`.
-pub(super) fn prepare(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
+pub(super) fn prepare(kind: &Kind, part: Part, new: &mut Value, live: &Value) -> Result<(), Status> {
     keep(new, live, "generation");
     for name in ["uid", "creationTimestamp"] {
         if new.meta_str(name).is_empty() {
@@ -45,13 +45,14 @@ pub(super) fn prepare(kind: &Kind, part: Part, new: &mut Value, live: &Value) {
             (kind.strategy.prepare_for_update)(new, live);
         }
     }
-    let _ = conform(new, kind.node());
+    conform(new, kind.node()).map_err(|error| Status::internal(error.to_string()))?;
     if matches!(kind.strategy.generation, Generation::Counted | Generation::CountedFromZero)
         && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
         && desired_differs(kind, new, live)
     {
         new.set_meta("generation", live.generation() + 1);
     }
+    Ok(())
 }
 
 /// The field of the metadata is as it was.

@@ -131,7 +131,7 @@ impl Attempt<'_> {
 
         check_version(kind, &key.name, seen.as_deref(), live)?;
         new.set_meta("resourceVersion", live.resource_version());
-        prepare(kind, part, &mut new, live);
+        prepare(kind, part, &mut new, live)?;
         stamp(ctx, kind, &mut new, Some(live));
         let allocation = allocate::on_update(ctx, kind, &mut new, live, dry)?;
         validate(kind, part, &new, live)?;

@@ -8,5 +8,6 @@ mod deletion;
 mod eviction;
 mod lists;
 mod order;
+mod unreadable;
 mod versions;
 mod warnings;

@@ -188,10 +188,11 @@ async fn a_rendering_is_made_once_while_the_event_is_recent() {
             let slots = [0, 1].map(|slot| {
                 event.rendered(slot, || {
                     made.push((event.revision, slot));
-                    Bytes::from(format!("{} {slot}", event.revision))
+                    Ok::<_, ()>(Bytes::from(format!("{} {slot}", event.revision)))
                 })
             });
-            assert_eq!(slots[1], format!("{} 1", event.revision));
+            assert_eq!(slots[1], Ok(Bytes::from(format!("{} 1", event.revision))));
+            assert_eq!(event.rendered(2, || Err("unreadable")), Err("unreadable"), "a failure is not kept");
         }
     }
     // 300 events come in batches of 256 and 44: the first one is cold, the 257th is warm.
