@@ -1,6 +1,10 @@
 //! What the server itself looks at in an object, in one piece of memory: each version of each object has it.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{LazyLock, PoisonError, RwLock},
+};
 
 /// Made from an object by whoever writes it, so that selectors and deletion never parse the bytes. To look something up is a walk over
 /// a few texts.
@@ -9,7 +13,8 @@ pub struct Attributes {
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     unreadable: bool,
-    /// The uid; names and values of labels; paths and values of fields; how long what comes before the fields is.
+    /// The uid; names and values of labels; numbers of paths and values of fields; how long what comes before the
+    /// fields is.
     texts: Box<[u8]>,
 }
 
@@ -30,7 +35,7 @@ impl Attributes {
         }
         let end = texts.len() as u32;
         for (path, value) in fields {
-            put(&mut texts, path);
+            texts.extend_from_slice(&Paths::number(path).to_le_bytes());
             put(&mut texts, value.as_ref());
         }
         texts.extend_from_slice(&end.to_le_bytes());
@@ -59,7 +64,13 @@ impl Attributes {
 
     /// A selectable field; `None` where it is empty.
     pub fn field(&self, path: &str) -> Option<&str> {
-        find(self.parts().1, path)
+        let (number, mut fields) = (Paths::known(path)?, self.parts().1);
+        loop {
+            let (have, value) = take_field(&mut fields)?;
+            if have == number {
+                return Some(text(value));
+            }
+        }
     }
 
     pub fn has_fields(&self) -> bool {
@@ -96,6 +107,37 @@ fn find<'a>(mut pairs: &'a [u8], name: &str) -> Option<&'a str> {
     }
 }
 
+fn take_field<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+    let (number, after) = rest.split_first_chunk::<2>()?;
+    *rest = after;
+    Some((u16::from_le_bytes(*number), take(rest)?))
+}
+
+/// The paths of selectable fields that this process has met, by number: there are few, and each object has several.
+#[derive(Default)]
+struct Paths(HashMap<Box<str>, u16>);
+
+static PATHS: LazyLock<RwLock<Paths>> = LazyLock::new(RwLock::default);
+
+impl Paths {
+    fn known(path: &str) -> Option<u16> {
+        PATHS.read().unwrap_or_else(PoisonError::into_inner).0.get(path).copied()
+    }
+
+    /// Past 65,535 paths, all others are one, and none of them is found.
+    fn number(path: &str) -> u16 {
+        if let Some(number) = Self::known(path) {
+            return number;
+        }
+        let mut paths = PATHS.write().unwrap_or_else(PoisonError::into_inner);
+        let Ok(next) = u16::try_from(paths.0.len()) else { return u16::MAX };
+        if next == u16::MAX {
+            return next;
+        }
+        *paths.0.entry(path.into()).or_insert(next)
+    }
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
@@ -109,13 +151,12 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (head, fields) = self.parts();
+        let (mut head, mut fields) = self.parts();
         let mut texts = f.debug_list();
-        texts.entry(&self.deleting);
-        for mut part in [head, fields] {
-            texts.entries(std::iter::from_fn(|| take(&mut part)).map(text));
-        }
-        texts.finish()
+        texts.entry(&self.deleting).entries(std::iter::from_fn(|| take(&mut head)).map(text));
+        let paths = PATHS.read().unwrap_or_else(PoisonError::into_inner);
+        let path = |number| paths.0.iter().find(|(_, have)| **have == number).map_or("", |(path, _)| path);
+        texts.entries(std::iter::from_fn(|| take_field(&mut fields)).map(|(number, value)| (path(number), text(value)))).finish()
     }
 }
 
@@ -129,7 +170,7 @@ mod tests {
         assert_eq!(["app", "", "ä\0", "ap", "u"].map(|name| all.label(name)), [Some("a"), Some("nothing"), Some("ö\0"), None, None]);
         assert_eq!(["app", "spec.x", "ä\0"].map(|path| all.field(path)), [Some("field"), Some(""), None]);
         assert_eq!((all.uid(), all.deleting, all.has_fields()), ("u", true, true));
-        assert_eq!(format!("{all:?}"), r#"[true, "u", "app", "a", "", "nothing", "ä\0", "ö\0", "app", "field", "spec.x", ""]"#);
+        assert_eq!(format!("{all:?}"), r#"[true, "u", "app", "a", "", "nothing", "ä\0", "ö\0", ("app", "field"), ("spec.x", "")]"#);
         let unreadable = Attributes::unreadable();
         assert!(unreadable.is_unreadable() && !all.is_unreadable());
         for attributes in [all, unreadable, Attributes::default()] {
