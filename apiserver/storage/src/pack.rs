@@ -1,6 +1,7 @@
 //! Events that are no longer recent, pressed: whoever still asks for them is rare, and they are most of what a store holds after a burst.
 //!
 //! Invariant: what is opened is what was packed, objects that were one are one again. Only this process ever reads a pack.
+//! Objects that are present are held anyway: a pack points at them, and is packed again when they no longer are.
 
 use std::{collections::HashMap, io::Write, sync::Arc};
 
@@ -15,6 +16,7 @@ use crate::{
 /// Some consecutive events of one resource.
 pub(crate) struct Pack {
     revisions: Box<[u64]>,
+    present: Box<[Arc<Object>]>,
     pressed: Box<[u8]>,
     /// Of the bytes when opened.
     length: usize,
@@ -24,8 +26,8 @@ const KINDS: [EventKind; 3] = [EventKind::Added, EventKind::Modified, EventKind:
 
 impl Pack {
     /// Takes a while: some ten milliseconds a megabyte.
-    pub fn of(events: &[Arc<Event>]) -> Self {
-        let mut objects = Objects::default();
+    pub fn of(events: &[Arc<Event>], is_present: IsPresent<'_>) -> Self {
+        let mut objects = Objects { is_present, places: HashMap::new(), present: Vec::new(), bytes: Vec::new() };
         let mut tail = Vec::new();
         for event in events {
             tail.push(KINDS.iter().position(|kind| *kind == event.kind).unwrap_or_default() as u8);
@@ -39,7 +41,8 @@ impl Pack {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
         // into memory: it cannot fail
         let pressed = encoder.write_all(&bytes).and_then(|()| encoder.finish()).unwrap_or_default();
-        Self { revisions: events.iter().map(|event| event.revision).collect(), pressed: pressed.into(), length: bytes.len() }
+        let revisions = events.iter().map(|event| event.revision).collect();
+        Self { revisions, present: objects.present.into(), pressed: pressed.into(), length: bytes.len() }
     }
 
     /// Of the events, in ascending order.
@@ -47,27 +50,42 @@ impl Pack {
         &self.revisions
     }
 
+    /// Some object that it points at is no longer there, and would be smaller when pressed.
+    pub fn is_stale(&self, is_present: IsPresent<'_>) -> bool {
+        !self.present.iter().all(is_present)
+    }
+
     /// The events, of `resource`.
     pub fn open(&self, resource: &Arc<str>) -> Vec<Arc<Event>> {
         let mut decoder = DeflateDecoder::new(Vec::with_capacity(self.length));
         let bytes = decoder.write_all(&self.pressed).and_then(|()| decoder.finish()).unwrap_or_default();
-        read(&bytes, resource, &self.revisions).expect("memory holds what was packed")
+        self.read(&bytes, resource).expect("memory holds what was packed")
     }
 }
 
+/// Whether that very version of an object is the present one.
+pub(crate) type IsPresent<'a> = &'a dyn Fn(&Arc<Object>) -> bool;
+
 /// The objects of a pack, each once.
-#[derive(Default)]
-struct Objects {
+struct Objects<'a> {
+    is_present: IsPresent<'a>,
+    present: Vec<Arc<Object>>,
     places: HashMap<*const Object, u32>,
     bytes: Vec<u8>,
 }
 
-impl Objects {
+impl Objects<'_> {
     fn place(&mut self, object: &Arc<Object>) -> u32 {
         let next = self.places.len() as u32;
         let place = *self.places.entry(Arc::as_ptr(object)).or_insert(next);
         if place == next {
-            self.put(object);
+            let is_present = (self.is_present)(object);
+            self.bytes.push(is_present.into());
+            if is_present {
+                self.present.push(object.clone());
+            } else {
+                self.put(object);
+            }
         }
         place
     }
@@ -85,21 +103,28 @@ impl Objects {
     }
 }
 
-fn read(mut bytes: &[u8], resource: &Arc<str>, revisions: &[u64]) -> Result<Vec<Arc<Event>>, String> {
-    let rest = &mut bytes;
-    let count = number(rest)?;
-    let objects = (0..count).map(|_| object(rest, resource)).collect::<Result<Vec<_>, _>>()?;
-    let at = |place: u32| objects.get(place as usize).cloned();
-    let event = |revision: &u64| {
-        let [kind] = array(rest)?;
-        let (object, previous) = (number(rest)?, number(rest)?);
-        let kind = KINDS.get(usize::from(kind)).ok_or("a kind is unknown")?;
-        let event = Event::new(*kind, at(object).ok_or("an object is missing")?, at(previous));
-        debug_assert_eq!(event.revision, *revision);
-        event.cool();
-        Ok(Arc::new(event))
-    };
-    revisions.iter().map(event).collect()
+impl Pack {
+    fn read(&self, mut bytes: &[u8], resource: &Arc<str>) -> Result<Vec<Arc<Event>>, String> {
+        let rest = &mut bytes;
+        let count = number(rest)?;
+        let mut present = self.present.iter().cloned();
+        let one = |_| match array(rest)? {
+            [0] => object(rest, resource),
+            _ => present.next().ok_or_else(|| "a present object is missing".to_owned()),
+        };
+        let objects = (0..count).map(one).collect::<Result<Vec<_>, _>>()?;
+        let at = |place: u32| objects.get(place as usize).cloned();
+        let event = |revision: &u64| {
+            let [kind] = array(rest)?;
+            let (object, previous) = (number(rest)?, number(rest)?);
+            let kind = KINDS.get(usize::from(kind)).ok_or("a kind is unknown")?;
+            let event = Event::new(*kind, at(object).ok_or("an object is missing")?, at(previous));
+            debug_assert_eq!(event.revision, *revision);
+            event.cool();
+            Ok(Arc::new(event))
+        };
+        self.revisions.iter().map(event).collect()
+    }
 }
 
 fn object(rest: &mut &[u8], resource: &Arc<str>) -> Result<Arc<Object>, String> {
@@ -140,7 +165,7 @@ mod tests {
             Event::new(EventKind::Deleted, last, Some(two)),
         ];
         let events = events.map(Arc::new);
-        let pack = Pack::of(&events);
+        let pack = Pack::of(&events, &|_| false);
         assert_eq!(pack.revisions(), [2, 5, 9]);
         assert!(pack.pressed.len() < 200, "{}", pack.pressed.len());
         let resource: Arc<str> = "pods".into();
@@ -151,6 +176,10 @@ mod tests {
             assert_eq!((event.kind, event.revision, facts(&event.object)), (opened.kind, opened.revision, facts(&opened.object)));
             assert_eq!(event.previous.as_deref().map(facts), opened.previous.as_deref().map(facts));
         }
-        assert!(Pack::of(&[]).open(&resource).is_empty());
+        assert!(Pack::of(&[], &|_| false).open(&resource).is_empty());
+        let present = |object: &Arc<Object>| object.revision == 5;
+        let pointing = Pack::of(&events, &present);
+        assert!(Arc::ptr_eq(&pointing.open(&resource)[1].object, &events[1].object) && !pointing.is_stale(&present));
+        assert!(pointing.is_stale(&|_| false) && !pack.is_stale(&|_| false));
     }
 }

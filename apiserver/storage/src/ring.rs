@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,7 +17,11 @@ use arc_swap::ArcSwap;
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
-use crate::{Error, Event, pack::Pack, state::Root};
+use crate::{
+    Error, Event,
+    pack::{IsPresent, Pack},
+    state::Root,
+};
 
 /// Events that a watcher takes at a time.
 const BATCH: usize = 256;
@@ -29,6 +33,8 @@ pub(crate) struct Ring {
     events: RwLock<Events>,
     changed: watch::Sender<()>,
     closed: AtomicBool,
+    /// The newest event when it was seen that all objects at which packs point are there.
+    looked_through: AtomicU64,
 }
 
 #[derive(Default)]
@@ -167,7 +173,8 @@ impl Events {
 impl Ring {
     /// `floor`: the revision up to which the resource's events are not known.
     pub fn new(resource: Arc<str>, floor: u64) -> Self {
-        Self { resource, events: RwLock::new(Events { floor, ..Events::default() }), changed: watch::Sender::new(()), closed: AtomicBool::new(false) }
+        let events = RwLock::new(Events { floor, ..Events::default() });
+        Self { resource, events, changed: watch::Sender::new(()), closed: AtomicBool::default(), looked_through: AtomicU64::default() }
     }
 
     pub fn resource(&self) -> &Arc<str> {
@@ -216,7 +223,7 @@ impl Ring {
     }
 
     /// Packs the `size` oldest of the events that are not packed, if `loose` newer ones stay. True when it did.
-    pub fn pack(&self, size: usize, loose: usize) -> bool {
+    pub fn pack(&self, size: usize, loose: usize, is_present: IsPresent<'_>) -> bool {
         let oldest: Vec<_> = self.read(|events| match events.recent.len() >= size + loose {
             true => events.recent.range(..size).cloned().collect(),
             false => Vec::new(),
@@ -224,7 +231,7 @@ impl Ring {
         if oldest.is_empty() {
             return false;
         }
-        let pack = Arc::new(Pack::of(&oldest));
+        let pack = Arc::new(Pack::of(&oldest, is_present));
         let mut events = self.events.write();
         events.recent.drain(..oldest.len());
         if events.recent.len() < events.recent.capacity() / 4 {
@@ -232,6 +239,22 @@ impl Ring {
         }
         events.packed += oldest.len();
         events.packs.push_back(pack);
+        true
+    }
+
+    /// Packs once more what points at an object that is no longer there. True when there was something.
+    pub fn pack_again(&self, is_present: IsPresent<'_>) -> bool {
+        let newest = self.read(Events::newest);
+        if self.looked_through.load(Ordering::Relaxed) == newest {
+            return false;
+        }
+        let stale = self.read(|events| events.packs.iter().position(|pack| pack.is_stale(is_present)).map(|place| (place, events.packs[place].clone())));
+        let Some((place, pack)) = stale else {
+            self.looked_through.store(newest, Ordering::Relaxed);
+            return false;
+        };
+        let pack = Arc::new(Pack::of(&pack.open(&self.resource), is_present));
+        self.events.write().packs[place] = pack;
         true
     }
 

@@ -41,6 +41,11 @@ impl Root {
         self.resources.get::<str>(&key.resource)?.get(&key.namespace, &key.name)
     }
 
+    /// Whether that very version is the present one.
+    pub fn has(&self, object: &Arc<Object>) -> bool {
+        self.get(&object.key).is_some_and(|have| Arc::ptr_eq(have, object))
+    }
+
     fn objects(&self, resource: &str) -> Objects {
         self.resources.get::<str>(resource).cloned().unwrap_or_default()
     }

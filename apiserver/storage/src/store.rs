@@ -92,7 +92,9 @@ impl LocalStore {
     /// What the writer does to the events when it has time. To be called when it has none.
     pub(crate) fn pack(&self, size: usize, loose: usize) {
         for ring in self.shared.rings() {
-            while ring.pack(size, loose) {}
+            let root = self.shared.root();
+            let is_present = |object: &Arc<crate::Object>| root.has(object);
+            while ring.pack(size, loose, &is_present) || ring.pack_again(&is_present) {}
         }
     }
 }

@@ -291,9 +291,11 @@ impl Writer {
         self.past.trim(Instant::now());
         if std::mem::take(&mut self.untidy) {
             self.names.tidy();
+            let root = self.shared.root();
             for ring in self.shared.rings() {
                 ring.cool();
-                while self.queue.is_empty() && ring.pack(PACK, LOOSE) {}
+                let is_present = |object: &Arc<Object>| root.has(object);
+                while self.queue.is_empty() && (ring.pack(PACK, LOOSE, &is_present) || ring.pack_again(&is_present)) {}
             }
         }
         while self.queue.is_empty() && self.recover().is_ok() && self.fold(true) {}
