@@ -77,6 +77,25 @@ impl Default for Options {
 /// The names that `--controllers` may hold besides [`list::CONTROLLERS`]'s: the scheduler runs in the same process.
 const SCHEDULER: [&str; 2] = ["kube-scheduler", "scheduler"];
 
+/// Upstream's controllers that this program does not have: to turn them off is nothing, to turn them on is refused.
+const ABSENT: [&str; 15] = [
+    "cloud-node-lifecycle-controller",
+    "device-taint-eviction-controller",
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+    "node-route-controller",
+    "persistentvolume-attach-detach-controller",
+    "podcertificaterequest-cleaner-controller",
+    "podgroup-protection-controller",
+    "resourceclaim-controller",
+    "resourcepoolstatusrequest-controller",
+    "selinux-warning-controller",
+    "service-ca-certificate-publisher-controller",
+    "service-lb-controller",
+    "storage-version-migrator-controller",
+    "storageversion-garbage-collector-controller",
+    "validatingadmissionpolicy-status-controller",
+];
+
 /// All names that `--controllers` knows.
 pub fn known() -> &'static [&'static str] {
     static NAMES: std::sync::LazyLock<Vec<&'static str>> =
@@ -108,12 +127,19 @@ pub fn enabled(name: &str, options: &Options) -> bool {
     star && on_by_default
 }
 
-/// Refuses names that nobody knows.
+/// Refuses names that nobody knows, those of controllers that are not here, and all together with none.
 pub fn check(options: &Options) -> Result<(), Error> {
-    for wish in &options.controllers {
+    let wishes = &options.controllers;
+    if ["*", "-*"].iter().all(|all| wishes.iter().any(|wish| wish == all)) {
+        return Err(Error::AllAndNone);
+    }
+    for wish in wishes {
         let name = canonical(wish.strip_prefix('-').unwrap_or(wish));
-        if name != "*" && !known().contains(&name) {
-            return Err(Error::UnknownController { name: name.into(), known: known().join(", ") });
+        match ABSENT.contains(&name) {
+            true if wish.starts_with('-') => {}
+            true => return Err(Error::AbsentController { name: name.into() }),
+            false if name == "*" || known().contains(&name) => {}
+            false => return Err(Error::UnknownController { name: name.into(), known: known().join(", ") }),
         }
     }
     Ok(())
@@ -147,6 +173,14 @@ mod tests {
         }
         assert!(check(&options("*,-scheduler,deployment")).is_ok());
         assert!(check(&options("-*,deployment")).is_ok());
+        assert!(check(&options("*,-persistentvolume-attach-detach-controller")).is_ok());
+        for (text, says) in
+            [("resourceclaim-controller", "does not have"), ("*,-*", "all and none"), ("-*,*,job", "all and none"), ("Job", "\"Job\" is not in")]
+        {
+            let error = check(&options(text)).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        assert!(ABSENT.iter().all(|name| !known().contains(name)));
         let error = check(&options("*,nonsense")).unwrap_err().to_string();
         assert!(error.contains("\"nonsense\"") && error.contains("deployment-controller"), "{error}");
     }

@@ -38,6 +38,15 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// `--controllers` asks for all and for none.
+    #[error("--controllers=*,-* asks for all and none of the controllers")]
+    AllAndNone,
+    /// A controller of upstream's that is not here.
+    #[error("\"{name}\" is a controller that this program does not have")]
+    AbsentController {
+        /// As it was asked for.
+        name: String,
+    },
     /// `--controllers` names something that does not exist.
     #[error("\"{name}\" is not in the list of known controllers: {known}")]
     UnknownController {

@@ -228,7 +228,9 @@ impl Correlator {
         }
         similar.last = now;
         if similar.see(local) < COMBINE_FROM {
-            return (event, hash_of(&(group, local)));
+            // What containers of one pod have in common but their place is not the same.
+            let key = hash_of(&(group, local, &event.involved_object.field_path));
+            return (event, key);
         }
         event.message = event.message.map(|m| format!("(combined from similar events): {m}"));
         (event, group)
@@ -331,6 +333,19 @@ mod tests {
         assert_eq!((written.message.unwrap().as_str(), written.count, again), ("(combined from similar events): m10", Some(2), true));
         let (written, again) = correlator.correlate(event("o", "m3"), now).unwrap();
         assert_eq!((written.message.unwrap().as_str(), written.count, again), ("m3", Some(2), true), "an early one still stands for itself");
+    }
+
+    #[test]
+    fn the_same_message_about_two_containers_is_two_events() {
+        let (mut correlator, now) = (Correlator::default(), Timestamp::now());
+        let mut of = |container: &str| {
+            let mut event = event("pod", "Container started");
+            event.involved_object.field_path = Some(format!("spec.containers{{{container}}}"));
+            correlator.correlate(event, now).unwrap()
+        };
+        assert!(!of("a").1 && !of("b").1);
+        let (again, counted) = of("b");
+        assert_eq!((again.count, again.involved_object.field_path.as_deref(), counted), (Some(2), Some("spec.containers{b}"), true));
     }
 
     #[test]

@@ -143,9 +143,9 @@ fn controllers(flags: &Parsed, plan: &mut Plan) -> anyhow::Result<()> {
         options.cluster_signing = Some(control_plane::signer(Arc::new(authority)));
     }
     options.cluster_signing_duration = Duration::from_secs_f64(flags.duration("cluster-signing-duration"));
-    let wanted = flags.list("controllers");
-    if !wanted.is_empty() {
-        plan.controllers.controllers = wanted;
+    // given without a name, it is none of them
+    if flags.changed("controllers") {
+        plan.controllers.controllers = flags.list("controllers").into_iter().filter(|name| !name.is_empty()).collect();
     }
     Ok(())
 }

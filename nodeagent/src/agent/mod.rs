@@ -179,17 +179,24 @@ impl Dispatcher<'_> {
                 for pod in pods {
                     self.apply(pod).await;
                 }
-                self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| handle.vanish());
+                self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| self.let_go(handle));
                 resize::grant::retry(self.node);
                 self.take_up_orphans().await;
             }
             Seen::Applied(pod) => self.apply(pod).await,
             Seen::Deleted(pod) => {
                 if let Some(handle) = self.node.pods.read().get(uid(&pod)) {
-                    handle.vanish();
+                    self.let_go(handle);
                 }
             }
         }
+    }
+
+    /// The API has no such pod any more. If it was deleted by force, something of it may still run for a moment: that is in nobody's way.
+    /// As `GetActivePods` in `pkg/kubelet/kubelet_pods.go`.
+    fn let_go(&self, handle: &Handle) {
+        handle.vanish();
+        self.node.allocations.remove(uid(&handle.pod()));
     }
 
     async fn apply(&mut self, pod: Pod) {
@@ -204,7 +211,7 @@ impl Dispatcher<'_> {
         }
         // A pod of the same name with another uid has taken the place of one that is gone.
         for (_, older) in self.node.pods.read().iter().filter(|(_, older)| same_name(&older.pod(), &pod)) {
-            older.vanish();
+            self.let_go(older);
         }
         let handle = Arc::new(Handle::new(pod.clone()));
         if pod.metadata.deletion_timestamp.is_some() {

@@ -1,6 +1,6 @@
 //! What the pods that this node has taken hold of it: the resources that they were granted, and ports of the node.
 //!
-//! Invariant: a pod is here from its admission until nothing of it runs any more, and only then others get what it held.
+//! Invariant: a pod is here from its admission until nothing of it runs any more, or until it was deleted by force; then others get what it held.
 //! Follows `pkg/kubelet/allocation/allocation_manager.go` and `HostPortInfo` of `staging/src/k8s.io/kube-scheduler/framework`.
 
 use std::{
@@ -114,7 +114,7 @@ impl Allocations {
         self.0.lock().insert(uid(pod).to_owned(), Held::of(pod));
     }
 
-    /// Nothing of the pod runs any more.
+    /// Nothing of the pod runs any more, or nobody waits for that.
     pub fn remove(&self, uid: &str) {
         self.0.lock().remove(uid);
     }

@@ -4,6 +4,7 @@
 //! Follows `pkg/kubelet/pod_workers.go`.
 
 use std::{
+    convert::Infallible,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -123,6 +124,28 @@ async fn while_publishing<T>(node: &Arc<Context>, handle: &Arc<Handle>, what: im
 async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
     handle.ending.cancel();
     own.probes.lock().retain(|(_, type_), _| *type_ == ProbeType::Readiness);
+    tokio::select! {
+        () = stop(node, handle) => {}
+        never = close_ports_of_the_forced(handle, own) => match never {},
+    }
+    own.probes.lock().clear();
+    own.host_ports.lock().await.bring_to(&[]).await;
+    node.allocations.remove(uid(&handle.pod()));
+    handle.state.lock().terminal = true;
+    resize::grant::retry(node);
+    publish(node, handle);
+    Phase::Terminated
+}
+
+/// Gives the node's ports back as soon as the API has let go of the pod, whatever still runs of it: its replacement is on its way.
+async fn close_ports_of_the_forced(handle: &Handle, own: &Own) -> Infallible {
+    handle.gone.cancelled().await;
+    own.host_ports.lock().await.bring_to(&[]).await;
+    std::future::pending().await
+}
+
+/// Stops the pod's containers, however often that must be tried.
+async fn stop(node: &Arc<Context>, handle: &Arc<Handle>) {
     loop {
         let stop = async {
             let view = sync::observe(node, handle).await?;
@@ -132,19 +155,12 @@ async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Ph
             Ok::<bool, runtime::Error>(stopped && left == 0)
         };
         match while_publishing(node, handle, stop).await {
-            Ok(true) => break,
+            Ok(true) => return,
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, pod = name(&handle.pod()), "pod not stopped"),
         }
         time::sleep(Duration::from_secs(1)).await;
     }
-    own.probes.lock().clear();
-    own.host_ports.lock().await.bring_to(&[]).await;
-    node.allocations.remove(uid(&handle.pod()));
-    handle.state.lock().terminal = true;
-    resize::grant::retry(node);
-    publish(node, handle);
-    Phase::Terminated
 }
 
 async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {

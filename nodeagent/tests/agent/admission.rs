@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Node, container, ready, support::eventually};
+use super::{
+    Node, container, ready,
+    support::{eventually, pod_path},
+};
 
 const NODE: &str = "/api/v1/nodes/node";
 
@@ -81,6 +84,10 @@ async fn a_host_port_is_had_once() {
     eventually("deletion", || node.api.pod("first").is_none().then_some(())).await;
     node.api.create_pod("node", "third", with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])));
     node.pod("third", "ready", ready).await;
+    // by force: its replacement does not wait for what still runs of it
+    node.api.remove(&pod_path("third"));
+    node.api.create_pod("node", "fourth", with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])));
+    node.pod("fourth", "ready", ready).await;
     node.end().await;
 }
 

@@ -136,6 +136,8 @@ impl ListOptions {
             _ if limit > 0 => Revision::Exact(number()?),
             _ => Revision::NotOlderThan(number()?),
         };
+        // As upstream's cache, which answers them, ignores it; events are in no cache.
+        let limit = if version == "0" && ctx.info.resource != "events" { 0 } else { limit };
         Ok(ListOptions { limit: size(limit), start: None, revision })
     }
 }

@@ -59,3 +59,17 @@ async fn a_list_goes_on_after_its_revision_is_gone() {
     let third = server.get(&format!("{maps}?limit=1&continue={token}")).await.is(200).json();
     assert_eq!((name(&third).as_str(), third["metadata"].get("continue")), ("d", None));
 }
+
+#[tokio::test]
+async fn a_limit_counts_for_nothing_where_any_revision_will_do() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for name in ["a", "b", "c"] {
+        server.post(maps, &json!({"metadata": {"name": name}})).await.is(201);
+    }
+    for (query, pages) in [("limit=2", true), ("limit=2&resourceVersion=0", false), ("limit=2&resourceVersion=0&resourceVersionMatch=NotOlderThan", false)] {
+        let list = server.get(&format!("{maps}?{query}")).await.is(200).json();
+        let length = list["items"].as_array().unwrap().len();
+        assert_eq!((length == 2, list["metadata"]["continue"].is_string()), (pages, pages), "{query}: {list}");
+    }
+}
