@@ -87,7 +87,8 @@ map no-endpoint-nodeports {{ {port_map} }}
 map firewall-ips {{ {ip_map} }}
 set cluster-ips {{ type ipv4_addr; }}
 set hairpin {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; }}
-chain refuse {{ reject
+chain refuse {{ meta l4proto tcp reject with tcp reset
+reject
 }}
 chain services {{
 ip daddr @cluster-ips ip saddr != {pods} {MARK}
@@ -105,7 +106,7 @@ chain nodeports-check {{ {local} {by_port} vmap @no-endpoint-nodeports
 chain firewall-check {{ {by_ip} vmap @firewall-ips
 }}
 chain cluster-ips-check {{
-{spare_own}ip daddr @cluster-ips reject
+{spare_own}ip daddr @cluster-ips goto refuse
 {unallocated}}}
 chain nat-prerouting {{ type nat hook prerouting priority -100; jump services
 }}
