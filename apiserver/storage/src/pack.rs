@@ -7,6 +7,7 @@ use std::{collections::HashMap, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression, write::DeflateDecoder, write::DeflateEncoder};
+use parking_lot::Mutex;
 
 use crate::{
     Attributes, Event, EventKind, Key, Object,
@@ -20,6 +21,8 @@ pub(crate) struct Pack {
     pressed: Box<[u8]>,
     /// Of the bytes when opened.
     length: usize,
+    /// As it was opened lately: many that lag ask for the same at once, and are to share it.
+    opened: Mutex<Option<Arc<[Arc<Event>]>>>,
 }
 
 const KINDS: [EventKind; 3] = [EventKind::Added, EventKind::Modified, EventKind::Deleted];
@@ -42,7 +45,7 @@ impl Pack {
         // into memory: it cannot fail
         let pressed = encoder.write_all(&bytes).and_then(|()| encoder.finish()).unwrap_or_default();
         let revisions = events.iter().map(|event| event.revision).collect();
-        Self { revisions, present: objects.present.into(), pressed: pressed.into(), length: bytes.len() }
+        Self { revisions, present: objects.present.into(), pressed: pressed.into(), length: bytes.len(), opened: Mutex::default() }
     }
 
     /// Of the events, in ascending order.
@@ -56,10 +59,21 @@ impl Pack {
     }
 
     /// The events, of `resource`.
-    pub fn open(&self, resource: &Arc<str>) -> Vec<Arc<Event>> {
+    pub fn open(&self, resource: &Arc<str>) -> Arc<[Arc<Event>]> {
+        let mut opened = self.opened.lock();
+        if let Some(events) = &*opened {
+            return events.clone();
+        }
         let mut decoder = DeflateDecoder::new(Vec::with_capacity(self.length));
         let bytes = decoder.write_all(&self.pressed).and_then(|()| decoder.finish()).unwrap_or_default();
-        self.read(&bytes, resource).expect("memory holds what was packed")
+        let events: Arc<[Arc<Event>]> = self.read(&bytes, resource).expect("memory holds what was packed").into();
+        *opened = Some(events.clone());
+        events
+    }
+
+    /// Forgets what was opened, as nobody asked for it lately.
+    pub fn close(&self) {
+        *self.opened.lock() = None;
     }
 }
 
@@ -170,8 +184,11 @@ mod tests {
         assert!(pack.pressed.len() < 200, "{}", pack.pressed.len());
         let resource: Arc<str> = "pods".into();
         let opened = pack.open(&resource);
+        assert!(Arc::ptr_eq(&opened, &pack.open(&resource)), "who asks for it next shares it");
+        pack.close();
+        assert!(!Arc::ptr_eq(&opened, &pack.open(&resource)));
         assert!(Arc::ptr_eq(&opened[0].object, opened[1].previous.as_ref().unwrap()), "one object is one again");
-        for (event, opened) in events.iter().zip(&opened) {
+        for (event, opened) in events.iter().zip(opened.iter()) {
             let facts = |object: &Object| (object.key.clone(), object.revision, object.bytes.clone(), object.attributes().clone());
             assert_eq!((event.kind, event.revision, facts(&event.object)), (opened.kind, opened.revision, facts(&opened.object)));
             assert_eq!(event.previous.as_deref().map(facts), opened.previous.as_deref().map(facts));

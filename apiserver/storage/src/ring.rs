@@ -65,7 +65,7 @@ impl Piece {
     /// To be called without a lock: a pack takes some milliseconds.
     pub fn open(self, resource: &Arc<str>) -> Vec<Arc<Event>> {
         match self {
-            Self::Pack(pack, skip) => pack.open(resource).split_off(skip),
+            Self::Pack(pack, skip) => pack.open(resource)[skip..].to_vec(),
             Self::Loose(events) => events,
         }
     }
@@ -258,9 +258,10 @@ impl Ring {
         true
     }
 
-    /// Gives back the memory of all renderings.
+    /// Gives back the memory of all renderings, and of packs that were opened.
     pub fn cool(&self) {
         let mut events = self.events.write();
+        events.packs.iter().for_each(|pack| pack.close());
         let end = events.end();
         events.cool(end);
     }
