@@ -3,7 +3,7 @@
 //! Invariant: what is opened is what was packed, objects that were one are one again. Only this process ever reads a pack.
 //! Objects that are present are held anyway: a pack points at them, and is packed again when they no longer are.
 
-use std::{collections::HashMap, io::Write, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression, write::DeflateDecoder, write::DeflateEncoder};
@@ -25,6 +25,20 @@ pub(crate) struct Pack {
     opened: Mutex<Option<Arc<[Arc<Event>]>>>,
 }
 
+/// Fewer bytes than these are kept as they are.
+const WORTH: usize = 8 << 10;
+
+/// Into memory, which cannot fail.
+fn deflated(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+fn inflated(bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut decoder = DeflateDecoder::new(Vec::with_capacity(length));
+    decoder.write_all(bytes).and_then(|()| decoder.finish()).unwrap_or_default()
+}
+
 const KINDS: [EventKind; 3] = [EventKind::Added, EventKind::Modified, EventKind::Deleted];
 
 impl Pack {
@@ -41,11 +55,10 @@ impl Pack {
         let mut bytes = (objects.places.len() as u32).to_le_bytes().to_vec();
         bytes.append(&mut objects.bytes);
         bytes.append(&mut tail);
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
-        // into memory: it cannot fail
-        let pressed = encoder.write_all(&bytes).and_then(|()| encoder.finish()).unwrap_or_default();
+        let length = bytes.len();
+        let pressed = if length < WORTH { bytes } else { deflated(&bytes) };
         let revisions = events.iter().map(|event| event.revision).collect();
-        Self { revisions, present: objects.present.into(), pressed: pressed.into(), length: bytes.len(), opened: Mutex::default() }
+        Self { revisions, present: objects.present.into(), pressed: pressed.into(), length, opened: Mutex::default() }
     }
 
     /// Of the events, in ascending order.
@@ -64,8 +77,7 @@ impl Pack {
         if let Some(events) = &*opened {
             return events.clone();
         }
-        let mut decoder = DeflateDecoder::new(Vec::with_capacity(self.length));
-        let bytes = decoder.write_all(&self.pressed).and_then(|()| decoder.finish()).unwrap_or_default();
+        let bytes = if self.length < WORTH { Cow::Borrowed(&*self.pressed) } else { Cow::Owned(inflated(&self.pressed, self.length)) };
         let events: Arc<[Arc<Event>]> = self.read(&bytes, resource).expect("memory holds what was packed").into();
         *opened = Some(events.clone());
         events
@@ -172,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_opened_is_what_was_packed() {
-        let (one, two, last) = (object(2, "one", false), object(5, &"two".repeat(1000), true), object(9, "", true));
+        let (one, two, last) = (object(2, "one", false), object(5, &"two".repeat(5000), true), object(9, "", true));
         let events = [
             Event::new(EventKind::Added, one.clone(), None),
             Event::new(EventKind::Modified, two.clone(), Some(one)),
@@ -181,7 +193,7 @@ mod tests {
         let events = events.map(Arc::new);
         let pack = Pack::of(&events, &|_| false);
         assert_eq!(pack.revisions(), [2, 5, 9]);
-        assert!(pack.pressed.len() < 200, "{}", pack.pressed.len());
+        assert!(pack.pressed.len() < 400, "{}", pack.pressed.len());
         let resource: Arc<str> = "pods".into();
         let opened = pack.open(&resource);
         assert!(Arc::ptr_eq(&opened, &pack.open(&resource)), "who asks for it next shares it");
