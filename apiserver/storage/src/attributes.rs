@@ -1,10 +1,10 @@
 //! What the server itself looks at in an object, in one piece of memory: each version of each object has it.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{LazyLock, PoisonError, RwLock},
-};
+use std::{collections::HashMap, fmt, sync::LazyLock};
+
+use parking_lot::RwLock;
+
+use crate::codec::{put, take};
 
 /// Made from an object by whoever writes it, so that selectors and deletion never parse the bytes. To look something up is a walk over
 /// a few texts.
@@ -12,15 +12,14 @@ use std::{
 pub struct Attributes {
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
-    unreadable: bool,
-    /// The uid; names and values of labels; numbers of paths and values of fields; how long what comes before the
+    /// None at all where they are not known. The uid; names and values of labels; numbers of paths and values of fields; how long what comes before the
     /// fields is.
     texts: Box<[u8]>,
 }
 
 impl Attributes {
     /// `fields`: the selectable fields by path (`spec.nodeName`), `metadata.name` and `metadata.namespace` not among them; those that are
-    /// empty need not be given. Texts of 4 GiB and more do not come here: a request's body is bounded far below.
+    /// empty need not be given.
     pub fn new<'a>(
         deleting: bool,
         uid: &str,
@@ -28,27 +27,27 @@ impl Attributes {
         fields: impl IntoIterator<Item = (&'a str, impl AsRef<str>)>,
     ) -> Self {
         let mut texts = Vec::with_capacity(512);
-        put(&mut texts, uid);
+        put(&mut texts, uid.as_bytes());
         for (name, value) in labels {
-            put(&mut texts, name);
-            put(&mut texts, value);
+            put(&mut texts, name.as_bytes());
+            put(&mut texts, value.as_bytes());
         }
         let end = texts.len() as u32;
         for (path, value) in fields {
             texts.extend_from_slice(&Paths::number(path).to_le_bytes());
-            put(&mut texts, value.as_ref());
+            put(&mut texts, value.as_ref().as_bytes());
         }
         texts.extend_from_slice(&end.to_le_bytes());
-        Self { deleting, unreadable: false, texts: texts.into() }
+        Self { deleting, texts: texts.into() }
     }
 
     /// Of an object that cannot be read: no selector may pass it over, since nobody knows what it says, and nothing begins in it.
     pub fn unreadable() -> Self {
-        Self { deleting: true, unreadable: true, texts: Box::default() }
+        Self { deleting: true, texts: Box::default() }
     }
 
     pub fn is_unreadable(&self) -> bool {
-        self.unreadable
+        self.deleting && self.texts.is_empty()
     }
 
     /// Empty when it is not known.
@@ -89,13 +88,8 @@ impl Attributes {
     }
 
     pub(crate) fn of_raw(deleting: bool, texts: &[u8]) -> Self {
-        Self { deleting, unreadable: deleting && texts.is_empty(), texts: texts.into() }
+        Self { deleting, texts: texts.into() }
     }
-}
-
-fn put(texts: &mut Vec<u8>, text: &str) {
-    texts.extend_from_slice(&(text.len() as u32).to_le_bytes());
-    texts.extend_from_slice(text.as_bytes());
 }
 
 fn find<'a>(mut pairs: &'a [u8], name: &str) -> Option<&'a str> {
@@ -121,7 +115,7 @@ static PATHS: LazyLock<RwLock<Paths>> = LazyLock::new(RwLock::default);
 
 impl Paths {
     fn known(path: &str) -> Option<u16> {
-        PATHS.read().unwrap_or_else(PoisonError::into_inner).0.get(path).copied()
+        PATHS.read().0.get(path).copied()
     }
 
     /// Past 65,535 paths, all others are one, and none of them is found.
@@ -129,12 +123,9 @@ impl Paths {
         if let Some(number) = Self::known(path) {
             return number;
         }
-        let mut paths = PATHS.write().unwrap_or_else(PoisonError::into_inner);
-        let Ok(next) = u16::try_from(paths.0.len()) else { return u16::MAX };
-        if next == u16::MAX {
-            return next;
-        }
-        *paths.0.entry(path.into()).or_insert(next)
+        let mut paths = PATHS.write();
+        let next = u16::try_from(paths.0.len()).unwrap_or(u16::MAX);
+        if next == u16::MAX { next } else { *paths.0.entry(path.into()).or_insert(next) }
     }
 }
 
@@ -142,19 +133,12 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
-fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, after) = rest.split_first_chunk::<4>()?;
-    let (text, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    *rest = after;
-    Some(text)
-}
-
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut head, mut fields) = self.parts();
         let mut texts = f.debug_list();
         texts.entry(&self.deleting).entries(std::iter::from_fn(|| take(&mut head)).map(text));
-        let paths = PATHS.read().unwrap_or_else(PoisonError::into_inner);
+        let paths = PATHS.read();
         let path = |number| paths.0.iter().find(|(_, have)| **have == number).map_or("", |(path, _)| path);
         texts.entries(std::iter::from_fn(|| take_field(&mut fields)).map(|(number, value)| (path(number), text(value)))).finish()
     }

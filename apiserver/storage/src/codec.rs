@@ -56,8 +56,7 @@ impl BatchWriter {
         self.count += 1;
         self.buffer.push(change as u8);
         for part in [key.resource.as_bytes(), key.namespace.as_bytes(), key.name.as_bytes(), bytes] {
-            self.buffer.extend_from_slice(&(part.len() as u32).to_le_bytes());
-            self.buffer.extend_from_slice(part);
+            put(&mut self.buffer, part);
         }
     }
 
@@ -120,11 +119,22 @@ pub(crate) fn read_batch(batch: &[u8]) -> Result<(u64, Vec<Record<'_>>), String>
     Ok((first, records))
 }
 
-pub(crate) fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
-    let (length, tail) = rest.split_first_chunk::<4>().ok_or("a record is cut off")?;
-    let (part, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or("a record is cut off")?;
+/// Appends a part with its length before it. Parts of 4 GiB and more do not come here: a request's body is bounded far below.
+pub(crate) fn put(buffer: &mut Vec<u8>, part: &[u8]) {
+    buffer.extend_from_slice(&(part.len() as u32).to_le_bytes());
+    buffer.extend_from_slice(part);
+}
+
+/// The next part, if there is a whole one.
+pub(crate) fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first_chunk::<4>()?;
+    let (part, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     *rest = tail;
-    Ok(part)
+    Some(part)
+}
+
+pub(crate) fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
+    take(rest).ok_or_else(|| "a record is cut off".into())
 }
 
 pub(crate) fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, String> {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Attributes, Event, EventKind, Key, Object,
-    codec::{part, text},
+    codec::{part, put, text},
 };
 
 /// Some consecutive events of one resource.
@@ -87,6 +87,28 @@ impl Pack {
     pub fn close(&self) {
         *self.opened.lock() = None;
     }
+
+    fn read(&self, mut bytes: &[u8], resource: &Arc<str>) -> Result<Vec<Arc<Event>>, String> {
+        let rest = &mut bytes;
+        let count = number(rest)?;
+        let mut present = self.present.iter().cloned();
+        let one = |_| match array(rest)? {
+            [0] => object(rest, resource),
+            _ => present.next().ok_or_else(|| "a present object is missing".to_owned()),
+        };
+        let objects = (0..count).map(one).collect::<Result<Vec<_>, _>>()?;
+        let at = |place: u32| objects.get(place as usize).cloned();
+        let event = |revision: &u64| {
+            let [kind] = array(rest)?;
+            let (object, previous) = (number(rest)?, number(rest)?);
+            let kind = KINDS.get(usize::from(kind)).ok_or("a kind is unknown")?;
+            let event = Event::new(*kind, at(object).ok_or("an object is missing")?, at(previous));
+            debug_assert_eq!(event.revision, *revision);
+            event.cool();
+            Ok(Arc::new(event))
+        };
+        self.revisions.iter().map(event).collect()
+    }
 }
 
 /// Whether that very version of an object is the present one.
@@ -121,35 +143,9 @@ impl Objects<'_> {
         self.bytes.extend_from_slice(&object.revision.to_le_bytes());
         self.bytes.push(attributes.deleting.into());
         let Key { namespace, name, .. } = &object.key;
-        let parts = [namespace.as_bytes(), name.as_bytes(), &object.bytes, attributes.raw()];
-        for part in parts {
-            self.bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
-            self.bytes.extend_from_slice(part);
+        for part in [namespace.as_bytes(), name.as_bytes(), &object.bytes, attributes.raw()] {
+            put(&mut self.bytes, part);
         }
-    }
-}
-
-impl Pack {
-    fn read(&self, mut bytes: &[u8], resource: &Arc<str>) -> Result<Vec<Arc<Event>>, String> {
-        let rest = &mut bytes;
-        let count = number(rest)?;
-        let mut present = self.present.iter().cloned();
-        let one = |_| match array(rest)? {
-            [0] => object(rest, resource),
-            _ => present.next().ok_or_else(|| "a present object is missing".to_owned()),
-        };
-        let objects = (0..count).map(one).collect::<Result<Vec<_>, _>>()?;
-        let at = |place: u32| objects.get(place as usize).cloned();
-        let event = |revision: &u64| {
-            let [kind] = array(rest)?;
-            let (object, previous) = (number(rest)?, number(rest)?);
-            let kind = KINDS.get(usize::from(kind)).ok_or("a kind is unknown")?;
-            let event = Event::new(*kind, at(object).ok_or("an object is missing")?, at(previous));
-            debug_assert_eq!(event.revision, *revision);
-            event.cool();
-            Ok(Arc::new(event))
-        };
-        self.revisions.iter().map(event).collect()
     }
 }
 

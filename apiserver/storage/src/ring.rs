@@ -1,9 +1,8 @@
-//! The recent events of one resource, and the cursors that watchers have into them.
+//! The recent events of one resource, the older ones of them packed.
 //!
-//! Invariant: a watcher gets each event after its start once and in order, or [`Error::Compacted`]; its memory is bounded by
-//! [`BATCH`] events however slow it is. While a ring's lock is held for writing the new root is published too, so under the lock
-//! a ring holds all events of its resource up to the root's revision. Only the writer changes a ring.
-//! Follows `staging/src/k8s.io/apiserver/pkg/storage/cacher/watch_cache.go` (window, expiry) and `cache_watcher.go`.
+//! Invariant: while a ring's lock is held for writing the new root is published too, so under the lock a ring holds all events of its
+//! resource up to the root's revision. Only the writer changes a ring.
+//! Follows `staging/src/k8s.io/apiserver/pkg/storage/cacher/watch_cache.go` (window, expiry).
 
 use std::{
     collections::VecDeque,
@@ -18,13 +17,14 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use crate::{
-    Error, Event,
+    Error, Event, Watch,
     pack::{IsPresent, Pack},
+    packs::Packs,
     state::Root,
 };
 
-/// Events that a watcher takes at a time.
-const BATCH: usize = 256;
+/// Bytes of objects that are packed together at most, unless one alone has more: the writer does nothing else meanwhile.
+const PACK_BYTES: usize = 1 << 20;
 /// Newest events of a ring whose renderings are kept for watchers that lag a little.
 const WARM: u64 = 256;
 
@@ -45,12 +45,8 @@ pub(crate) struct Events {
     first: u64,
     /// Running number of the first event that may still hold renderings.
     warm: u64,
-    /// The oldest events, oldest pack first.
-    packs: VecDeque<Arc<Pack>>,
-    /// Events of the first pack that were dropped.
-    gone: usize,
-    /// Events in packs that were not dropped.
-    packed: usize,
+    /// The oldest events.
+    packs: Packs,
     recent: VecDeque<Arc<Event>>,
 }
 
@@ -74,7 +70,7 @@ impl Piece {
 impl Events {
     /// Running number of the first event in `recent`.
     fn loose(&self) -> u64 {
-        self.first + self.packed as u64
+        self.first + self.packs.len() as u64
     }
 
     fn end(&self) -> u64 {
@@ -85,29 +81,19 @@ impl Events {
         self.recent.get(number.checked_sub(self.loose())? as usize)
     }
 
-    /// The pack in which an event stands, and its place there.
-    fn pack_of(&self, number: u64) -> Option<(&Arc<Pack>, usize)> {
-        if number >= self.loose() {
-            return None;
-        }
-        let mut place = number.checked_sub(self.first)? as usize + self.gone;
-        for pack in &self.packs {
-            match place.checked_sub(pack.revisions().len()) {
-                None => return Some((pack, place)),
-                Some(beyond) => place = beyond,
-            }
-        }
-        None
+    /// Running number of the oldest event that is kept.
+    pub fn first(&self) -> u64 {
+        self.first
     }
 
-    fn revision_at(&self, number: u64) -> Option<u64> {
-        let loose = || self.at(number).map(|event| event.revision);
-        self.pack_of(number).map(|(pack, place)| pack.revisions()[place]).or_else(loose)
+    pub fn revision_at(&self, number: u64) -> Option<u64> {
+        let packed = number.checked_sub(self.first).and_then(|place| self.packs.revision_at(place as usize));
+        packed.or_else(|| self.at(number).map(|event| event.revision))
     }
 
     /// Events from that number on: the rest of a pack, or `most` of the newest. `None`: there are none.
-    fn piece(&self, number: u64, most: usize) -> Option<Piece> {
-        if let Some((pack, place)) = self.pack_of(number) {
+    pub fn piece(&self, number: u64, most: usize) -> Option<Piece> {
+        if let Some((pack, place)) = self.packs.at(number.checked_sub(self.first)? as usize) {
             return Some(Piece::Pack(pack.clone(), place));
         }
         let place = number.checked_sub(self.loose())? as usize;
@@ -115,23 +101,17 @@ impl Events {
         (!events.is_empty()).then_some(Piece::Loose(events))
     }
 
-    /// The running number of the first event after `revision`; or the oldest revision that can be asked for.
+    /// Who has seen all up to `revision` can go on; else the oldest revision that can be asked for.
+    pub fn reach(&self, revision: u64) -> Result<(), Error> {
+        if revision < self.floor { Err(Error::Compacted { asked: revision, oldest: self.floor }) } else { Ok(()) }
+    }
+
+    /// The running number of the first event after `revision`; errors as [`Events::reach`].
     fn number_after(&self, revision: u64) -> Result<u64, Error> {
-        if revision < self.floor {
-            return Err(Error::Compacted { asked: revision, oldest: self.floor });
-        }
-        let mut number = self.first;
-        let mut gone = self.gone;
-        for pack in &self.packs {
-            let revisions = &pack.revisions()[gone..];
-            let before = revisions.partition_point(|have| *have <= revision);
-            number += before as u64;
-            if before < revisions.len() {
-                return Ok(number);
-            }
-            gone = 0;
-        }
-        Ok(number + self.recent.partition_point(|event| event.revision <= revision) as u64)
+        self.reach(revision)?;
+        let packed = self.packs.until(revision);
+        let loose = if packed < self.packs.len() { 0 } else { self.recent.partition_point(|event| event.revision <= revision) };
+        Ok(self.first + (packed + loose) as u64)
     }
 
     pub fn push(&mut self, event: Arc<Event>) {
@@ -151,11 +131,10 @@ impl Events {
     /// Revision of the newest event.
     pub fn newest(&self) -> u64 {
         let loose = self.recent.back().map(|event| event.revision);
-        let packed = || self.packs.back().and_then(|pack| pack.revisions().last().copied());
-        loose.or_else(packed).unwrap_or(self.floor)
+        loose.or_else(|| self.packs.newest()).unwrap_or(self.floor)
     }
 
-    /// The events after `revision`, oldest first; or the oldest revision that can be asked for.
+    /// The events after `revision`, oldest first; errors as [`Events::reach`].
     pub fn after(&self, revision: u64) -> Result<Vec<Piece>, Error> {
         let mut pieces = Vec::new();
         let mut number = self.number_after(revision)?;
@@ -207,25 +186,20 @@ impl Ring {
         let Some(revision) = events.revision_at(events.first) else { return };
         events.floor = revision;
         events.first += 1;
-        if events.packed == 0 {
-            events.recent.pop_front();
-            if events.recent.is_empty() {
-                events.recent = VecDeque::new();
-            }
-            return;
+        if events.packs.len() > 0 {
+            return events.packs.drop_oldest();
         }
-        events.packed -= 1;
-        events.gone += 1;
-        if events.packs.front().is_some_and(|pack| pack.revisions().len() == events.gone) {
-            events.packs.pop_front();
-            events.gone = 0;
+        events.recent.pop_front();
+        if events.recent.is_empty() {
+            events.recent = VecDeque::new();
         }
     }
 
-    /// Packs the `size` oldest of the events that are not packed, if `loose` newer ones stay. True when it did.
+    /// Packs the oldest of the events that are not packed, if there are `size` of them besides `loose` newer ones: that many, or fewer when
+    /// they are large. True when it did.
     pub fn pack(&self, size: usize, loose: usize, is_present: IsPresent<'_>) -> bool {
         let oldest: Vec<_> = self.read(|events| match events.recent.len() >= size + loose {
-            true => events.recent.range(..size).cloned().collect(),
+            true => together(events.recent.range(..size)),
             false => Vec::new(),
         });
         if oldest.is_empty() {
@@ -237,8 +211,7 @@ impl Ring {
         if events.recent.len() < events.recent.capacity() / 4 {
             events.recent.shrink_to_fit();
         }
-        events.packed += oldest.len();
-        events.packs.push_back(pack);
+        events.packs.push(pack);
         true
     }
 
@@ -248,20 +221,19 @@ impl Ring {
         if self.looked_through.load(Ordering::Relaxed) == newest {
             return false;
         }
-        let stale = self.read(|events| events.packs.iter().position(|pack| pack.is_stale(is_present)).map(|place| (place, events.packs[place].clone())));
-        let Some((place, pack)) = stale else {
+        let Some((place, pack)) = self.read(|events| events.packs.stale(is_present)) else {
             self.looked_through.store(newest, Ordering::Relaxed);
             return false;
         };
         let pack = Arc::new(Pack::of(&pack.open(&self.resource), is_present));
-        self.events.write().packs[place] = pack;
+        self.events.write().packs.replace(place, pack);
         true
     }
 
     /// Gives back the memory of all renderings, and of packs that were opened.
     pub fn cool(&self) {
         let mut events = self.events.write();
-        events.packs.iter().for_each(|pack| pack.close());
+        events.packs.close();
         let end = events.end();
         events.cool(end);
     }
@@ -270,94 +242,48 @@ impl Ring {
     pub fn watch(self: &Arc<Self>, root: Arc<ArcSwap<Root>>, from: u64) -> Result<Watch, Error> {
         let changed = self.changed.subscribe();
         let next = self.read(|events| events.number_after(from))?;
-        Ok(Watch { ring: self.clone(), root, changed, after: from, next, taken: VecDeque::new() })
+        Ok(Watch::new(self.clone(), root, changed, from, next))
+    }
+
+    /// No more events will come.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 }
 
-/// A cursor into the recent events of one resource. Dropping it ends the watch.
-pub struct Watch {
-    ring: Arc<Ring>,
-    root: Arc<ArcSwap<Root>>,
-    changed: watch::Receiver<()>,
-    /// Revision of the last event taken out of the ring, or where the watch began.
-    after: u64,
-    /// Running number of the next event to take.
-    next: u64,
-    /// Taken, but not yielded.
-    taken: VecDeque<Arc<Event>>,
+/// The first of these, up to [`PACK_BYTES`] of objects, but one at least.
+fn together<'a>(events: impl Iterator<Item = &'a Arc<Event>>) -> Vec<Arc<Event>> {
+    let mut bytes = 0;
+    let fits = |event: &&Arc<Event>| {
+        let before = bytes;
+        bytes += event.object.bytes.len() + event.previous.as_ref().map_or(0, |previous| previous.bytes.len());
+        before == 0 || bytes <= PACK_BYTES
+    };
+    events.take_while(fits).cloned().collect()
 }
 
-impl Watch {
-    /// The next event, waited for. Can be cancelled without losing one.
-    /// [`Error::Compacted`]: the watcher was too slow; [`Error::Closed`]: the store was closed and all events were seen.
-    pub async fn next(&mut self) -> Result<Arc<Event>, Error> {
-        self.ready().await?;
-        self.taken.pop_front().ok_or(Error::Closed)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventKind, Key, Object};
 
-    /// Waits until there is an event to take; errors as [`Watch::next`].
-    pub async fn ready(&mut self) -> Result<(), Error> {
-        loop {
-            self.changed.borrow_and_update();
-            if self.take()? {
-                return Ok(());
-            }
-            self.changed.changed().await.map_err(|_| Error::Closed)?;
+    #[test]
+    fn large_events_are_packed_by_few() {
+        let event = |revision: u64, kilobytes: usize| {
+            let key = Key { resource: "pods".into(), namespace: "ns".into(), name: "a".into() };
+            let bytes = vec![b' '; kilobytes << 10].into();
+            Arc::new(Event::new(EventKind::Added, Arc::new(Object::new(key, revision, bytes, Default::default())), None))
+        };
+        let ring = Ring::new("pods".into(), 0);
+        for (revision, kilobytes) in [(1, 400), (2, 400), (3, 400), (4, 3000), (5, 1), (6, 1), (7, 1), (8, 1)] {
+            ring.lock().push(event(revision, kilobytes));
         }
-    }
-
-    /// The events that are there now, at most 256 of them; empty when there is none yet. Errors as [`Watch::next`].
-    pub fn try_next(&mut self) -> Result<Vec<Arc<Event>>, Error> {
-        self.take()?;
-        Ok(std::mem::take(&mut self.taken).into())
-    }
-
-    /// Waits for events and yields all that are there, at most 256.
-    pub async fn next_batch(&mut self) -> Result<Vec<Arc<Event>>, Error> {
-        self.ready().await?;
-        self.try_next()
-    }
-
-    /// The store's revision up to which this watcher was given everything: what a bookmark may say.
-    pub fn revision(&self) -> u64 {
-        if let Some(event) = self.taken.front() {
-            return event.revision - 1;
+        let mut packed = Vec::new();
+        while ring.pack(3, 1, &|_| false) {
+            packed.push(ring.read(|events| events.packs.len()));
         }
-        self.ring.read(|events| {
-            if self.after < events.floor {
-                return self.after;
-            }
-            let next = self.next.max(events.first);
-            match events.revision_at(next) {
-                Some(revision) => revision - 1,
-                None => self.root.load().revision,
-            }
-        })
-    }
-
-    /// Takes events out of the ring when none are held. True when some are.
-    fn take(&mut self) -> Result<bool, Error> {
-        if !self.taken.is_empty() {
-            return Ok(true);
-        }
-        let closed = self.ring.closed.load(Ordering::Acquire);
-        while self.taken.is_empty() {
-            let piece = {
-                let events = self.ring.events.read();
-                if self.after < events.floor {
-                    return Err(Error::Compacted { asked: self.after, oldest: events.floor });
-                }
-                self.next = self.next.max(events.first);
-                events.piece(self.next, BATCH)
-            };
-            let Some(piece) = piece else { break };
-            let mut events = piece.open(&self.ring.resource);
-            self.next += events.len() as u64;
-            // A watch may begin in the future: what comes before its start is not for it.
-            events.drain(..events.partition_point(|event| event.revision <= self.after));
-            self.after = events.last().map_or(self.after, |event| event.revision);
-            self.taken = events.into();
-        }
-        if self.taken.is_empty() && closed { Err(Error::Closed) } else { Ok(!self.taken.is_empty()) }
+        assert_eq!(packed, [2, 3, 4, 7], "two of 400 KB, one that 3 MB would follow, those 3 MB, the small ones");
+        let opened: Vec<_> = ring.read(|events| events.after(0)).unwrap().into_iter().flat_map(|piece| piece.open(ring.resource())).collect();
+        assert_eq!(opened.iter().map(|event| event.revision).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }

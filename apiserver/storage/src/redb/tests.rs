@@ -21,7 +21,7 @@ pub(super) fn spliced(text: &str, revision: u64) -> String {
     format!(r#"{{"metadata":{{"resourceVersion":"{revision}"}},"data":"{text}"}}"#)
 }
 
-fn create(name: &str) -> Write {
+pub(super) fn create(name: &str) -> Write {
     Write { key: key("pods", name), expect: Expect::Absent, draft: Some(draft(name)), last: None }
 }
 

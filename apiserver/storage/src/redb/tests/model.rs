@@ -9,7 +9,7 @@ use std::{
 use futures::future::join_all;
 use proptest::prelude::*;
 
-use super::{disk::Disk, draft, key, spliced};
+use super::{create, disk::Disk, draft, key, spliced};
 use crate::{Error, Event, EventKind, Expect, History, LocalStore, Options, Store, Watch, Write};
 
 const RESOURCES: [&str; 3] = ["pods", "services", "deployments.apps"];
@@ -403,7 +403,6 @@ proptest! {
 #[tokio::test]
 async fn a_refused_write_does_not_come_back_once_the_disk_works_again() {
     let mut met = 0;
-    let create = |name: &str| Write { key: key("pods", name), expect: Expect::Absent, draft: Some(draft(name)), last: None };
     // In the log's first file that is still to be made, in the middle of a file, and where the next one is begun.
     for before in 0..20 {
         for steps in 0..8 {
@@ -435,7 +434,6 @@ async fn a_refused_write_does_not_come_back_once_the_disk_works_again() {
 #[tokio::test]
 async fn what_a_start_finds_is_durable_before_anybody_sees_it() {
     let mut found = 0;
-    let create = |name: &str| Write { key: key("pods", name), expect: Expect::Absent, draft: Some(draft(name)), last: None };
     for before in 0..20 {
         for steps in 0..8 {
             for seed in 0..4 {
