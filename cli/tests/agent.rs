@@ -126,9 +126,8 @@ impl Server {
 
 #[test]
 fn another_machine_joins_by_a_token() {
-    const NAME: &str = "another_machine_joins_by_a_token";
     if let Some(why) = missing(&["ip", "nsenter"]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();

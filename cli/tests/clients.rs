@@ -73,9 +73,8 @@ async fn with_kube(cluster: &Cluster) {
 
 #[test]
 fn libraries_find_what_they_expect() {
-    const NAME: &str = "libraries_find_what_they_expect";
     if let Some(why) = missing(&["busybox"]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let cluster = cluster();
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busybox"},
@@ -94,7 +93,7 @@ fn libraries_find_what_they_expect() {
             let said = cluster.run(python, &[script]);
             assert!(said.contains("all as expected"), "{said}");
         }
-        None => skip(NAME, "python3 has no module kubernetes (pip install kubernetes)"),
+        None => skip("python3 has no module kubernetes (pip install kubernetes)"),
     }
     cluster.end();
 }

@@ -107,9 +107,8 @@ fn tell(what: &str, cycles: &[Parts]) {
 
 #[test]
 fn cycles() {
-    const NAME: &str = "cycles";
     if let Some(why) = missing(&[]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let number = std::env::var("SKIFF_CYCLES").map_or(CYCLES, |text| text.parse().expect("SKIFF_CYCLES is a number"));
     let mut done: Vec<Parts> = Vec::new();

@@ -164,9 +164,9 @@ fn evening(cluster: &Cluster, spaces: &str, megabytes: f64) -> Vec<String> {
     wrong
 }
 
-fn a_day(test: &str, program: &Path) {
+fn a_day(program: &Path) {
     if let Some(why) = missing(&["busybox", "nft", "ip"]) {
-        return skip(test, &why);
+        return skip(&why);
     }
     let only = std::env::var("DAY_CHAPTERS").unwrap_or_default();
     let cluster = Cluster::start(&["--nodes=2"]);
@@ -205,13 +205,13 @@ fn a_day(test: &str, program: &Path) {
 
 #[test]
 fn a_day_with_skiff() {
-    a_day("a_day_with_skiff", Path::new(PROGRAM));
+    a_day(Path::new(PROGRAM));
 }
 
 #[test]
 fn a_day_with_the_real_kubectl() {
     match on_path("kubectl") {
-        Some(kubectl) => a_day("a_day_with_the_real_kubectl", &kubectl),
-        None => skip("a_day_with_the_real_kubectl", "kubectl is not installed"),
+        Some(kubectl) => a_day(&kubectl),
+        None => skip("kubectl is not installed"),
     }
 }

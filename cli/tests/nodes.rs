@@ -95,9 +95,8 @@ fn cable_of(cluster: &Cluster, node: &str) -> String {
 
 #[test]
 fn a_node_that_is_cut_off_loses_its_pods() {
-    const NAME: &str = "a_node_that_is_cut_off_loses_its_pods";
     if let Some(why) = missing(&["busybox", "curl", "ip", "bridge"]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let cluster = Cluster::start(&["--nodes=3", "--node-monitor-period=500ms", "--node-monitor-grace-period=12s"]);
     load_busybox(&cluster);
@@ -147,9 +146,8 @@ fn containers() -> BTreeSet<(String, String)> {
 
 #[test]
 fn killed_while_64_clients_write() {
-    const NAME: &str = "killed_while_64_clients_write";
     if let Some(why) = missing(&[]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let mut cluster = Cluster::start(&[]);
     cluster.apply(&web(2));

@@ -76,9 +76,8 @@ fn deployment(name: &str, image: &str, secret: Option<&str>) -> String {
 
 #[test]
 fn debians_nginx_from_debians_registry() {
-    const NAME: &str = "debians_nginx_from_debians_registry";
     if let Some(why) = missing(&["docker-registry", "skopeo", "nginx"]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let cluster = Cluster::start(&[]);
     let archive = cluster.folder.join("nginx.tar");

@@ -150,9 +150,8 @@ fn forward(cluster: &Cluster, program: &Path, pod: &str) {
 
 #[test]
 fn from_nothing_to_a_shop_and_back() {
-    const NAME: &str = "from_nothing_to_a_shop_and_back";
     if let Some(why) = missing(&[]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let cluster = Cluster::start(&["--demo"]);
     let address = address_of(&cluster);
@@ -170,7 +169,7 @@ fn from_nothing_to_a_shop_and_back() {
     script(&cluster, Path::new(PROGRAM), &address);
     match on_path("kubectl") {
         Some(kubectl) => script(&cluster, &kubectl, &address),
-        None => skip(NAME, "kubectl is not on PATH; only skiff ran the script"),
+        None => skip("kubectl is not on PATH; only skiff ran the script"),
     }
     cluster.end();
 }
@@ -178,9 +177,8 @@ fn from_nothing_to_a_shop_and_back() {
 /// The machine may be busy: what a pod said last still leaves its network, and who comes later is refused, not left waiting.
 #[test]
 fn who_is_connected_to_a_pod_hears_of_its_end() {
-    const NAME: &str = "who_is_connected_to_a_pod_hears_of_its_end";
     if let Some(why) = missing(&[]) {
-        return skip(NAME, &why);
+        return skip(&why);
     }
     let cluster = Cluster::start(&[]);
     cluster.skiff(&["create", "deployment", "stock", "--image=skiff.local/shop:v1", "--replicas=12", "--", "/shop", "stock"]);

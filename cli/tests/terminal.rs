@@ -178,7 +178,7 @@ fn masked(text: &str) -> String {
 
 #[test]
 fn output_is_that_of_the_real_kubectl() {
-    let Some(real) = on_path("kubectl") else { return skip("output_is_that_of_the_real_kubectl", "kubectl is not installed") };
+    let Some(real) = on_path("kubectl") else { return skip("kubectl is not installed") };
     let cluster = Cluster::start(&["--simulate=3"]);
     let mut wrong = Vec::new();
     for line in ALIKE {

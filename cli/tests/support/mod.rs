@@ -16,10 +16,7 @@ use std::{
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff");
 
-/// Says aloud why a test does not run.
-pub fn skip(test: &str, why: &str) {
-    skiff_testing::skipped(format_args!("{test}: {why}"));
-}
+pub use skiff_testing::skipped as skip;
 
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

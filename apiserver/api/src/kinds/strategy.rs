@@ -82,6 +82,8 @@ pub struct Strategy {
     pub only_mapped_fields: bool,
     /// A deletion answers with the object, not with a Status.
     pub returns_deleted: bool,
+    /// Upstream answers lists of whatever revision (`resourceVersion=0`) from a cache, which takes no notice of their limit; of this kind it has none.
+    pub has_no_cache: bool,
 }
 
 impl Strategy {
@@ -121,6 +123,7 @@ impl Strategy {
         field_names: &[],
         only_mapped_fields: false,
         returns_deleted: false,
+        has_no_cache: false,
     };
 }
 

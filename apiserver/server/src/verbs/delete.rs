@@ -380,7 +380,7 @@ pub async fn collection(ctx: &Context, kind: &'static Kind, body: Body) -> Answe
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
     let selection = Selection::of(ctx, kind)?;
-    let list = ListOptions::of(ctx)?;
+    let list = ListOptions::of(ctx, kind)?;
     let namespace = Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty());
     let snapshot = super::list::snapshot(ctx, kind, &list).await?;
     let mut items = Vec::new();

@@ -112,7 +112,7 @@ pub enum Revision {
 }
 
 impl ListOptions {
-    pub fn of(ctx: &Context) -> Result<ListOptions, Status> {
+    pub fn of(ctx: &Context, kind: &Kind) -> Result<ListOptions, Status> {
         let query = &ctx.query;
         let limit = query.integer("limit")?.unwrap_or(0);
         query.integer("timeoutSeconds")?;
@@ -136,8 +136,7 @@ impl ListOptions {
             _ if limit > 0 => Revision::Exact(number()?),
             _ => Revision::NotOlderThan(number()?),
         };
-        // As upstream's cache, which answers them, ignores it; events are in no cache.
-        let limit = if version == "0" && ctx.info.resource != "events" { 0 } else { limit };
+        let limit = if version == "0" && !kind.strategy.has_no_cache { 0 } else { limit };
         Ok(ListOptions { limit: size(limit), start: None, revision })
     }
 }
@@ -273,7 +272,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::list(ctx, &accept);
     }
-    let options = ListOptions::of(ctx)?;
+    let options = ListOptions::of(ctx, kind)?;
     let selection = Selection::of(ctx, kind)?;
     let snapshot = snapshot(ctx, kind, &options).await?;
     let namespace = Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty());

@@ -72,4 +72,13 @@ async fn a_limit_counts_for_nothing_where_any_revision_will_do() {
         let length = list["items"].as_array().unwrap().len();
         assert_eq!((length == 2, list["metadata"]["continue"].is_string()), (pages, pages), "{query}: {list}");
     }
+    let events = "/api/v1/namespaces/default/events";
+    for name in ["a", "b"] {
+        let event = json!({"metadata": {"name": name}, "involvedObject": {"kind": "ConfigMap", "namespace": "default", "name": "a"}});
+        server.post(events, &event).await.is(201);
+    }
+    for path in [events, "/apis/events.k8s.io/v1/namespaces/default/events"] {
+        let list = server.get(&format!("{path}?limit=1&resourceVersion=0")).await.is(200).json();
+        assert_eq!(list["items"].as_array().unwrap().len(), 1, "events are in no cache");
+    }
 }

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     schema: "core.v1.Event",
     selectable: crate::kinds::rows::events::event::SELECTABLE,
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_create_on_update: true, unknown_field: unsupported_field, ..Strategy::DEFAULT },
+    strategy: Strategy { allow_create_on_update: true, unknown_field: unsupported_field, has_no_cache: true, ..Strategy::DEFAULT },
     stored_as: Some(&crate::kinds::rows::events::event::CORE),
     storage_version: Some("/v1/Event"),
 };

@@ -21,7 +21,13 @@ pub const KIND: Kind = Kind {
     schema: "events.v1.Event",
     selectable: SELECTABLE,
     columns: columns::COLUMNS,
-    strategy: Strategy { unknown_field: unsupported_field, field_names: convert::FIELD_NAMES, only_mapped_fields: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        unknown_field: unsupported_field,
+        field_names: convert::FIELD_NAMES,
+        only_mapped_fields: true,
+        has_no_cache: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: Some("/v1/Event"),
 };

@@ -2,99 +2,22 @@
 //!
 //! `front` shows its version, pod and node and asks `stock` by its DNS name; `stock` counts what is left.
 
+mod door;
+mod resolve;
+
 use std::{
-    collections::{BTreeMap, HashMap},
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
-    sync::{Arc, Mutex, PoisonError},
+    net::{TcpListener, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use door::Door;
+use resolve::resolve;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What the front says when it does not reach the stock.
 pub const UNKNOWN: &str = "unknown";
-/// So long without a visitor, once it was told to leave, the shop is gone.
-const QUIET: Duration = Duration::from_millis(900);
-/// Node agents kill after their grace time; the shop is gone before.
-const MOST: Duration = Duration::from_secs(20);
-
-/// Who is in the shop, and whether it closes.
-#[derive(Default)]
-struct Door(Mutex<Visits>);
-
-#[derive(Default)]
-struct Visits {
-    /// Connections that were taken and have not said yet what they want, by their number.
-    at_the_door: BTreeMap<u64, Instant>,
-    connections: u64,
-    /// Requests that are being answered.
-    inside: usize,
-    served: u64,
-    last: Option<Instant>,
-    told: Option<Instant>,
-}
-
-impl Door {
-    fn visits(&self) -> std::sync::MutexGuard<'_, Visits> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_closing(&self) -> bool {
-        self.visits().told.is_some()
-    }
-
-    /// Somebody knocks; answers the connection's number.
-    fn knock(&self) -> u64 {
-        let mut visits = self.visits();
-        visits.connections += 1;
-        let number = visits.connections;
-        visits.at_the_door.insert(number, Instant::now());
-        number
-    }
-
-    /// It is known what a connection wants, or that it is gone.
-    fn heard(&self, number: u64) {
-        self.visits().at_the_door.remove(&number);
-    }
-
-    /// A visitor comes, and stays until the answer is dropped.
-    fn enter(&self) -> Visit<'_> {
-        let mut visits = self.visits();
-        visits.inside += 1;
-        visits.served += 1;
-        Visit { door: self, before: visits.served - 1 }
-    }
-}
-
-/// One request that is being answered.
-struct Visit<'a> {
-    door: &'a Door,
-    /// How many came before.
-    before: u64,
-}
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        let mut visits = self.door.visits();
-        visits.inside -= 1;
-        visits.last = Some(Instant::now());
-    }
-}
-
-impl Visits {
-    fn is_late(&self, now: Instant) -> bool {
-        self.told.is_some_and(|told| now.saturating_duration_since(told) >= MOST)
-    }
-
-    /// Whether everybody has gone and nobody came for a while.
-    fn is_over(&self, now: Instant) -> bool {
-        let Some(told) = self.told else { return false };
-        let knocked = self.at_the_door.values().max().copied();
-        let last = [Some(told), self.last, knocked].into_iter().flatten().max().unwrap_or(told);
-        let quiet = self.inside == 0 && now.saturating_duration_since(last) >= QUIET;
-        quiet || self.is_late(now)
-    }
-}
 
 /// The whole program; answers the exit status.
 pub fn main(args: Vec<String>) -> i32 {
@@ -154,9 +77,7 @@ impl Shop {
         }
         any
     }
-}
 
-impl Shop {
     /// On SIGTERM: visitors are served as long as they come, because rules elsewhere may still lead here; when they stay away, it is the end.
     /// Probes are no visitors: they come until the end.
     fn leave_when_told(self) {
@@ -255,90 +176,9 @@ fn ask(host: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
-/// The first address of a name, by /etc/resolv.conf: its servers and search list.
-fn resolve(host: &str) -> std::io::Result<Ipv4Addr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf")?;
-    let mut settings: HashMap<&str, Vec<&str>> = HashMap::new();
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        if let Some(word) = words.next() {
-            settings.entry(word).or_default().extend(words);
-        }
-    }
-    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no such host {host}"));
-    let server: Ipv4Addr = settings.get("nameserver").and_then(|all| all.first()).and_then(|s| s.parse().ok()).ok_or_else(missing)?;
-    let names = settings.get("search").into_iter().flatten().map(|domain| format!("{host}.{domain}")).chain([host.to_string()]);
-    for name in names {
-        if let Some(address) = query(server, &name)? {
-            return Ok(address);
-        }
-    }
-    Err(missing())
-}
-
-/// One question for an A record.
-fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    let mut packet = vec![0x53, 0x4b, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.trim_end_matches('.').split('.') {
-        packet.push(label.len() as u8);
-        packet.extend_from_slice(label.as_bytes());
-    }
-    packet.extend_from_slice(&[0, 0, 1, 0, 1]);
-    socket.send_to(&packet, (server, 53))?;
-    let mut answer = [0; 1500];
-    let (len, _) = socket.recv_from(&mut answer)?;
-    let answer = &answer[..len];
-    let count = answer.get(6..8).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
-    let mut at = packet.len();
-    for _ in 0..count {
-        // names in answers are pointers, or labels up to a zero
-        while let Some(&byte) = answer.get(at) {
-            if byte >= 0xc0 {
-                at += 2;
-                break;
-            }
-            at += 1 + usize::from(byte);
-            if byte == 0 {
-                break;
-            }
-        }
-        let Some(head) = answer.get(at..at + 10) else { return Ok(None) };
-        let (kind, size) = (u16::from_be_bytes([head[0], head[1]]), usize::from(u16::from_be_bytes([head[8], head[9]])));
-        if let (1, Some(&[a, b, c, d])) = (kind, answer.get(at + 10..at + 10 + size)) {
-            return Ok(Some(Ipv4Addr::new(a, b, c, d)));
-        }
-        at += 10 + size;
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_shop_is_over_soon_after_its_last_visitor() {
-        let door = Door::default();
-        let begun = Instant::now();
-        assert!(!door.visits().is_over(begun + MOST), "nobody told it");
-        door.visits().told = Some(begun);
-        let visit = door.enter();
-        assert!(!door.visits().is_over(begun + 5 * QUIET), "somebody is inside");
-        drop(visit);
-        let last = door.visits().last.unwrap();
-        assert!(!door.visits().is_over(last + QUIET / 2), "more may come");
-        assert!(door.visits().is_over(last + QUIET));
-        let number = door.knock();
-        let knocked = door.visits().at_the_door[&number];
-        assert!(!door.visits().is_over(knocked + QUIET / 2), "who knocks may be a visitor");
-        assert!(door.visits().is_over(knocked + QUIET), "who says nothing is none");
-        door.heard(number);
-        assert!(door.visits().is_over(last + QUIET), "it was a probe");
-        let _stays = door.enter();
-        assert!(door.visits().is_over(begun + MOST));
-    }
 
     #[test]
     fn those_whom_the_kernel_let_in_are_served() {

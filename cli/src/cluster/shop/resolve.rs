@@ -1,0 +1,67 @@
+//! The first address of a name, asked of cluster DNS as a C library asks it.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, UdpSocket},
+};
+
+use super::PATIENCE;
+
+/// The first address of a name, by /etc/resolv.conf: its servers and search list.
+pub fn resolve(host: &str) -> std::io::Result<Ipv4Addr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf")?;
+    let mut settings: HashMap<&str, Vec<&str>> = HashMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let Some(word) = words.next() {
+            settings.entry(word).or_default().extend(words);
+        }
+    }
+    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no such host {host}"));
+    let server: Ipv4Addr = settings.get("nameserver").and_then(|all| all.first()).and_then(|s| s.parse().ok()).ok_or_else(missing)?;
+    let names = settings.get("search").into_iter().flatten().map(|domain| format!("{host}.{domain}")).chain([host.to_string()]);
+    for name in names {
+        if let Some(address) = query(server, &name)? {
+            return Ok(address);
+        }
+    }
+    Err(missing())
+}
+
+/// One question for an A record.
+fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut packet = vec![0x53, 0x4b, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.trim_end_matches('.').split('.') {
+        packet.push(label.len() as u8);
+        packet.extend_from_slice(label.as_bytes());
+    }
+    packet.extend_from_slice(&[0, 0, 1, 0, 1]);
+    socket.send_to(&packet, (server, 53))?;
+    let mut answer = [0; 1500];
+    let (len, _) = socket.recv_from(&mut answer)?;
+    let answer = &answer[..len];
+    let count = answer.get(6..8).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
+    let mut at = packet.len();
+    for _ in 0..count {
+        // names in answers are pointers, or labels up to a zero
+        while let Some(&byte) = answer.get(at) {
+            if byte >= 0xc0 {
+                at += 2;
+                break;
+            }
+            at += 1 + usize::from(byte);
+            if byte == 0 {
+                break;
+            }
+        }
+        let Some(head) = answer.get(at..at + 10) else { return Ok(None) };
+        let (kind, size) = (u16::from_be_bytes([head[0], head[1]]), usize::from(u16::from_be_bytes([head[8], head[9]])));
+        if let (1, Some(&[a, b, c, d])) = (kind, answer.get(at + 10..at + 10 + size)) {
+            return Ok(Some(Ipv4Addr::new(a, b, c, d)));
+        }
+        at += 10 + size;
+    }
+    Ok(None)
+}
