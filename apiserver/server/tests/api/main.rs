@@ -8,6 +8,7 @@ mod deletion;
 mod eviction;
 mod lists;
 mod order;
+mod protobuf;
 mod unreadable;
 mod versions;
 mod warnings;
