@@ -21,22 +21,22 @@ use crate::{
     flags::{self, Parsed},
 };
 
-/// Reads the flags of a command that runs outside the usual frame: on a runtime with several threads.
-pub fn parsed(command: &'static Command, args: &[String]) -> Result<Parsed, i32> {
+/// Reads the flags of a command that runs outside the usual frame: on a runtime with several threads. `words` is what it is called by.
+pub fn parsed(words: &str, command: &'static Command, args: &[String]) -> Result<Parsed, i32> {
     let mut declared = command.flags.to_vec();
     declared.push(HELP);
     match flags::parse(args, &declared) {
         Ok(parsed) if parsed.bool("help") => {
-            print!("{}", crate::command::help_of(command, &format!("skiff {}", command.name)));
+            print!("{}", crate::command::help_of(command, &format!("skiff {words}")));
             Err(0)
         }
         Ok(parsed) if !parsed.args.is_empty() => {
-            eprintln!("error: skiff {} takes no arguments, found {:?}", command.name, parsed.args.join(" "));
+            eprintln!("error: skiff {words} takes no arguments, found {:?}", parsed.args.join(" "));
             Err(1)
         }
         Ok(parsed) => Ok(parsed),
         Err(error) => {
-            eprintln!("error: {error}\nSee 'skiff {} --help' for usage.", command.name);
+            eprintln!("error: {error}\nSee 'skiff {words} --help' for usage.");
             Err(1)
         }
     }

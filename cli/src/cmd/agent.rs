@@ -46,7 +46,7 @@ pub static COMMAND: Command = Command {
 };
 
 fn run(args: Vec<String>) -> i32 {
-    match cluster::parsed(&COMMAND, &args) {
+    match cluster::parsed("agent", &COMMAND, &args) {
         Err(code) => code,
         Ok(flags) => cluster::run(serve(flags)),
     }

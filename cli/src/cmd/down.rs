@@ -27,7 +27,7 @@ pub static COMMAND: Command = Command {
 };
 
 fn run(args: Vec<String>) -> i32 {
-    let flags = match cluster::parsed(&COMMAND, &args) {
+    let flags = match cluster::parsed("down", &COMMAND, &args) {
         Ok(flags) => flags,
         Err(code) => return code,
     };

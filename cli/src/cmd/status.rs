@@ -19,7 +19,7 @@ pub static COMMAND: Command = Command {
 };
 
 fn run(args: Vec<String>) -> i32 {
-    let flags = match cluster::parsed(&COMMAND, &args) {
+    let flags = match cluster::parsed("status", &COMMAND, &args) {
         Ok(flags) => flags,
         Err(code) => return code,
     };

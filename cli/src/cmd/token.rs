@@ -46,7 +46,7 @@ pub static COMMAND: Command = Command {
 const GROUP: &str = "system:bootstrappers:skiff:nodes";
 
 fn create(args: Vec<String>) -> i32 {
-    match cluster::parsed(&CREATE, &args) {
+    match cluster::parsed("token create", &CREATE, &args) {
         Err(code) => code,
         Ok(flags) => cluster::run(made(flags)),
     }

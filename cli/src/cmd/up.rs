@@ -47,7 +47,7 @@ pub static COMMAND: Command = Command {
 };
 
 fn run(args: Vec<String>) -> i32 {
-    match cluster::parsed(&COMMAND, &args) {
+    match cluster::parsed("up", &COMMAND, &args) {
         Err(code) => code,
         Ok(flags) if flags.bool("detach") => cluster::run(detached(args, flags)),
         Ok(flags) => cluster::run(up(flags)),
