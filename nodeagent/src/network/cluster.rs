@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Error, failed,
-    link::{Links, OwnRoute},
+    link::{Links, OwnRoute, Peer},
     nft::Nft,
     ns::Namespace,
     outside,
@@ -155,8 +155,7 @@ impl ClusterNetwork {
         state.cidr = state.cidr.trunc();
         let way_out = links.default_link().await?;
         let mtu = way_out.as_ref().map_or(1500, |(_, _, mtu)| *mtu);
-        let bridge = links.bridge(&state.bridge, mtu).await?;
-        links.add_address(bridge, state.gateway().into(), state.cidr.prefix_len()).await?;
+        let bridge = links.bridge(&state.bridge, mtu, state.gateway(), state.cidr.prefix_len()).await?;
         host.sysctl(vec![("net/ipv4/ip_forward".into(), "1")]).await?;
         let nft = match Nft::find(&host).await {
             Ok(nft) => Some(nft),
@@ -209,7 +208,7 @@ impl ClusterNetwork {
         if inside.index(NODE_LINK).await?.is_none() {
             let veth = self.names.veth(index);
             self.links.delete(&veth).await?;
-            self.links.veth(&veth, self.bridge, NODE_LINK, &ns, self.mtu).await?;
+            self.links.veth(&veth, self.bridge, Peer { name: NODE_LINK, namespace: &ns, address: ip }, self.mtu).await?;
         }
         let link = inside.need(NODE_LINK).await?;
         let settings = ["ip_forward", "conf/all/accept_redirects", "conf/eth0/accept_redirects"].map(|k| format!("net/ipv4/{k}"));

@@ -47,6 +47,14 @@ pub struct OwnRoute {
     pub link: u32,
 }
 
+/// The far end of a veth pair that is to be made.
+pub struct Peer<'a> {
+    pub name: &'a str,
+    pub namespace: &'a Namespace,
+    /// The IPv4 address that it will be given: its hardware address follows from it.
+    pub address: Ipv4Addr,
+}
+
 impl Links {
     /// Opens a socket inside `ns`.
     pub async fn open(ns: &Namespace) -> Result<Self, Error> {
@@ -110,25 +118,28 @@ impl Links {
             .collect())
     }
 
-    /// Makes a bridge with the MTU, up; returns its index.
-    pub async fn bridge(&self, name: &str, mtu: u32) -> Result<u32, Error> {
+    /// Makes a bridge with the MTU and the address, up; returns its index. Its hardware address is its own: one without takes the lowest among its
+    /// ports', which changes as they come and go, and all behind it send to the old one until they ask again.
+    pub async fn bridge(&self, name: &str, mtu: u32, address: Ipv4Addr, prefix_len: u8) -> Result<u32, Error> {
         let index = match self.index(name).await? {
             Some(index) => index,
             None => {
                 let attributes =
                     vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)])];
-                let made = self.ask(RouteNetlinkMessage::NewLink(raised(link(0, attributes))), How::Create).await;
+                let made = self.ask(RouteNetlinkMessage::NewLink(link(0, attributes)), How::Create).await;
                 fine(made, &[libc::EEXIST]).map_err(|e| failed(format!("make bridge {name}"), e))?;
                 self.need(name).await?
             }
         };
-        self.up(index).await?;
+        self.set(raised(link(index, vec![hardware_address(address)])), "up, with an address of its own").await?;
+        self.add_address(index, address.into(), prefix_len).await?;
         Ok(index)
     }
 
-    /// Makes a veth pair: `name` here and up, its peer `peer` in `peer_ns` and still down, both with the MTU, `name` in bridge `controller`.
-    pub async fn veth(&self, name: &str, controller: u32, peer: &str, peer_ns: &Namespace, mtu: u32) -> Result<(), Error> {
-        let peer = link(0, vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::NetNsFd(peer_ns.raw_fd())]);
+    /// Makes a veth pair: `name` here and up, its peer in its namespace and still down, both with the MTU, `name` in bridge `controller`.
+    pub async fn veth(&self, name: &str, controller: u32, peer: Peer<'_>, mtu: u32) -> Result<(), Error> {
+        let namespace = LinkAttribute::NetNsFd(peer.namespace.raw_fd());
+        let peer = link(0, vec![LinkAttribute::IfName(peer.name.to_owned()), LinkAttribute::Mtu(mtu), namespace, hardware_address(peer.address)]);
         let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer)))];
         let attributes =
             vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::Controller(controller), LinkAttribute::LinkInfo(info)];
@@ -304,6 +315,12 @@ fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     (message.header.index, message.attributes) = (index, attributes);
     message
+}
+
+/// The hardware address that belongs to an IPv4 address: who gets the address next is known already, and nobody remembers a wrong one.
+/// Locally administered, as the CNI project's plugins once made them.
+fn hardware_address(of: Ipv4Addr) -> LinkAttribute {
+    LinkAttribute::Address([&[0x0a, 0x58][..], &of.octets()].concat())
 }
 
 fn raised(mut link: LinkMessage) -> LinkMessage {

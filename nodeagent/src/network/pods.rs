@@ -16,7 +16,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::{Error, HostPort, PodNetwork, PodNetworks, failed, hostports, link::Links, nft::Nft, ns::Namespace};
+use super::{
+    Error, HostPort, PodNetwork, PodNetworks, failed, hostports,
+    link::{Links, Peer},
+    nft::Nft,
+    ns::Namespace,
+};
 
 pub const BRIDGE: &str = "skiffbr0";
 const POD_LINK: &str = "eth0";
@@ -69,9 +74,8 @@ impl BridgeNetworks {
             Some(mtu) => mtu,
             None => links.default_link().await?.map_or(1500, |(_, _, mtu)| mtu),
         };
-        let bridge = links.bridge(BRIDGE, mtu).await?;
         let gateway = pool.gateway();
-        links.add_address(bridge, gateway.into(), cidr.prefix_len()).await?;
+        let bridge = links.bridge(BRIDGE, mtu, gateway, cidr.prefix_len()).await?;
         // Without the redirects' being off, a pod would be told to send to its neighbours directly, past the translation of services.
         let router = ["ip_forward:1", "conf/all/send_redirects:0", "conf/skiffbr0/send_redirects:0", "conf/skiffbr0/rp_filter:0"];
         node.sysctl(ipv4(&router)).await?;
@@ -93,7 +97,7 @@ impl BridgeNetworks {
         if link.is_none() {
             // One end without the other is what a namespace that was lost leaves.
             self.links.delete(&name).await?;
-            self.links.veth(&name, self.bridge, POD_LINK, pod, self.mtu).await?;
+            self.links.veth(&name, self.bridge, Peer { name: POD_LINK, namespace: pod, address: ip }, self.mtu).await?;
             self.links.hairpin(self.links.need(&name).await?).await?;
             link = Some(inside.need(POD_LINK).await?);
         }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -57,6 +57,59 @@ async fn an_agents_restart_keeps_pods() {
     again.teardown("a").await.unwrap();
     assert!(!a.net.netns.exists() && again.list().await.unwrap().is_empty());
     assert_ne!(again.setup("b").await.unwrap().ips, [a.ip], "an address rests before it is used again");
+}
+
+/// A bridge takes the lowest hardware address among its ports unless it was given one of its own, and then everybody behind it sends to a wrong one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stays_does_not_notice_who_comes_and_goes() {
+    if !possible().await {
+        return;
+    }
+    let lab = Lab::new(1).await;
+    let a = lab.pod(0, "a").await;
+    let out = SocketAddr::new(lab.cluster.gateway().await.into(), 80);
+    serve(&lab.host, out, "host").await;
+    let mut slowest = Duration::ZERO;
+    let mut look = async || {
+        let begun = Instant::now();
+        assert_eq!(ask(&a.ns, out).await.map(|(name, _)| name).map_err(|e| e.to_string()), Ok("host".to_owned()));
+        slowest = slowest.max(begun.elapsed());
+    };
+    look().await;
+    let others: Vec<String> = (0..24).map(|i| format!("other{i}")).collect();
+    for uid in &others {
+        lab.pod(0, uid).await;
+        look().await;
+    }
+    for uid in &others {
+        lab.nodes[0].pods.teardown(uid).await.unwrap();
+        look().await;
+    }
+    assert!(slowest < Duration::from_millis(800), "an answer took {slowest:?}");
+}
+
+/// A node remembers who had an address before; the next one is found there all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_answers_at_once_whoever_had_it_before() {
+    if !possible().await {
+        return;
+    }
+    let lab = Lab::new(0).await;
+    let node = lab.cluster.add_node("small").await.unwrap();
+    let config = pods::PodNetworkConfig { node: node.ns.clone(), dir: lab.dir.path().join("small"), pod_cidr: "10.244.0.0/29".parse().unwrap(), mtu: None };
+    let pods = pods::BridgeNetworks::start(config).await.unwrap();
+    let mut had = BTreeSet::new();
+    for uid in ["a", "b", "c", "d", "e", "f", "g"] {
+        let pod = pods.setup(uid).await.unwrap();
+        let at = SocketAddr::new(pod.ips[0], 80);
+        serve(&Namespace::open(&pod.netns).unwrap(), at, uid).await;
+        let begun = Instant::now();
+        assert_eq!(ask(&node.ns, at).await.map(|(name, _)| name).map_err(|e| e.to_string()), Ok(uid.to_owned()));
+        assert!(begun.elapsed() < Duration::from_millis(800), "{at} answered after {:?}", begun.elapsed());
+        pods.teardown(uid).await.unwrap();
+        had.insert(at);
+    }
+    assert_eq!(had.len(), 5, "none was used twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

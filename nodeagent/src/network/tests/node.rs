@@ -10,7 +10,7 @@ use super::{
     super::{
         HostPort, PodNetworks,
         cluster::ClusterNetwork,
-        link::Links,
+        link::{Links, Peer},
         nft::Nft,
         node::{self, NodeConfig},
         ns::Namespace,
@@ -121,9 +121,8 @@ async fn the_world_outside() {
     let world = Namespace::make(&dir.path().join("world")).await.unwrap();
     let links = Links::open(&host).await.unwrap();
     links.up(1).await.unwrap();
-    let uplink = links.bridge("uplink", 1400).await.unwrap();
-    links.add_address(uplink, [192, 0, 2, 1].into(), 24).await.unwrap();
-    links.veth("cable", uplink, "eth0", &world, 1400).await.unwrap();
+    let uplink = links.bridge("uplink", 1400, [192, 0, 2, 1].into(), 24).await.unwrap();
+    links.veth("cable", uplink, Peer { name: "eth0", namespace: &world, address: [192, 0, 2, 2].into() }, 1400).await.unwrap();
     let outside = Links::open(&world).await.unwrap();
     let eth0 = outside.need("eth0").await.unwrap();
     outside.add_address(eth0, [192, 0, 2, 2].into(), 24).await.unwrap();
