@@ -136,7 +136,9 @@ fn serve(stream: TcpStream, part: &str, door: &Door, number: u64) -> std::io::Re
         };
         let reason = if code == 200 { "OK" } else { "Service Unavailable" };
         let keep = if last || door.is_closing() { "close" } else { "keep-alive" };
-        write!(writer, "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {keep}\r\n\r\n{body}", body.len())?;
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: {keep}\r\n\r\n{body}");
+        writer.write_all(answer.as_bytes())?;
         if keep == "close" {
             return Ok(());
         }
@@ -159,7 +161,7 @@ fn ask(host: &str) -> std::io::Result<String> {
     let address = resolve(host)?;
     let mut stream = TcpStream::connect_timeout(&(address, 80).into(), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {
