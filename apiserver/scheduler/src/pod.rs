@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration, Volume};
+use skiff_podspec::tolerations;
 
 use crate::{
     resources::{Requests, Unreadable},
@@ -83,8 +84,8 @@ impl PodInfo {
         self.pod.status.as_ref()?.nominated_node_name.as_deref().filter(|name| !name.is_empty())
     }
 
-    pub fn tolerations(&self) -> impl Iterator<Item = &Toleration> {
-        self.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_ref()).into_iter().flatten()
+    pub fn tolerations(&self) -> &[Toleration] {
+        tolerations::of_pod(skiff_podspec::spec(&self.pod))
     }
 
     pub fn volumes(&self) -> impl Iterator<Item = &Volume> {

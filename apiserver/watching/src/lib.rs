@@ -16,7 +16,6 @@ pub mod queue;
 pub mod reflect;
 pub mod status;
 pub mod task;
-pub mod tolerations;
 pub mod typed;
 pub mod unreadable;
 

@@ -13,13 +13,13 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, DaemonSetStatus},
     core::v1::{Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration},
 };
+use skiff_podspec::tolerations::{ENDS, KEEPS_OFF, taints, tolerates_all};
 
 use super::{HASH_LABEL, update};
 use crate::{
     node_affinity::admits,
     owners::controller_ref,
     pods::{self, name},
-    tolerations::tolerates_all,
 };
 
 const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
@@ -145,11 +145,10 @@ impl<'a> Placement<'a> {
         if !named || !admits(spec, node) {
             return (false, false);
         }
-        let taints = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or(&[]);
-        if tolerates_all(&self.tolerations, taints, &["NoSchedule", "NoExecute"]) {
+        if tolerates_all(&self.tolerations, taints(node), &KEEPS_OFF) {
             return (true, true);
         }
-        (false, tolerates_all(&self.tolerations, taints, &["NoExecute"]))
+        (false, tolerates_all(&self.tolerations, taints(node), &ENDS))
     }
 
     /// What is to be done on each node, and with pods that wait for nodes that are gone.

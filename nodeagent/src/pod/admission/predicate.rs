@@ -4,7 +4,8 @@
 //! Follows `pkg/kubelet/lifecycle/predicate.go`, and of `pkg/scheduler` `AdmissionCheck` with the plugins that it calls.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use skiff_watching::{node_affinity, tolerations};
+use skiff_podspec::tolerations::{self, ENDS};
+use skiff_watching::node_affinity;
 
 use super::Rejection;
 use crate::pod::{
@@ -39,8 +40,7 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Held]) -> Result<(), Rejection> 
     if taken {
         return Err(failed("NodePorts", "node(s) didn't have free ports for the requested pod ports"));
     }
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    if !tolerations::tolerates_all(spec(pod).tolerations.as_deref().unwrap_or_default(), taints, &["NoExecute"]) {
+    if !tolerations::tolerates_all(tolerations::of_pod(spec(pod)), tolerations::taints(node), &ENDS) {
         return Err(failed("TaintToleration", "node(s) had taints that the pod didn't tolerate"));
     }
     Ok(())

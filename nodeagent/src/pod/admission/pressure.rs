@@ -3,7 +3,7 @@
 //! Follows `Admit` in `pkg/kubelet/eviction/eviction_manager.go`.
 
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
-use skiff_watching::tolerations::tolerates;
+use skiff_podspec::tolerations::{any_tolerates, of_pod};
 
 use super::{Rejection, is_critical};
 use crate::pod::{names::spec, resources};
@@ -20,8 +20,7 @@ pub fn admit(pod: &Pod, node: &Node) -> Result<(), Rejection> {
     }
     if present == [MEMORY] {
         let taint = Taint { key: "node.kubernetes.io/memory-pressure".to_owned(), effect: "NoSchedule".to_owned(), ..Default::default() };
-        let tolerated = spec(pod).tolerations.iter().flatten().any(|toleration| tolerates(toleration, &taint));
-        if resources::qos(pod) != "BestEffort" || tolerated {
+        if resources::qos(pod) != "BestEffort" || any_tolerates(of_pod(spec(pod)), &taint) {
             return Ok(());
         }
     }
