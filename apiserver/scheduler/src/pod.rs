@@ -2,10 +2,16 @@
 //!
 //! Follows `pkg/scheduler/framework/types.go` (PodInfo).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration, Volume};
-use skiff_podspec::tolerations;
+use skiff_podspec::{
+    affinity::{Preferred, Required},
+    spec, tolerations,
+};
 
 use crate::{
     resources::{Requests, Unreadable},
@@ -27,6 +33,13 @@ impl HostPort {
     }
 }
 
+/// What a pod's node selector and node affinity say.
+#[derive(Debug)]
+pub struct Affinity {
+    pub required: Required,
+    pub preferred: Preferred,
+}
+
 /// A pod as the scheduler sees it.
 #[derive(Debug)]
 pub struct PodInfo {
@@ -38,6 +51,8 @@ pub struct PodInfo {
     pub ports: Vec<HostPort>,
     pub terms: Terms,
     pub pod: Arc<Pod>,
+    /// Read when it is first asked for: for most pods that have a node it never is.
+    affinity: OnceLock<Box<Affinity>>,
 }
 
 fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
@@ -62,6 +77,7 @@ impl PodInfo {
             ports: spec.map(host_ports).unwrap_or_default(),
             terms: Terms::read(&pod),
             pod: pod.clone(),
+            affinity: OnceLock::new(),
         }
     }
 
@@ -85,7 +101,12 @@ impl PodInfo {
     }
 
     pub fn tolerations(&self) -> &[Toleration] {
-        tolerations::of_pod(skiff_podspec::spec(&self.pod))
+        tolerations::of_pod(spec(&self.pod))
+    }
+
+    pub fn affinity(&self) -> &Affinity {
+        let spec = spec(&self.pod);
+        self.affinity.get_or_init(|| Box::new(Affinity { required: Required::read(spec), preferred: Preferred::read(spec) }))
     }
 
     pub fn volumes(&self) -> impl Iterator<Item = &Volume> {

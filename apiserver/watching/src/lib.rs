@@ -11,7 +11,6 @@ pub mod events;
 pub mod follow;
 pub mod informer;
 pub mod key;
-pub mod node_affinity;
 pub mod queue;
 pub mod reflect;
 pub mod status;

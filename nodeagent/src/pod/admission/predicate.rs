@@ -4,8 +4,10 @@
 //! Follows `pkg/kubelet/lifecycle/predicate.go`, and of `pkg/scheduler` `AdmissionCheck` with the plugins that it calls.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use skiff_podspec::tolerations::{self, ENDS};
-use skiff_watching::node_affinity;
+use skiff_podspec::{
+    affinity::Required,
+    tolerations::{self, ENDS},
+};
 
 use super::Rejection;
 use crate::pod::{
@@ -30,7 +32,7 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Held]) -> Result<(), Rejection> 
     }
     let wanted = Held::of(pod);
     fits(&wanted.amounts, node, others)?;
-    if !node_affinity::admits(spec(pod), node) {
+    if !Required::read(spec(pod)).admits(node) {
         return Err(failed(NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector"));
     }
     if spec(pod).node_name.as_deref().is_some_and(|name| Some(name) != node.metadata.name.as_deref()) {
