@@ -10,13 +10,11 @@ use std::{
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration, Volume};
 use skiff_podspec::{
     affinity::{Preferred, Required},
+    resources::Unreadable,
     spec, tolerations,
 };
 
-use crate::{
-    resources::{Requests, Unreadable},
-    terms::Terms,
-};
+use crate::{resources::Requests, terms::Terms};
 
 /// A host port that a pod takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
