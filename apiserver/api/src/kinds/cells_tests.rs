@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::*;
-use crate::kinds::find;
+use crate::kinds::Registry;
 
 #[test]
 fn columns_show_durations() {
@@ -92,7 +92,7 @@ fn columns_are_as_recorded() {
         let exchange: Value = serde_json::from_str(&unmasked(line)).unwrap();
         let (id, answer) = (text(&exchange["id"]), &exchange["response"]);
         let Some((group, version, plural, path)) = parts(text(&exchange["path"])) else { continue };
-        let Some(row) = find(group, version, plural) else { continue };
+        let Some(row) = Registry::builtin().find(group, version, plural) else { continue };
         if answer["kind"] != "Table" {
             if text(&answer["spec"]["type"]) == "NodePort" {
                 continue; // its port was masked in the tables only

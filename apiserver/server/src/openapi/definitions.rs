@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 use skiff_api::{
-    kinds,
+    kinds::{Kind, Registry},
     machinery::schema::{Field, ListType, Schema, Shape, Type},
 };
 
@@ -31,16 +31,16 @@ pub fn reference(name: &str) -> Value {
 }
 
 /// All definitions.
-pub fn all() -> Value {
+pub fn all(kinds: &Registry) -> Value {
     let told = descriptions::all();
-    let tags = group_version_kinds();
+    let tags = group_version_kinds(kinds);
     let schema = Schema::builtin();
     let mut out = Map::new();
     for definition in schema.types.iter().filter(|definition| !definition.unspoken) {
         let name = name_of(&definition.name);
         out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
     }
-    for row in kinds::all().iter().filter(|row| row.verbs.has("list")) {
+    for row in kinds.all().iter().filter(|row| row.verbs.has("list")) {
         let (name, list) = list_of(row, &tags);
         out.insert(name, list);
     }
@@ -48,8 +48,8 @@ pub fn all() -> Value {
     Value::Object(out)
 }
 
-fn list_of(row: &kinds::Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
-    let item = name_of(row.schema);
+fn list_of(row: &Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
+    let item = name_of(row.type_name());
     let name = format!("{item}List");
     let mut list = json!({
         "description": format!("{}List is a list of {}.", row.kind, row.kind),
@@ -96,13 +96,13 @@ fn scalars(out: &mut Map<String, Value>, told: &HashMap<&str, Described>) {
 }
 
 /// Which kinds a definition is: those of the rows, their lists, what subresources speak, and the types that all groups share.
-fn group_version_kinds() -> BTreeMap<String, Vec<Value>> {
+fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
     let mut tags: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let tag = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
-    for row in kinds::all() {
-        tags.entry(name_of(row.schema)).or_default().push(tag(row.group, row.version, row.kind));
+    for row in kinds.all() {
+        tags.entry(name_of(row.type_name())).or_default().push(tag(row.group, row.version, row.kind));
         if row.verbs.has("list") {
-            tags.entry(format!("{}List", name_of(row.schema))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
+            tags.entry(format!("{}List", name_of(row.type_name()))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
         }
     }
     for (definition, group, kind) in [
@@ -118,7 +118,7 @@ fn group_version_kinds() -> BTreeMap<String, Vec<Value>> {
     for kind in ["DeleteOptions", "WatchEvent"] {
         let list = tags.entry(format!("{META}.{kind}")).or_default();
         list.push(tag("", "v1", kind));
-        for (group, versions) in discovery::groups() {
+        for (group, versions) in discovery::groups(kinds) {
             list.extend(versions.iter().map(|version| tag(group, version, kind)));
         }
     }

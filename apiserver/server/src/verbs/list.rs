@@ -267,7 +267,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
     Ok(page)
 }
 
-pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::list(ctx, &accept);
@@ -287,7 +287,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
     answer(ctx, &accept, kind, metadata, page.objects).await
 }
 
-async fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+async fn answer(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
     if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
         return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
     }
@@ -296,7 +296,7 @@ async fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: V
     heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
 }
 
-fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: &[Arc<Object>]) -> Answer {
+fn rendered(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, metadata: Value, objects: &[Arc<Object>]) -> Answer {
     let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
     match accept.form {
         Form::Table(version) => {
@@ -332,7 +332,7 @@ fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value
 }
 
 /// The list as bytes, in pieces of about 128 KiB: short lists in one piece, long ones never whole in memory.
-fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
+fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);
