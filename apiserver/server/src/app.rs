@@ -91,6 +91,11 @@ impl From<Status> for Refusal {
 }
 
 impl App {
+    /// Serves other kinds from now on; requests that have begun keep those that they know.
+    pub fn serve(&self, change: impl Fn(&Registry) -> Registry) {
+        self.kinds.rcu(|kinds| change(kinds));
+    }
+
     /// Answers one request. Never fails: what goes wrong is a Status.
     pub async fn handle(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();

@@ -125,8 +125,8 @@ impl IncludeObject {
 
 /// One row.
 pub fn row(kind: &Kind, value: &Value, now: Timestamp, include: IncludeObject, version: &str) -> Value {
-    let mut row = json!({"cells": (kind.columns.cells)(value, now)});
-    let conditions = (kind.columns.conditions)(value);
+    let mut row = json!({"cells": kind.printer.cells(value, now)});
+    let conditions = kind.printer.conditions(value);
     if !conditions.is_empty() {
         row["conditions"] = conditions.into();
     }
@@ -140,12 +140,12 @@ pub fn row(kind: &Kind, value: &Value, now: Timestamp, include: IncludeObject, v
     row
 }
 
-fn column(column: &Column) -> Value {
+fn column(column: &Column<'_>) -> Value {
     json!({"name": column.name, "type": column.kind, "format": column.format, "description": column.description, "priority": column.priority})
 }
 
 /// The table. Later events of a watch leave the columns out.
 pub fn table(kind: &Kind, version: &str, metadata: Value, rows: Vec<Value>, columns: bool) -> Value {
-    let definitions = if columns { kind.columns.columns.iter().map(column).collect() } else { Value::Null };
+    let definitions = if columns { kind.printer.definitions().iter().map(column).collect() } else { Value::Null };
     json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "columnDefinitions": definitions, "rows": rows})
 }

@@ -90,7 +90,7 @@ pub fn attributes(kind: &Kind, value: &Value) -> Attributes {
     let meta = value.meta();
     let labels = meta.and_then(|m| m.get("labels")).and_then(Value::as_object);
     let labels = labels.into_iter().flatten().map(|(key, text)| (key.as_str(), text.as_str().unwrap_or("")));
-    let fields = kind.selectable.iter().map(|field| (field.path, (field.value)(value))).filter(|(_, value)| !value.is_empty());
+    let fields = kind.selectable.iter().map(|field| (field.path, field.value(value))).filter(|(_, value)| !value.is_empty());
     Attributes::new(value.is_deleting(), value.uid(), labels, fields)
 }
 

@@ -7,8 +7,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Alias, Columns, Row, Scale, Selectable, Strategy, Subresource, Verbs, internal_package};
-use crate::machinery::schema::{Node, Schema};
+use super::{Alias, Printer, Row, Scale, Strategy, Subresource, Verbs, internal_package};
+use crate::machinery::{
+    jsonpath::{self, JsonPath},
+    schema::{Node, Schema},
+};
 
 /// A name that came with a definition, as one of the program's own. Each is kept once and for good: those of a definition are some dozen bytes, and
 /// whoever defines it again finds them.
@@ -41,11 +44,43 @@ pub struct Kind {
     /// Where `/scale` reads and writes, for kinds that have it.
     pub scale: Option<Scale>,
     pub schema: SchemaOf,
-    pub selectable: Vec<Selectable>,
-    pub columns: Columns,
+    pub selectable: Vec<SelectableField>,
+    pub printer: Printer,
     pub strategy: Strategy,
     pub stored_as: Option<Alias>,
     pub storage_version: Option<&'static str>,
+}
+
+/// A field that field selectors may name.
+#[derive(Debug, Clone)]
+pub struct SelectableField {
+    pub path: &'static str,
+    read: Read,
+}
+
+#[derive(Debug, Clone)]
+enum Read {
+    Builtin(fn(&Value) -> String),
+    Path(JsonPath),
+}
+
+impl SelectableField {
+    /// What a definition names: a path with a dot before it (`.spec.color`).
+    ///
+    /// # Errors
+    /// What is wrong with the path.
+    pub fn at(path: &str) -> Result<SelectableField, String> {
+        let read = JsonPath::parse(&format!("{{{path}}}"))?.allow_missing(true);
+        Ok(SelectableField { path: name(path.trim_start_matches('.')), read: Read::Path(read) })
+    }
+
+    /// The field's value as selectors compare it; absent is the empty string or Go's zero.
+    pub fn value(&self, object: &Value) -> String {
+        match &self.read {
+            Read::Builtin(read) => read(object),
+            Read::Path(path) => path.find(object).ok().and_then(|found| Some(jsonpath::text(found.first()?.first()?))).unwrap_or_default(),
+        }
+    }
 }
 
 /// A type in a schema.
@@ -72,8 +107,8 @@ impl From<&'static Row> for Kind {
             subresources: row.subresources.to_vec(),
             scale: row.subresources.contains(&Subresource::Scale).then_some(Scale::USUAL),
             schema: SchemaOf::Builtin(row.schema),
-            selectable: row.selectable.to_vec(),
-            columns: row.columns,
+            selectable: row.selectable.iter().map(|field| SelectableField { path: field.path, read: Read::Builtin(field.value) }).collect(),
+            printer: Printer::Builtin(row.columns),
             strategy: row.strategy,
             stored_as: row.stored_as.copied(),
             storage_version: row.storage_version,

@@ -15,10 +15,12 @@ pub mod without_effect;
 pub mod fill;
 mod kind;
 mod list;
+mod printer;
 mod registry;
 mod row;
 
-pub use kind::{Kind, SchemaOf, name};
+pub use kind::{Kind, SchemaOf, SelectableField, name};
+pub use printer::{PathColumn, Printer, default_columns};
 pub use registry::Registry;
 pub use row::{Alias, Row, Selectable, Verbs, internal_package};
 pub use strategy::{Generation, PartStrategy, Stamp, Strategy, UpdateChecks, Warnings};

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Kind, list};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Registry {
     kinds: Vec<Arc<Kind>>,
     /// Places in `kinds` of those with this plural name: few.

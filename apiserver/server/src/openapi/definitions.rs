@@ -26,6 +26,15 @@ pub fn name_of(name: &str) -> String {
     }
 }
 
+/// The name of the definition of a kind: of one that is not built in, its group backwards (`com.example.v1.Widget`).
+pub fn definition_of(kind: &Kind) -> String {
+    if std::ptr::eq(kind.node().schema(), Schema::builtin()) {
+        return name_of(kind.type_name());
+    }
+    let group: Vec<&str> = kind.group.split('.').rev().collect();
+    format!("{}.{}.{}", group.join("."), kind.version, kind.kind)
+}
+
 pub fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/definitions/{name}")})
 }
@@ -40,6 +49,13 @@ pub fn all(kinds: &Registry) -> Value {
         let name = name_of(&definition.name);
         out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
     }
+    for kind in kinds.all() {
+        let schema = kind.node().schema();
+        if let (false, Some(of)) = (std::ptr::eq(schema, Schema::builtin()), kind.node().as_type()) {
+            let name = definition_of(kind);
+            out.insert(name.clone(), object(schema, of, None, tags.get(&name)));
+        }
+    }
     for row in kinds.all().iter().filter(|row| row.verbs.has("list")) {
         let (name, list) = list_of(row, &tags);
         out.insert(name, list);
@@ -49,7 +65,7 @@ pub fn all(kinds: &Registry) -> Value {
 }
 
 fn list_of(row: &Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
-    let item = name_of(row.type_name());
+    let item = definition_of(row);
     let name = format!("{item}List");
     let mut list = json!({
         "description": format!("{}List is a list of {}.", row.kind, row.kind),
@@ -100,9 +116,9 @@ fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
     let mut tags: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let tag = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     for row in kinds.all() {
-        tags.entry(name_of(row.type_name())).or_default().push(tag(row.group, row.version, row.kind));
+        tags.entry(definition_of(row)).or_default().push(tag(row.group, row.version, row.kind));
         if row.verbs.has("list") {
-            tags.entry(format!("{}List", name_of(row.type_name()))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
+            tags.entry(format!("{}List", definition_of(row))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
         }
     }
     for (definition, group, kind) in [
@@ -227,7 +243,14 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
         Shape::Json => json!({}),
         Shape::SchemaOr(or, _) => reference(&name_of(&format!("apiextensions.v1.{}", or.name()))),
         Shape::Fields => reference(&format!("{META}.FieldsV1")),
-        Shape::Struct(index) => reference(&name_of(&schema.types[*index as usize].name)),
+        Shape::Struct(index) => {
+            let of = &schema.types[*index as usize];
+            match Schema::builtin().get(&of.name) {
+                Some(_) => reference(&name_of(&of.name)),
+                // what a definition brings has no name that others know
+                None => object(schema, of, None, None),
+            }
+        }
         Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
         Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),
     }

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 use skiff_api::kinds::{Kind, Registry, Subresource};
 
-use super::definitions::{name_of, reference};
+use super::definitions::{definition_of, name_of, reference};
 use crate::discovery;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
@@ -173,7 +173,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     let scope = if row.namespaced { "Namespaced" } else { "" };
     let place = if row.namespaced { format!("{}/namespaces/{{namespace}}/{}", base(row), row.plural) } else { format!("{}/{}", base(row), row.plural) };
     let kind = row.kind;
-    let item = reference(&name_of(row.type_name()));
+    let item = reference(&definition_of(row));
     let listing = if row.verbs.has("watch") { "list or watch" } else { "list" };
     let mut shared = Vec::new();
     if row.namespaced {
@@ -195,7 +195,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     let mut collection = Map::new();
     if row.verbs.has("list") {
         let op = plain(format!("list{words}{scope}{kind}"), format!("{listing} objects of kind {kind}"), "list");
-        let answer = reference(&format!("{}List", name_of(row.type_name())));
+        let answer = reference(&format!("{}List", definition_of(row)));
         collection.insert("get".into(), Operation { query: LIST, answer, ..op }.made());
     }
     if row.verbs.has("create") {
@@ -211,7 +211,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     paths.insert(place.clone(), collection.into());
     if row.verbs.has("list") && row.namespaced {
         let op = plain(format!("list{words}{kind}ForAllNamespaces"), format!("{listing} objects of kind {kind}"), "list");
-        let answer = reference(&format!("{}List", name_of(row.type_name())));
+        let answer = reference(&format!("{}List", definition_of(row)));
         let get = Operation { answer, ..op }.made();
         let parameters: Vec<Value> = LIST.iter().chain(&["pretty"]).map(|name| query(name)).collect();
         paths.insert(format!("{}/{}", base(row), row.plural), json!({"get": get, "parameters": parameters}));
@@ -267,7 +267,7 @@ fn spoken(row: &Kind, sub: Subresource) -> String {
         Subresource::Eviction => name_of("policy.v1.Eviction"),
         Subresource::Token => name_of("authentication.v1.TokenRequest"),
         Subresource::Binding => name_of("core.v1.Binding"),
-        _ => name_of(row.type_name()),
+        _ => definition_of(row),
     }
 }
 
