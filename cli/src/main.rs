@@ -14,7 +14,6 @@ mod edit;
 mod error;
 mod flags;
 mod generate;
-mod jsonpath;
 mod kubeconfig;
 mod kustomize;
 mod openapi;

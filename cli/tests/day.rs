@@ -128,13 +128,6 @@ fn cpu(pid: u32) -> f64 {
     ticks as f64 / 100.0
 }
 
-/// Megabytes that a process holds of its own: pages of the program itself are the machine's, which keeps them for as long as it likes.
-fn memory(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-}
-
 fn namespaces(cluster: &Cluster) -> String {
     cluster.skiff(&["get", "namespaces", "-o", "name"])
 }
@@ -147,10 +140,10 @@ fn evening(cluster: &Cluster, spaces: &str, megabytes: f64) -> Vec<String> {
         wrong.push(format!("the namespaces were\n{spaces}and are\n{left}"));
     }
     let begun = Instant::now();
-    while memory(cluster.pid()) > megabytes + 30.0 && begun.elapsed() < MINUTE {
+    while cluster.memory() > megabytes + 30.0 && begun.elapsed() < MINUTE {
         std::thread::sleep(Duration::from_millis(500));
     }
-    let now = memory(cluster.pid());
+    let now = cluster.memory();
     if now > megabytes + 30.0 {
         wrong.push(format!("{megabytes:.0} MB were held in the morning, {now:.0} MB in the evening"));
     }
@@ -181,7 +174,7 @@ fn a_day(program: &Path) {
         let (status, said) = person.shell(line, MINUTE);
         assert_eq!(status, Some(0), "{line}: {said}");
     }
-    let megabytes = memory(cluster.pid());
+    let megabytes = cluster.memory();
     let (mut count, mut wrong) = (0, Vec::new());
     for chapter in Chapter::all(Path::new(DAY)).iter().filter(|chapter| only.is_empty() || only.split(',').any(|name| name == chapter.name)) {
         let begun = Instant::now();

@@ -5,10 +5,14 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use http::{Request, Response, header};
 use parking_lot::Mutex;
-use skiff_api::machinery::{clock::SharedClock, status::Status};
+use skiff_api::{
+    kinds::Registry,
+    machinery::{clock::SharedClock, status::Status},
+};
 use skiff_storage::{Key, Object, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +36,8 @@ use crate::{
 
 /// Everything that requests share.
 pub struct App {
+    /// What is served now; replaced whole.
+    pub kinds: ArcSwap<Registry>,
     pub store: Arc<dyn Store>,
     pub clock: SharedClock,
     pub authenticator: Authenticator,
@@ -41,6 +47,7 @@ pub struct App {
     pub tokens: Arc<auth::authenticate::service_account::Issuer>,
     pub transports: crate::subresources::connect::Transports,
     pub metrics: crate::metrics::Metrics,
+    pub openapi: crate::openapi::Documents,
     /// Host and port under which the server says that it is reached from elsewhere.
     pub external_address: String,
     pub in_flight: InFlight,
@@ -84,6 +91,11 @@ impl From<Status> for Refusal {
 }
 
 impl App {
+    /// Serves other kinds from now on; requests that have begun keep those that they know.
+    pub fn serve(&self, change: impl Fn(&Registry) -> Registry) {
+        self.kinds.rcu(|kinds| change(kinds));
+    }
+
     /// Answers one request. Never fails: what goes wrong is a Status.
     pub async fn handle(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
@@ -92,7 +104,8 @@ impl App {
         let due = deadline::of(&info, &query, self.request_timeout);
         let expects = parts.headers.contains_key(header::EXPECT);
         let (body, loan) = remainder::lend(body, due.as_ref().ok().copied().flatten());
-        let ctx = Context { app: self, user: Arc::default(), info, query, headers: parts.headers.clone(), warnings: Mutex::default() };
+        let kinds = self.kinds.load_full();
+        let ctx = Context { app: self, kinds, user: Arc::default(), info, query, headers: parts.headers.clone(), warnings: Mutex::default() };
         let response = match due {
             Ok(due) => within(due, ctx, parts, body).await,
             Err(status) => {
@@ -145,7 +158,7 @@ impl App {
 /// The answer, or that it did not come in time. A write that has begun is carried on with to its end, whoever still waits for it: what it took
 /// (addresses, budgets) must not be given back while it is stored after all.
 async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
-    let labels = Labels::of(&ctx.info, &parts.method, &ctx.query, &ctx.headers);
+    let labels = Labels::of(&ctx.kinds, &ctx.info, &parts.method, &ctx.query, &ctx.headers);
     let app = ctx.app.clone();
     let what = (parts.method.clone(), parts.uri.clone());
     let detached = due.is_some() && inflight::is_mutating(&ctx.info) && parts.extensions.get::<InProcess>().is_none();

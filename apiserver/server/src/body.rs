@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{self, Kind},
+    kinds::{Kind, Registry, internal_package},
     machinery::{
         protobuf,
         schema::{Node, Schema, conform_as_written, parse_json, paths_of_json},
@@ -204,7 +204,7 @@ fn decode_here(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str
     if document.value.is_null() {
         document.value = Value::Object(Default::default());
     }
-    check_type_meta(&document.value, text, expected)?;
+    check_type_meta(&ctx.kinds, &document.value, text, expected)?;
     let mut value = finish(ctx, document, node).map_err(|error| match error {
         Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {said}")),
     })?;
@@ -247,7 +247,7 @@ pub fn finish(ctx: &Context, mut document: Document, node: Node) -> Result<Value
 }
 
 /// `apiVersion` and `kind` are those expected, or absent.
-fn check_type_meta(value: &Value, text: &[u8], (group, version, kind): (&str, &str, &str)) -> Result<(), Status> {
+fn check_type_meta(kinds: &Registry, value: &Value, text: &[u8], (group, version, kind): (&str, &str, &str)) -> Result<(), Status> {
     let unrecognized = |said: &str| {
         let must = format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error:");
         Status::bad_request(format!("{must} {said} ({})", shown(text)))
@@ -279,26 +279,26 @@ fn check_type_meta(value: &Value, text: &[u8], (group, version, kind): (&str, &s
     }
     let (given_group, bare) = given_version.rsplit_once('/').unwrap_or(("", &given_version));
     let handled = |why: String| Err(Status::bad_request(format!("{given_kind} in version {bare:?} cannot be handled as a {kind}: {why}")));
-    let own = kinds::find_kind(group, version, kind);
-    match kinds::find_kind(given_group, bare, &given_kind) {
+    let own = kinds.find_kind(group, version, kind);
+    match kinds.find_kind(given_group, bare, &given_kind) {
         // another version of the same kind is understood, but not taken here
         Some(found) if own.is_some_and(|own| found.same_objects(own)) => {
             Err(Status::bad_request(format!("the API version in the data ({given_version}) does not match the expected API version ({want})")))
         }
-        None if !is_registered(&given_version, &given_kind) => {
+        None if !is_registered(kinds, &given_version, &given_kind) => {
             handled(format!("no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""))
         }
         _ => handled(format!(
             "converting ({bare}.{given_kind}) to ({}.{kind}): unknown conversion",
-            own.map_or_else(|| kinds::internal_package(group), |own| own.internal_package())
+            own.map_or_else(|| internal_package(group), |own| own.internal_package())
         )),
     }
 }
 
 /// The kind is known, be it no resource: lists, options, what discovery answers.
-fn is_registered(api_version: &str, kind: &str) -> bool {
+fn is_registered(kinds: &Registry, api_version: &str, kind: &str) -> bool {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-    let served = kinds::all().iter().any(|row| row.group == group && row.version == version);
+    let served = kinds.all().iter().any(|row| row.group == group && row.version == version);
     let of_all = ["WatchEvent", "ListOptions", "GetOptions", "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions"];
     api_version == "v1" && kind == "List" || served && of_all.contains(&kind) || Schema::builtin().of_kind(api_version, kind).is_some()
 }

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{self, Kind},
+    kinds::Kind,
     machinery::{meta::Meta, schema::conform, status::Status, time},
 };
 
@@ -27,6 +27,7 @@ use crate::{
 /// A context for what the server does by itself.
 pub fn own_context(app: &Arc<App>) -> Context {
     Context {
+        kinds: app.kinds.load_full(),
         app: app.clone(),
         user: Arc::new(User::new("system:apiserver", &["system:masters", "system:authenticated"])),
         info: RequestInfo::own(),
@@ -45,7 +46,7 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
     let roles = stream::iter(bootstrap_objects().into_iter().map(|(resource, namespace, value)| {
         let ctx = &ctx;
         async move {
-            let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+            let row = ctx.kinds.stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
             reconcile_row(ctx, row, namespace, value).await
         }
     }));
@@ -72,7 +73,8 @@ async fn service_cidr(app: &Arc<App>) -> Result<(), Status> {
     const NAME: &str = "kubernetes";
     let cidr = app.allocator.cidr.trunc().to_string();
     ensure(&own_context(app), "networking.k8s.io", "v1", "servicecidrs", "", json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}})).await?;
-    let row = kinds::find("networking.k8s.io", "v1", "servicecidrs").ok_or_else(|| Status::internal("no row for servicecidrs"))?;
+    let kinds = app.kinds.load_full();
+    let row = kinds.find("networking.k8s.io", "v1", "servicecidrs").ok_or_else(|| Status::internal("no row for servicecidrs"))?;
     let status = row.subresource("status").ok_or_else(|| Status::internal("servicecidrs have no status"))?;
     let part = write::Part::Sub(status);
     let ctx = Context { query: Query::read(Some("fieldManager=kubernetes-service-cidr-controller&force=true")), ..own_context(app) };
@@ -115,11 +117,11 @@ async fn kubernetes_service(ctx: &Context, advertised: &[SocketAddr]) -> Result<
 }
 
 pub async fn ensure(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
-    let row = kinds::find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
+    let row = ctx.kinds.find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
     ensure_row(ctx, row, namespace, value).await
 }
 
-pub fn ready(row: &'static Kind, mut value: Value) -> Result<Value, Status> {
+pub fn ready(row: &Arc<Kind>, mut value: Value) -> Result<Value, Status> {
     conform(&mut value, row.node()).map_err(|error| Status::internal(format!("{}: {error}", value.name())))?;
     value["apiVersion"] = row.api_version().into();
     value["kind"] = row.kind.into();
@@ -128,7 +130,7 @@ pub fn ready(row: &'static Kind, mut value: Value) -> Result<Value, Status> {
 }
 
 /// Creates what is absent and leaves what is there.
-async fn ensure_row(ctx: &Context, row: &'static Kind, namespace: &str, value: Value) -> Result<(), Status> {
+async fn ensure_row(ctx: &Context, row: &Arc<Kind>, namespace: &str, value: Value) -> Result<(), Status> {
     if ctx.app.store.get(&stored::key_of(row, namespace, value.name())).is_some() {
         return Ok(());
     }
@@ -140,7 +142,7 @@ async fn ensure_row(ctx: &Context, row: &'static Kind, namespace: &str, value: V
 }
 
 /// Brings an object of the default policy to what it lacks, unless it is annotated to be left alone.
-async fn reconcile_row(ctx: &Context, row: &'static Kind, namespace: &str, value: Value) -> Result<(), Status> {
+async fn reconcile_row(ctx: &Context, row: &Arc<Kind>, namespace: &str, value: Value) -> Result<(), Status> {
     let name = value.name().to_string();
     let expected = ready(row, value)?;
     let stored = |object: std::sync::Arc<skiff_storage::Object>| stored::decoded(row, &object);
@@ -167,7 +169,7 @@ async fn reconcile_row(ctx: &Context, row: &'static Kind, namespace: &str, value
 
 /// Creates or replaces all but metadata.
 pub async fn put(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
-    let row = kinds::find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
+    let row = ctx.kinds.find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
     let name = value.name().to_string();
     if ctx.app.store.get(&stored::key_of(row, namespace, &name)).is_none() {
         return ensure_row(ctx, row, namespace, value).await;

@@ -9,10 +9,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_api::machinery::{
-    schema::{Node, Schema, to_json, to_pretty_json},
-    status::Status,
-    yaml,
+use skiff_api::{
+    kinds::Registry,
+    machinery::{
+        schema::{Node, Schema, to_json, to_pretty_json},
+        status::Status,
+        yaml,
+    },
 };
 
 use crate::{
@@ -37,6 +40,8 @@ pub fn json_of(value: &Value) -> Vec<u8> {
 /// One request on its way.
 pub struct Context {
     pub app: Arc<App>,
+    /// The kinds as they were when the request came.
+    pub kinds: Arc<Registry>,
     pub user: Arc<User>,
     pub info: RequestInfo,
     pub query: Query,

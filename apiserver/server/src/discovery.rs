@@ -9,7 +9,7 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use skiff_api::{
-    kinds::{self, Kind},
+    kinds::{Kind, Registry},
     machinery::status::Status,
 };
 
@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// The groups after the legacy one, with their versions, the preferred one first; in upstream's order.
-pub fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+pub fn groups(kinds: &Registry) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for kind in kinds::all().iter().filter(|kind| !kind.group.is_empty()) {
+    for kind in kinds.all().iter().filter(|kind| !kind.group.is_empty()) {
         match groups.iter_mut().find(|(group, _)| *group == kind.group) {
             Some((_, versions)) if versions.contains(&kind.version) => {}
             Some((_, versions)) => versions.push(kind.version),
@@ -35,16 +35,17 @@ pub fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
 pub fn serve(ctx: &Context) -> Option<Answer> {
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let kinds = &*ctx.kinds;
     let document = match parts.as_slice() {
         ["api"] => aggregated(ctx, true).unwrap_or_else(|| legacy_versions(ctx)),
-        ["apis"] => aggregated(ctx, false).unwrap_or_else(group_list),
-        ["api", version] if *version == "v1" => resource_list("", version),
-        ["apis", group] => match groups().into_iter().find(|(name, _)| name == group) {
+        ["apis"] => aggregated(ctx, false).unwrap_or_else(|| group_list(kinds)),
+        ["api", version] if *version == "v1" => resource_list(kinds, "", version),
+        ["apis", group] => match groups(kinds).into_iter().find(|(name, _)| name == group) {
             Some((name, versions)) => with_kind(group_entry(name, &versions), "APIGroup"),
             None => return None,
         },
-        ["apis", group, version] => match groups().into_iter().find(|(name, _)| name == group) {
-            Some((_, versions)) if versions.contains(version) => resource_list(group, version),
+        ["apis", group, version] => match groups(kinds).into_iter().find(|(name, _)| name == group) {
+            Some((_, versions)) if versions.contains(version) => resource_list(kinds, group, version),
             Some(_) => return Some(Err(Status::no_such_path())),
             None => return None,
         },
@@ -104,8 +105,8 @@ fn group_entry(name: &str, versions: &[&str]) -> Value {
     json!({"name": name, "versions": versions.iter().map(entry).collect::<Vec<_>>(), "preferredVersion": preferred})
 }
 
-fn group_list() -> Value {
-    let list: Vec<Value> = groups().iter().map(|(name, versions)| group_entry(name, versions)).collect();
+fn group_list(kinds: &Registry) -> Value {
+    let list: Vec<Value> = groups(kinds).iter().map(|(name, versions)| group_entry(name, versions)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list})
 }
 
@@ -118,22 +119,22 @@ fn storage_version_hash(kind: &Kind) -> String {
     base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(name)[..8])
 }
 
-fn resource_list(group: &str, version: &str) -> Value {
+fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
     let mut resources: BTreeMap<String, Value> = BTreeMap::new();
-    for kind in kinds::all().iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in kinds.all().iter().filter(|kind| kind.group == group && kind.version == version) {
         let mut entry =
             json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind, "verbs": kind.verbs.names()});
         if !kind.short_names.is_empty() {
-            entry["shortNames"] = kind.short_names.into();
+            entry["shortNames"] = kind.short_names.clone().into();
         }
         if !kind.categories.is_empty() {
-            entry["categories"] = kind.categories.into();
+            entry["categories"] = kind.categories.clone().into();
         }
         if kind.is_stored() {
             entry["storageVersionHash"] = storage_version_hash(kind).into();
         }
         resources.insert(kind.plural.into(), entry);
-        for sub in kind.subresources {
+        for sub in &kind.subresources {
             let name = format!("{}/{}", kind.plural, sub.name());
             let (sub_group, sub_version, sub_kind) = sub.kind().unwrap_or((kind.group, kind.version, kind.kind));
             let mut entry = json!({"name": name, "singularName": "", "namespaced": kind.namespaced, "kind": sub_kind, "verbs": sub.verbs()});
@@ -163,16 +164,16 @@ fn aggregated(ctx: &Context, legacy: bool) -> Option<Value> {
     if !wanted {
         return None;
     }
-    let groups = if legacy { vec![("", vec!["v1"])] } else { groups() };
-    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions)).collect();
+    let groups = if legacy { vec![("", vec!["v1"])] } else { groups(&ctx.kinds) };
+    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(&ctx.kinds, group, versions)).collect();
     Some(json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}))
 }
 
-fn aggregated_group(group: &str, versions: &[&str]) -> Value {
+fn aggregated_group(kinds: &Registry, group: &str, versions: &[&str]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
-            let rows = kinds::all().iter().filter(|kind| kind.group == group && kind.version == *version);
+            let rows = kinds.all().iter().filter(|kind| kind.group == group && kind.version == *version);
             let mut resources: Vec<Value> = rows.map(|kind| aggregated_resource(kind)).collect();
             resources.sort_by(|a, b| a["resource"].as_str().cmp(&b["resource"].as_str()));
             json!({"version": version, "resources": resources, "freshness": "Current"})
@@ -198,10 +199,10 @@ fn aggregated_resource(kind: &Kind) -> Value {
         "verbs": kind.verbs.names(),
     });
     if !kind.short_names.is_empty() {
-        entry["shortNames"] = kind.short_names.into();
+        entry["shortNames"] = kind.short_names.clone().into();
     }
     if !kind.categories.is_empty() {
-        entry["categories"] = kind.categories.into();
+        entry["categories"] = kind.categories.clone().into();
     }
     let mut subresources: Vec<Value> = kind
         .subresources

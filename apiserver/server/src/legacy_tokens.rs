@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::json;
-use skiff_api::{
-    kinds,
-    machinery::{meta::Meta, status::Status},
-};
+use skiff_api::machinery::{meta::Meta, status::Status};
 use skiff_watching::api::{Api, PatchType};
 use tokio::sync::mpsc::Receiver;
 
@@ -35,7 +32,7 @@ fn today(now: Timestamp) -> Date {
 
 /// Says since when uses are tracked, unless that is said already.
 pub async fn track(ctx: &Context) -> Result<(), Status> {
-    let row = kinds::find("", "v1", "configmaps").ok_or_else(Status::no_such_path)?;
+    let row = ctx.kinds.find("", "v1", "configmaps").ok_or_else(Status::no_such_path)?;
     let map = json!({"metadata": {"name": MAP, "namespace": NAMESPACE}, "data": {"since": today(ctx.app.clock.now()).to_string()}});
     match ctx.app.store.get(&stored::key_of(row, NAMESPACE, MAP)) {
         None => bootstrap::ensure(ctx, "", "v1", "configmaps", NAMESPACE, map).await,
@@ -55,7 +52,8 @@ pub async fn label(app: Arc<App>, mut used: Receiver<Used>) {
         };
         let Some(Used { namespace, name, uid }) = told else { return };
         let day = today(app.clock.now()).to_string();
-        let Some(row) = kinds::find("", "v1", "secrets") else { return };
+        let kinds = app.kinds.load_full();
+        let Some(row) = kinds.find("", "v1", "secrets") else { return };
         let live = app.store.get(&stored::key_of(row, &namespace, &name)).and_then(|object| stored::decoded(row, &object).ok());
         // many requests come with a token before the first of them has led to a label
         if live.is_none_or(|secret| secret.label(LAST_USED) == Some(&day)) {

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Subresource},
+    kinds::{Kind, Registry, Subresource},
     machinery::{
         managed_fields::{self, ResetFields, ScaleHandler, Versions},
         schema::Node,
@@ -26,26 +26,26 @@ fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
 }
 
 /// The versions at which the objects of a row can be seen.
-struct Rows(&'static Kind);
+struct Rows<'a>(&'a Registry, &'a Kind);
 
-impl Versions for Rows {
+impl Versions for Rows<'_> {
     fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)> {
-        let row = self.0.at_version(api_version)?;
+        let row = self.0.at_version(self.1, api_version)?;
         let mut other = object.clone();
-        self.0.convert(&mut other, row);
+        self.1.convert(&mut other, row);
         Some((other, row.node()))
     }
 }
 
 /// Notes the request's manager as the owner of what it changed between `live` and `new`.
-pub fn track_update(ctx: &Context, kind: &'static Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
+pub fn track_update(ctx: &Context, kind: &Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
     track_update_as(ctx, &ctx.field_manager(), kind, part, live, new)
 }
 
 /// The same for another manager than the request's.
-pub fn track_update_as(ctx: &Context, manager: &str, kind: &'static Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
+pub fn track_update_as(ctx: &Context, manager: &str, kind: &Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
     let now = time::seconds(ctx.app.clock.now());
-    let rows = Rows(kind);
+    let rows = Rows(&ctx.kinds, kind);
     let update = managed_fields::Update {
         manager,
         subresource: part.name(),
@@ -53,7 +53,7 @@ pub fn track_update_as(ctx: &Context, manager: &str, kind: &'static Kind, part: 
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: kind.has_other_versions().then_some(&rows as &dyn Versions),
+        versions: ctx.kinds.has_other_versions(kind).then_some(&rows as &dyn Versions),
     };
     managed_fields::track_update(live, new, &update).map_err(|error| Status::internal(error.to_string()))
 }
@@ -82,7 +82,7 @@ impl<'a> OfScale<'a> {
 
 /// The path of the replicas and the versions, which writes of a scale need.
 pub struct ScaleOf<'a> {
-    pub kind: &'static Kind,
+    pub kind: &'a Kind,
     pub replicas: &'a str,
     pub node: Node<'a>,
 }
@@ -130,9 +130,9 @@ pub fn apply_scale(ctx: &Context, of: &ScaleOf<'_>, scale: &Value, config: &Valu
 }
 
 /// Merges an applied configuration into the live object.
-pub fn apply(ctx: &Context, kind: &'static Kind, part: Part, live: Option<&Value>, config: &Value) -> Result<Value, Status> {
+pub fn apply(ctx: &Context, kind: &Kind, part: Part, live: Option<&Value>, config: &Value) -> Result<Value, Status> {
     let now = time::seconds(ctx.app.clock.now());
-    let rows = Rows(kind);
+    let rows = Rows(&ctx.kinds, kind);
     let apply = managed_fields::Apply {
         manager: ctx.query.text("fieldManager"),
         force: ctx.query.flag("force"),
@@ -141,7 +141,7 @@ pub fn apply(ctx: &Context, kind: &'static Kind, part: Part, live: Option<&Value
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: kind.has_other_versions().then_some(&rows as &dyn Versions),
+        versions: ctx.kinds.has_other_versions(kind).then_some(&rows as &dyn Versions),
     };
     managed_fields::apply(live, config, &apply).map_err(|error| error.status())
 }

@@ -10,7 +10,7 @@ use std::{collections::HashMap, fmt::Write};
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, header};
 use parking_lot::Mutex;
-use skiff_api::kinds::{self, Kind};
+use skiff_api::kinds::Registry;
 
 use crate::{
     context::Context,
@@ -33,8 +33,8 @@ pub struct Labels {
 
 impl Labels {
     /// `None` for what no row serves.
-    pub fn of(info: &RequestInfo, method: &Method, query: &Query, headers: &HeaderMap) -> Option<Labels> {
-        let kind: &'static Kind = kinds::find(&info.group, &info.version, &info.resource).filter(|_| info.is_resource)?;
+    pub fn of(kinds: &Registry, info: &RequestInfo, method: &Method, query: &Query, headers: &HeaderMap) -> Option<Labels> {
+        let kind = kinds.find(&info.group, &info.version, &info.resource).filter(|_| info.is_resource)?;
         let subresource = match info.subresource.as_str() {
             "" => "",
             name => kind.subresource(name)?.name(),
@@ -160,7 +160,7 @@ mod tests {
     fn labels(method: &str, path: &str, query: &str, headers: &[(&'static str, &str)]) -> Option<Labels> {
         let (method, query) = (method.parse().unwrap(), Query::read(Some(query)));
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Labels::of(&RequestInfo::read(&method, path, &query), &method, &query, &headers)
+        Labels::of(Registry::builtin(), &RequestInfo::read(&method, path, &query), &method, &query, &headers)
     }
 
     #[test]

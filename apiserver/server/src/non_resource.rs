@@ -5,10 +5,7 @@
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
-use skiff_api::{
-    kinds,
-    machinery::{schema::to_ordered_json, status::Status},
-};
+use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
 use crate::{context::Context, discovery, openapi};
 
@@ -100,7 +97,7 @@ fn index(ctx: &Context) -> Response<Body> {
     ]
     .map(String::from)
     .into();
-    for (group, versions) in discovery::groups() {
+    for (group, versions) in discovery::groups(&ctx.kinds) {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
@@ -108,7 +105,7 @@ fn index(ctx: &Context) -> Response<Body> {
         paths.extend(["/healthz", "/livez", "/readyz"].map(|prefix| format!("{prefix}/{check}")));
     }
     paths.sort();
-    debug_assert!(!kinds::all().is_empty());
+    debug_assert!(!ctx.kinds.all().is_empty());
     indented(ctx, &json!({"paths": paths}), &[])
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/response.go`.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_api::{
@@ -59,7 +61,7 @@ pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", kind, "", &errors)) }
 }
 
-pub fn written(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, written: Written) -> Answer {
+pub fn written(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, written: Written) -> Answer {
     match written {
         Written::Stored(stored) => object(ctx, accept, kind, code, &stored),
         Written::Unstored(value) => self::value(ctx, accept, kind, code, value),
@@ -67,7 +69,7 @@ pub fn written(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, w
 }
 
 /// A stored object.
-pub fn object(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, object: &Object) -> Answer {
+pub fn object(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, object: &Object) -> Answer {
     if accept.form == Form::Object && kind.stored_as.is_none() {
         return ctx.json_bytes(code, accept, object.bytes.clone());
     }
@@ -75,7 +77,7 @@ pub fn object(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, ob
 }
 
 /// An object as `kind` shows it.
-pub fn value(ctx: &Context, accept: &Accept, kind: &'static Kind, code: u16, value: Value) -> Answer {
+pub fn value(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, value: Value) -> Answer {
     match accept.form {
         Form::Object => ctx.value(code, accept, &value),
         Form::Metadata(version) => ctx.value(code, accept, &partial(value, version)),
@@ -123,8 +125,8 @@ impl IncludeObject {
 
 /// One row.
 pub fn row(kind: &Kind, value: &Value, now: Timestamp, include: IncludeObject, version: &str) -> Value {
-    let mut row = json!({"cells": (kind.columns.cells)(value, now)});
-    let conditions = (kind.columns.conditions)(value);
+    let mut row = json!({"cells": kind.printer.cells(value, now)});
+    let conditions = kind.printer.conditions(value);
     if !conditions.is_empty() {
         row["conditions"] = conditions.into();
     }
@@ -138,12 +140,12 @@ pub fn row(kind: &Kind, value: &Value, now: Timestamp, include: IncludeObject, v
     row
 }
 
-fn column(column: &Column) -> Value {
+fn column(column: &Column<'_>) -> Value {
     json!({"name": column.name, "type": column.kind, "format": column.format, "description": column.description, "priority": column.priority})
 }
 
 /// The table. Later events of a watch leave the columns out.
 pub fn table(kind: &Kind, version: &str, metadata: Value, rows: Vec<Value>, columns: bool) -> Value {
-    let definitions = if columns { kind.columns.columns.iter().map(column).collect() } else { Value::Null };
+    let definitions = if columns { kind.printer.definitions().iter().map(column).collect() } else { Value::Null };
     json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "columnDefinitions": definitions, "rows": rows})
 }

@@ -2,6 +2,8 @@
 //!
 //! Follows `pkg/registry/authorization/*/rest.go` and `pkg/registry/authentication/*`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use serde_json::{Value, json};
 use skiff_api::{
@@ -17,7 +19,7 @@ use crate::{
     respond,
 };
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;

@@ -188,6 +188,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
     let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
+        openapi: crate::openapi::Documents::default(),
+        kinds: arc_swap::ArcSwap::new(skiff_api::kinds::Registry::builtin().clone()),
         warns_of_no_effect: config.warns_of_no_effect,
         external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
         clock: config.clock.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{self, Kind},
+    kinds::{Kind, Registry},
     machinery::{meta::Meta, schema::to_draft, status::Status},
 };
 use skiff_storage::{Attributes, Draft, Key, Object};
@@ -49,11 +49,9 @@ pub fn value(object: &Object) -> Result<Value, Status> {
 }
 
 /// The object as `kind` shows it.
-pub fn decoded(kind: &'static Kind, object: &Object) -> Result<Value, Status> {
+pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     let mut value = value(object)?;
-    if kind.stored_as.is_some() {
-        stored_row(kind).convert(&mut value, kind);
-    }
+    kind.show(&mut value);
     Ok(value)
 }
 
@@ -62,17 +60,9 @@ pub fn type_meta_len(kind: &Kind) -> usize {
     format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", kind.kind, kind.api_version()).len() - 1
 }
 
-/// The row whose objects are stored for `kind`.
-pub fn stored_row(kind: &'static Kind) -> &'static Kind {
-    match kind.stored_as {
-        Some(alias) => kinds::stored(alias.resource).unwrap_or(kind),
-        None => kind,
-    }
-}
-
 /// Makes the draft of a value of `kind`. The resourceVersion that the value bears is left out; the writer puts its own.
-pub fn draft(kind: &'static Kind, value: &Value) -> Result<Draft, Status> {
-    let row = stored_row(kind);
+pub fn draft(kinds: &Registry, kind: &Arc<Kind>, value: &Value) -> Result<Draft, Status> {
+    let row = kinds.stored_row(kind);
     if !value.is_object() {
         return Err(Status::internal("an object is no JSON object"));
     }
@@ -100,14 +90,14 @@ pub fn attributes(kind: &Kind, value: &Value) -> Attributes {
     let meta = value.meta();
     let labels = meta.and_then(|m| m.get("labels")).and_then(Value::as_object);
     let labels = labels.into_iter().flatten().map(|(key, text)| (key.as_str(), text.as_str().unwrap_or("")));
-    let fields = kind.selectable.iter().map(|field| (field.path, (field.value)(value))).filter(|(_, value)| !value.is_empty());
+    let fields = kind.selectable.iter().map(|field| (field.path, field.value(value))).filter(|(_, value)| !value.is_empty());
     Attributes::new(value.is_deleting(), value.uid(), labels, fields)
 }
 
 /// For the store: attributes from bytes, after a restart.
 pub fn indexer() -> skiff_storage::Indexer {
     Arc::new(|key: &Key, bytes: &[u8]| {
-        let Some(kind) = kinds::stored(&key.resource) else { return Attributes::default() };
+        let Some(kind) = Registry::builtin().stored(&key.resource) else { return Attributes::default() };
         match serde_json::from_slice::<Value>(bytes) {
             Ok(value) => attributes(kind, &value),
             Err(error) => {

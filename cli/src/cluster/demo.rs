@@ -22,7 +22,7 @@ async fn send(api: &Api, method: Method, path: &str, kind: &str, body: String) -
 fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
     let kind = object["kind"].as_str().unwrap_or("");
     let (group, version) = object["apiVersion"].as_str().unwrap_or("").rsplit_once('/').unwrap_or(("", object["apiVersion"].as_str().unwrap_or("")));
-    let row = skiff_api::kinds::find_kind(group, version, kind).with_context(|| format!("no kind {kind} in {group}/{version}"))?;
+    let row = skiff_api::kinds::Registry::builtin().find_kind(group, version, kind).with_context(|| format!("no kind {kind} in {group}/{version}"))?;
     let prefix = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
     Ok(if row.namespaced { format!("{prefix}/namespaces/{namespace}/{}", row.plural) } else { format!("{prefix}/{}", row.plural) })
 }

@@ -3,9 +3,9 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/sorter.go`.
 
 use crate::error::{Error, Result, quote};
-use crate::jsonpath::{JsonPath, relaxed};
 use crate::resource::Info;
 use serde_json::Value;
+use skiff_api::machinery::jsonpath::{JsonPath, relaxed};
 use std::cmp::Ordering;
 
 fn path(field: &str) -> Result<(String, JsonPath)> {

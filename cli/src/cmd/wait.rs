@@ -7,10 +7,10 @@ use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::{Flag, seconds};
-use crate::jsonpath::{JsonPath, relaxed, text};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DEEP_FILE_FLAGS, FIELD_SELECTOR, Info, SELECTOR};
 use serde_json::Value;
+use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
 use tokio::time::{Duration, Instant};
 
 pub static COMMAND: Command = Command {

@@ -4,8 +4,8 @@
 
 use super::tabwriter::TabWriter;
 use crate::error::{Error, Result};
-use crate::jsonpath::{JsonPath, relaxed, text};
 use serde_json::Value;
+use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
 
 /// Headers and what stands under them.
 pub struct CustomColumns {

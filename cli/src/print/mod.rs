@@ -14,10 +14,10 @@ pub mod tabwriter;
 
 use crate::error::{Error, Result, quote};
 use crate::flags::{Flag, Parsed};
-use crate::jsonpath::JsonPath;
 use columns::CustomColumns;
 use order::Order;
 use serde_json::Value;
+use skiff_api::machinery::jsonpath::JsonPath;
 use std::io::Write;
 
 /// The flags of verbs that print what they did.

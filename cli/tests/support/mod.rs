@@ -105,6 +105,13 @@ impl Cluster {
         self.child.as_ref().unwrap().id()
     }
 
+    /// Megabytes that its process holds of its own: pages of the program itself are the machine's, which keeps them for as long as it likes.
+    pub fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+
     /// A command with this cluster's kubeconfig and a home of its own.
     pub fn command(&self, program: impl AsRef<Path>, args: &[&str]) -> Command {
         let mut command = Command::new(program.as_ref());

@@ -109,7 +109,11 @@ impl BridgeNetworks {
         inside.add_address(link, ip.into(), 32).await?;
         inside.up(link).await?;
         inside.route(IpNet::from(IpAddr::from(self.gateway)), None, link).await?;
-        inside.route(IpNet::V4(Ipv4Net::default()), Some(self.gateway.into()), link).await
+        inside.route(IpNet::V4(Ipv4Net::default()), Some(self.gateway.into()), link).await?;
+        inside.carries(link).await?;
+        self.links.carries(self.links.need(&name).await?).await?;
+        // the first port brings it up
+        self.links.carries(self.bridge).await
     }
 }
 

@@ -23,18 +23,18 @@ pub const UNSET: &str = "<unset>";
 pub const UNKNOWN: &str = "<unknown>";
 
 /// A column that is always shown. `kind` is the OpenAPI type.
-pub const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+pub const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column<'static> {
     Column { name, kind, description, ..AGE }
 }
 
 /// A column that `-o wide` adds.
-pub const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+pub const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column<'static> {
     Column { priority: 1, ..column(name, kind, description) }
 }
 
 /// The columns that every kind with a pod template ends in.
-pub const CONTAINERS: Column = wide("Containers", "string", "Names of each container in the template.");
-pub const IMAGES: Column = wide("Images", "string", "Images referenced by each container in the template.");
+pub const CONTAINERS: Column<'static> = wide("Containers", "string", "Names of each container in the template.");
+pub const IMAGES: Column<'static> = wide("Images", "string", "Images referenced by each container in the template.");
 
 /// The empty string when absent.
 pub fn text(value: &Value) -> &str {

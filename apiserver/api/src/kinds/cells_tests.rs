@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::*;
-use crate::kinds::find;
+use crate::kinds::Registry;
 
 #[test]
 fn columns_show_durations() {
@@ -92,7 +92,7 @@ fn columns_are_as_recorded() {
         let exchange: Value = serde_json::from_str(&unmasked(line)).unwrap();
         let (id, answer) = (text(&exchange["id"]), &exchange["response"]);
         let Some((group, version, plural, path)) = parts(text(&exchange["path"])) else { continue };
-        let Some(row) = find(group, version, plural) else { continue };
+        let Some(row) = Registry::builtin().find(group, version, plural) else { continue };
         if answer["kind"] != "Table" {
             if text(&answer["spec"]["type"]) == "NodePort" {
                 continue; // its port was masked in the tables only
@@ -103,7 +103,7 @@ fn columns_are_as_recorded() {
         }
         if let Some(expected) = answer["columnDefinitions"].as_array() {
             let column = |c: &Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority});
-            let actual: Vec<Value> = row.columns.columns.iter().map(column).collect();
+            let actual: Vec<Value> = row.printer.definitions().iter().map(column).collect();
             definitions += 1;
             if &actual != expected {
                 wrong.push(format!("{id}: columns {actual:?}\n  not {expected:?}"));
@@ -112,13 +112,13 @@ fn columns_are_as_recorded() {
         for recorded in list(&answer["rows"]) {
             let full = (recorded["object"]["kind"] == row.kind).then_some(&recorded["object"]);
             let Some(object) = full.or_else(|| objects.get(path)) else { continue };
-            let cells = (row.columns.cells)(object, now);
+            let cells = row.printer.cells(object, now);
             let expected = list(&recorded["cells"]);
             rows += 1;
             if cells.len() != expected.len() || !cells.iter().zip(expected).all(|(actual, recorded)| same(actual, recorded)) {
                 wrong.push(format!("{id}: {cells:?}\n  not {expected:?}"));
             }
-            let conditions = (row.columns.conditions)(object);
+            let conditions = row.printer.conditions(object);
             if conditions != list(&recorded["conditions"]) {
                 wrong.push(format!("{id}: {conditions:?}\n  not {}", recorded["conditions"]));
             }

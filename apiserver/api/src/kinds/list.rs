@@ -1,8 +1,8 @@
 //! The list of rows, one line a kind.
 
-use super::{Kind, rows::*};
+use super::{Row, rows::*};
 
-pub(super) static ALL: &[&Kind] = &[
+pub(super) static ALL: &[&Row] = &[
     &core::binding::KIND,
     &core::component_status::KIND,
     &core::config_map::KIND,

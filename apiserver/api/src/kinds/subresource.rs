@@ -1,22 +1,24 @@
 //! The subresources that a row may have: their names, verbs and the kinds they speak.
 
-/// Where a kind keeps what its `scale` shows.
-#[derive(Debug)]
+/// Where a kind keeps what its `scale` shows: dotted paths below the object.
+#[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    /// JSON path of the wanted count, below the object.
-    pub spec_replicas: &'static [&'static str],
-    pub status_replicas: &'static [&'static str],
-    /// The selector: a `LabelSelector` or (replicationcontrollers) a plain map.
-    pub selector: &'static [&'static str],
+    /// Of the wanted count.
+    pub spec_replicas: &'static str,
+    pub status_replicas: &'static str,
+    /// Of the selector: a `LabelSelector` or (replicationcontrollers) a plain map.
+    pub selector: &'static str,
 }
 
-/// The usual place.
-pub const SCALE: Scale = Scale { spec_replicas: &["spec", "replicas"], status_replicas: &["status", "replicas"], selector: &["spec", "selector"] };
+impl Scale {
+    /// The place where all kinds that are built in keep it.
+    pub const USUAL: Scale = Scale { spec_replicas: "spec.replicas", status_replicas: "status.replicas", selector: "spec.selector" };
+}
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subresource {
     Status,
-    Scale(&'static Scale),
+    Scale,
     /// namespaces: the list of `spec.finalizers`.
     Finalize,
     /// certificatesigningrequests.
@@ -36,10 +38,10 @@ pub enum Subresource {
 }
 
 impl Subresource {
-    pub fn name(&self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Subresource::Status => "status",
-            Subresource::Scale(_) => "scale",
+            Subresource::Scale => "scale",
             Subresource::Finalize => "finalize",
             Subresource::Approval => "approval",
             Subresource::Binding => "binding",
@@ -55,9 +57,9 @@ impl Subresource {
         }
     }
 
-    pub fn verbs(&self) -> &'static [&'static str] {
+    pub fn verbs(self) -> &'static [&'static str] {
         match self {
-            Subresource::Status | Subresource::Scale(_) | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
+            Subresource::Status | Subresource::Scale | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
                 &["get", "patch", "update"]
             }
             Subresource::Finalize => &["update"],
@@ -69,14 +71,14 @@ impl Subresource {
     }
 
     /// Its answers are streams of the node's own, in whatever form.
-    pub fn connects(&self) -> bool {
+    pub fn connects(self) -> bool {
         matches!(self, Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_))
     }
 
     /// `(group, version, kind)` of what it speaks; `None`: the parent's own kind.
-    pub fn kind(&self) -> Option<(&'static str, &'static str, &'static str)> {
+    pub fn kind(self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {
-            Subresource::Scale(_) => Some(("autoscaling", "v1", "Scale")),
+            Subresource::Scale => Some(("autoscaling", "v1", "Scale")),
             Subresource::Eviction => Some(("policy", "v1", "Eviction")),
             Subresource::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
             Subresource::Binding => Some(("", "v1", "Binding")),

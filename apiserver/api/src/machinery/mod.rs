@@ -5,6 +5,7 @@ pub mod cron;
 pub mod field;
 pub mod gojson;
 pub mod gonum;
+pub mod jsonpath;
 pub mod managed_fields;
 pub mod meta;
 pub mod names;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{self, Kind},
+    kinds::{Kind, Registry},
     machinery::status::Status,
 };
 use skiff_storage::{Key, Object};
@@ -54,7 +54,8 @@ impl Operation {
 /// What a write is about.
 pub struct Attributes<'a> {
     pub app: &'a Arc<App>,
-    pub kind: &'static Kind,
+    pub kinds: &'a Registry,
+    pub kind: &'a Arc<Kind>,
     /// Empty for the resource itself.
     pub subresource: &'a str,
     pub operation: Operation,
@@ -95,13 +96,13 @@ impl<'a> Attributes<'a> {
     /// The same, decoded.
     pub fn look_up(&self, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
         let Some(object) = self.stored(resource, namespace, name) else { return Ok(None) };
-        let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+        let row = self.kinds.stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
         stored::decoded(row, &object).map(Some)
     }
 
     /// All objects of a resource in a namespace (`None`: everywhere), decoded.
     pub fn list(&self, resource: &str, namespace: Option<&str>) -> Result<Vec<Value>, Status> {
-        let row = kinds::stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+        let row = self.kinds.stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
         self.app.store.snapshot(resource).range(namespace, None).map(|object| stored::decoded(row, &object)).collect()
     }
 
@@ -164,9 +165,10 @@ pub async fn admit(ctx: &Context, attributes: &mut Attributes<'_>) -> Result<(),
 }
 
 /// Asks about a write of a subresource that is no part of its object (`pods/eviction`, `serviceaccounts/token`); the object as admitted.
-pub async fn subresource(ctx: &Context, kind: &'static Kind, subresource: &str, operation: Operation, object: Option<Value>) -> Result<Option<Value>, Status> {
+pub async fn subresource(ctx: &Context, kind: &Arc<Kind>, subresource: &str, operation: Operation, object: Option<Value>) -> Result<Option<Value>, Status> {
     let mut attributes = Attributes {
         app: &ctx.app,
+        kinds: &ctx.kinds,
         kind,
         subresource,
         operation,

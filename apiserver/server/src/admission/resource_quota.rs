@@ -8,10 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
 use serde_json::{Value, json};
-use skiff_api::{
-    kinds,
-    machinery::{meta::Meta, quantity::Quantity, status::Status},
-};
+use skiff_api::machinery::{meta::Meta, quantity::Quantity, status::Status};
 use skiff_controllers::quota::usage::{self, Usage};
 use skiff_watching::typed::Wire;
 
@@ -163,7 +160,7 @@ async fn check_and_charge(attributes: &Attributes<'_>, quota: &Value, object: &V
     if attributes.dry_run {
         return within(name, &asked, quota).map(|_| ()).map_err(|why| attributes.forbidden(why));
     }
-    let row = kinds::stored(QUOTAS).ok_or_else(|| Status::internal("no row for resourcequotas"))?;
+    let row = attributes.kinds.stored(QUOTAS).ok_or_else(|| Status::internal("no row for resourcequotas"))?;
     let status = row.subresource("status").ok_or_else(Status::no_such_path)?;
     let ctx = bootstrap::own_context(attributes.app);
     // charged against what stands at that moment, which another write may have changed

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 use skiff_api::{
-    kinds,
+    kinds::{Kind, Registry},
     machinery::schema::{Field, ListType, Schema, Shape, Type},
 };
 
@@ -26,21 +26,37 @@ pub fn name_of(name: &str) -> String {
     }
 }
 
+/// The name of the definition of a kind: of one that is not built in, its group backwards (`com.example.v1.Widget`).
+pub fn definition_of(kind: &Kind) -> String {
+    if std::ptr::eq(kind.node().schema(), Schema::builtin()) {
+        return name_of(kind.type_name());
+    }
+    let group: Vec<&str> = kind.group.split('.').rev().collect();
+    format!("{}.{}.{}", group.join("."), kind.version, kind.kind)
+}
+
 pub fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/definitions/{name}")})
 }
 
 /// All definitions.
-pub fn all() -> Value {
+pub fn all(kinds: &Registry) -> Value {
     let told = descriptions::all();
-    let tags = group_version_kinds();
+    let tags = group_version_kinds(kinds);
     let schema = Schema::builtin();
     let mut out = Map::new();
     for definition in schema.types.iter().filter(|definition| !definition.unspoken) {
         let name = name_of(&definition.name);
         out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
     }
-    for row in kinds::all().iter().filter(|row| row.verbs.has("list")) {
+    for kind in kinds.all() {
+        let schema = kind.node().schema();
+        if let (false, Some(of)) = (std::ptr::eq(schema, Schema::builtin()), kind.node().as_type()) {
+            let name = definition_of(kind);
+            out.insert(name.clone(), object(schema, of, None, tags.get(&name)));
+        }
+    }
+    for row in kinds.all().iter().filter(|row| row.verbs.has("list")) {
         let (name, list) = list_of(row, &tags);
         out.insert(name, list);
     }
@@ -48,8 +64,8 @@ pub fn all() -> Value {
     Value::Object(out)
 }
 
-fn list_of(row: &kinds::Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
-    let item = name_of(row.schema);
+fn list_of(row: &Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
+    let item = definition_of(row);
     let name = format!("{item}List");
     let mut list = json!({
         "description": format!("{}List is a list of {}.", row.kind, row.kind),
@@ -96,13 +112,13 @@ fn scalars(out: &mut Map<String, Value>, told: &HashMap<&str, Described>) {
 }
 
 /// Which kinds a definition is: those of the rows, their lists, what subresources speak, and the types that all groups share.
-fn group_version_kinds() -> BTreeMap<String, Vec<Value>> {
+fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
     let mut tags: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let tag = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
-    for row in kinds::all() {
-        tags.entry(name_of(row.schema)).or_default().push(tag(row.group, row.version, row.kind));
+    for row in kinds.all() {
+        tags.entry(definition_of(row)).or_default().push(tag(row.group, row.version, row.kind));
         if row.verbs.has("list") {
-            tags.entry(format!("{}List", name_of(row.schema))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
+            tags.entry(format!("{}List", definition_of(row))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
         }
     }
     for (definition, group, kind) in [
@@ -118,7 +134,7 @@ fn group_version_kinds() -> BTreeMap<String, Vec<Value>> {
     for kind in ["DeleteOptions", "WatchEvent"] {
         let list = tags.entry(format!("{META}.{kind}")).or_default();
         list.push(tag("", "v1", kind));
-        for (group, versions) in discovery::groups() {
+        for (group, versions) in discovery::groups(kinds) {
             list.extend(versions.iter().map(|version| tag(group, version, kind)));
         }
     }
@@ -227,7 +243,14 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
         Shape::Json => json!({}),
         Shape::SchemaOr(or, _) => reference(&name_of(&format!("apiextensions.v1.{}", or.name()))),
         Shape::Fields => reference(&format!("{META}.FieldsV1")),
-        Shape::Struct(index) => reference(&name_of(&schema.types[*index as usize].name)),
+        Shape::Struct(index) => {
+            let of = &schema.types[*index as usize];
+            match Schema::builtin().get(&of.name) {
+                Some(_) => reference(&name_of(&of.name)),
+                // what a definition brings has no name that others know
+                None => object(schema, of, None, None),
+            }
+        }
         Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
         Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),
     }

@@ -10,10 +10,7 @@ mod gnostic;
 mod operations;
 mod version3;
 
-use std::{
-    collections::HashMap,
-    sync::{LazyLock, OnceLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -21,7 +18,7 @@ use http::{HeaderValue, Response, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use skiff_api::kinds;
+use skiff_api::kinds::Registry;
 
 use crate::{context::Context, discovery, negotiate};
 
@@ -58,54 +55,62 @@ impl Document {
     }
 }
 
+/// The documents of a server that were asked for. They are those of one registry: when another has taken its place, they are made anew.
+#[derive(Default)]
+pub struct Documents(Mutex<Option<Made>>);
+
+struct Made {
+    of: Arc<Registry>,
+    /// By what follows `/openapi/`, and the media type.
+    documents: HashMap<(String, &'static str), Document>,
+}
+
+impl Documents {
+    fn get(&self, kinds: &Arc<Registry>, which: &str, media: &'static str, make: impl FnOnce() -> Document) -> Document {
+        let mut made = self.0.lock();
+        let current = made.take().filter(|made| Arc::ptr_eq(&made.of, kinds)).unwrap_or_else(|| Made { of: kinds.clone(), documents: HashMap::new() });
+        made.insert(current).documents.entry((which.into(), media)).or_insert_with(make).clone()
+    }
+}
+
 /// The model: an OpenAPI 2 document. `only`: the paths of one group and version.
-fn model(only: Option<(&str, &str)>) -> Value {
+fn model(kinds: &Registry, only: Option<(&str, &str)>) -> Value {
     let mut paths = Map::new();
-    for kind in kinds::all().iter().filter(|kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version))) {
+    for kind in kinds.all().iter().filter(|kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version))) {
         operations::of_kind(kind, &mut paths);
     }
-    operations::of_discovery(only, &mut paths);
+    operations::of_discovery(kinds, only, &mut paths);
     json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
-        "definitions": definitions::all(),
+        "definitions": definitions::all(kinds),
         "security": [{"BearerToken": []}],
         "securityDefinitions": {"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}}})
 }
 
-fn version2(protobuf: bool) -> &'static Document {
-    static JSON: OnceLock<Document> = OnceLock::new();
-    static BINARY: OnceLock<Document> = OnceLock::new();
-    match protobuf {
-        true => BINARY.get_or_init(|| Document::new(gnostic::document(&model(None)))),
-        false => JSON.get_or_init(|| Document::new(model(None).to_string())),
-    }
+fn version2(kinds: &Registry, media: &str) -> Document {
+    let model = model(kinds, None);
+    if media == PROTOBUF { Document::new(gnostic::document(&model)) } else { Document::new(model.to_string()) }
 }
 
 /// `api/v1`, `apis/apps/v1`: the group and version behind such a path.
-fn group_version(path: &str) -> Option<(&'static str, &'static str)> {
+fn group_version(kinds: &Registry, path: &str) -> Option<(&'static str, &'static str)> {
     if path == "api/v1" {
         return Some(("", "v1"));
     }
     let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
-    let (group, versions) = discovery::groups().into_iter().find(|(name, _)| *name == group)?;
+    let (group, versions) = discovery::groups(kinds).into_iter().find(|(name, _)| *name == group)?;
     versions.into_iter().find(|known| *known == version).map(|version| (group, version))
 }
 
-fn version3_of(path: &str) -> Option<Document> {
-    static MADE: LazyLock<Mutex<HashMap<String, Document>>> = LazyLock::new(Default::default);
-    if let Some(document) = MADE.lock().get(path) {
-        return Some(document.clone());
-    }
-    let document = Document::new(version3::document(model(Some(group_version(path)?))).to_string());
-    MADE.lock().insert(path.into(), document.clone());
-    Some(document)
+fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
+    Document::new(version3::document(model(kinds, Some(group_version))).to_string())
 }
 
 /// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
-fn index() -> Value {
+fn index(kinds: &Registry) -> Value {
     // all documents change with the program and with nothing else
     let tag: String = Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"))).iter().map(|byte| format!("{byte:02X}")).collect();
     let mut paths = vec!["api/v1".to_string()];
-    for (group, versions) in discovery::groups() {
+    for (group, versions) in discovery::groups(kinds) {
         paths.extend(versions.iter().map(|version| format!("apis/{group}/{version}")));
     }
     let entries = paths.into_iter().map(|path| {
@@ -117,15 +122,16 @@ fn index() -> Value {
 
 /// Answers below `/openapi/`.
 pub fn serve(ctx: &Context, which: &str) -> Response<Body> {
+    let (kinds, documents) = (&ctx.kinds, &ctx.app.openapi);
     match which.trim_end_matches('/') {
         "v2" => match negotiated(&ctx.headers, VERSION2) {
-            Some(media) => answer(ctx, version2(media == PROTOBUF), media),
+            Some(media) => answer(ctx, &documents.get(kinds, "v2", media, || version2(kinds, media)), media),
             None => not_acceptable(ctx),
         },
-        "v3" => answer(ctx, &Document::new(index().to_string()), JSON),
-        other => match other.strip_prefix("v3/").and_then(version3_of) {
-            Some(document) => match negotiated(&ctx.headers, VERSION3) {
-                Some(media) => answer(ctx, &document, media),
+        "v3" => answer(ctx, &Document::new(index(kinds).to_string()), JSON),
+        other => match other.strip_prefix("v3/").and_then(|path| group_version(kinds, path)) {
+            Some(of) => match negotiated(&ctx.headers, VERSION3) {
+                Some(media) => answer(ctx, &documents.get(kinds, other, media, || version3_of(kinds, of)), media),
                 None => not_acceptable(ctx),
             },
             None => ctx.text(404, "404 page not found\n"),

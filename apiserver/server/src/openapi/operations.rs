@@ -3,9 +3,9 @@
 //! Follows the names and the order of `staging/src/k8s.io/apiserver/pkg/endpoints/installer.go` and kube-openapi's builder.
 
 use serde_json::{Map, Value, json};
-use skiff_api::kinds::{Kind, Subresource};
+use skiff_api::kinds::{Kind, Registry, Subresource};
 
-use super::definitions::{name_of, reference};
+use super::definitions::{definition_of, name_of, reference};
 use crate::discovery;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
@@ -173,7 +173,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     let scope = if row.namespaced { "Namespaced" } else { "" };
     let place = if row.namespaced { format!("{}/namespaces/{{namespace}}/{}", base(row), row.plural) } else { format!("{}/{}", base(row), row.plural) };
     let kind = row.kind;
-    let item = reference(&name_of(row.schema));
+    let item = reference(&definition_of(row));
     let listing = if row.verbs.has("watch") { "list or watch" } else { "list" };
     let mut shared = Vec::new();
     if row.namespaced {
@@ -195,7 +195,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     let mut collection = Map::new();
     if row.verbs.has("list") {
         let op = plain(format!("list{words}{scope}{kind}"), format!("{listing} objects of kind {kind}"), "list");
-        let answer = reference(&format!("{}List", name_of(row.schema)));
+        let answer = reference(&format!("{}List", definition_of(row)));
         collection.insert("get".into(), Operation { query: LIST, answer, ..op }.made());
     }
     if row.verbs.has("create") {
@@ -211,7 +211,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     paths.insert(place.clone(), collection.into());
     if row.verbs.has("list") && row.namespaced {
         let op = plain(format!("list{words}{kind}ForAllNamespaces"), format!("{listing} objects of kind {kind}"), "list");
-        let answer = reference(&format!("{}List", name_of(row.schema)));
+        let answer = reference(&format!("{}List", definition_of(row)));
         let get = Operation { answer, ..op }.made();
         let parameters: Vec<Value> = LIST.iter().chain(&["pretty"]).map(|name| query(name)).collect();
         paths.insert(format!("{}/{}", base(row), row.plural), json!({"get": get, "parameters": parameters}));
@@ -238,7 +238,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     }
     one.insert("parameters".into(), named.clone().into());
     paths.insert(format!("{place}/{{name}}"), one.into());
-    for sub in row.subresources {
+    for &sub in &row.subresources {
         of_subresource(row, sub, &format!("{place}/{{name}}/{}", sub.name()), &named, paths);
     }
 }
@@ -261,17 +261,17 @@ fn patch(op: Operation<'_>) -> Value {
 }
 
 /// The definition of what a subresource speaks.
-fn spoken(row: &Kind, sub: &Subresource) -> String {
+fn spoken(row: &Kind, sub: Subresource) -> String {
     match sub {
-        Subresource::Scale(_) => name_of("autoscaling.v1.Scale"),
+        Subresource::Scale => name_of("autoscaling.v1.Scale"),
         Subresource::Eviction => name_of("policy.v1.Eviction"),
         Subresource::Token => name_of("authentication.v1.TokenRequest"),
         Subresource::Binding => name_of("core.v1.Binding"),
-        _ => name_of(row.schema),
+        _ => definition_of(row),
     }
 }
 
-fn of_subresource(row: &Kind, sub: &Subresource, place: &str, shared: &[Value], paths: &mut Map<String, Value>) {
+fn of_subresource(row: &Kind, sub: Subresource, place: &str, shared: &[Value], paths: &mut Map<String, Value>) {
     let (words, _) = group_words(row.group, row.version);
     let scope = if row.namespaced { "Namespaced" } else { "" };
     let (kind, name) = (row.kind, sub.name());
@@ -361,7 +361,7 @@ fn of_subresource(row: &Kind, sub: &Subresource, place: &str, shared: &[Value], 
 }
 
 /// Adds the paths of discovery, of all groups or of one group and version.
-pub fn of_discovery(only: Option<(&str, &str)>, paths: &mut Map<String, Value>) {
+pub fn of_discovery(kinds: &Registry, only: Option<(&str, &str)>, paths: &mut Map<String, Value>) {
     let mut add = |path: String, id: String, description: &str, tag: &str, answer: &str| {
         let get = json!({"operationId": id, "description": description, "tags": [tag], "schemes": ["https"], "consumes": PRODUCES, "produces": PRODUCES,
             "responses": {"200": {"description": "OK", "schema": reference(&format!("{META}.{answer}"))}, "401": {"description": "Unauthorized"}}});
@@ -372,7 +372,7 @@ pub fn of_discovery(only: Option<(&str, &str)>, paths: &mut Map<String, Value>) 
         add("/api/".into(), "getCoreAPIVersions".into(), "get available API versions", "core", "APIVersions");
         add("/apis/".into(), "getAPIVersions".into(), "get available API versions", "apis", "APIGroupList");
     }
-    let groups = std::iter::once(("", vec!["v1"])).chain(discovery::groups());
+    let groups = std::iter::once(("", vec!["v1"])).chain(discovery::groups(kinds));
     for (group, versions) in groups {
         let (_, tag) = group_words(group, "");
         if all && !group.is_empty() {

@@ -30,7 +30,7 @@ fn definitions_and_paths_are_upstreams() {
     };
     let text = std::fs::read_to_string(std::path::Path::new(&data).join("openapi-v2.json")).unwrap();
     let theirs: Value = serde_json::from_str(&text).unwrap();
-    let ours = model(None);
+    let ours = model(Registry::builtin(), None);
     let mut wrong = Vec::new();
     for (name, definition) in ours["definitions"].as_object().unwrap() {
         let Some(upstream) = theirs["definitions"].get(name) else { continue };
@@ -60,7 +60,7 @@ fn definitions_and_paths_are_upstreams() {
 #[test]
 fn every_reference_leads_somewhere() {
     for path in ["api/v1", "apis/apps/v1", "apis/autoscaling/v2"] {
-        let document: Value = serde_json::from_slice(&version3_of(path).unwrap().bytes).unwrap();
+        let document: Value = serde_json::from_slice(&version3_of(Registry::builtin(), group_version(Registry::builtin(), path).unwrap()).bytes).unwrap();
         let text = document["paths"].to_string() + &document["components"].to_string();
         for reference in text.split("\"$ref\":\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
             let name = reference.strip_prefix("#/components/schemas/").unwrap();
@@ -72,7 +72,7 @@ fn every_reference_leads_somewhere() {
 /// `explain` shows by these that a limit is a Quantity, not a string.
 #[test]
 fn what_is_one_of_several_types_has_no_type_of_its_own() {
-    let document: Value = serde_json::from_slice(&version3_of("api/v1").unwrap().bytes).unwrap();
+    let document: Value = serde_json::from_slice(&version3_of(Registry::builtin(), ("", "v1")).bytes).unwrap();
     let schemas = &document["components"]["schemas"];
     let types = |name: &str| (schemas[name].get("type").cloned(), schemas[name]["oneOf"].clone());
     assert_eq!(types("io.k8s.apimachinery.pkg.api.resource.Quantity"), (None, json!([{"type": "string"}, {"type": "number"}])));
@@ -82,7 +82,7 @@ fn what_is_one_of_several_types_has_no_type_of_its_own() {
 
 #[test]
 fn fields_are_described() {
-    let definitions = definitions::all();
+    let definitions = definitions::all(Registry::builtin());
     let pod = &definitions["io.k8s.api.core.v1.PodSpec"]["properties"];
     let mute: Vec<&String> =
         pod.as_object().unwrap().iter().filter(|(_, field)| field["description"].as_str().unwrap_or("").is_empty()).map(|(name, _)| name).collect();

@@ -2,6 +2,8 @@
 //!
 //! Follows `pkg/registry/core/pod/storage/storage.go` (BindingREST).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use serde_json::{Value, json};
 use skiff_api::{
@@ -23,7 +25,7 @@ use crate::{
     write::{self, Part, Update},
 };
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let text = body::read(body).await?;
     let node = Schema::builtin().get("core.v1.Binding").ok_or_else(|| Status::internal("Binding is not in the schema table"))?;
@@ -38,7 +40,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
 
 /// POST to `bindings`: the pod is named in the body.
 pub async fn legacy(ctx: &Context, accept: &Accept, binding: Value) -> Answer {
-    let kind = skiff_api::kinds::find("", "v1", "pods").ok_or_else(Status::no_such_path)?;
+    let kind = ctx.kinds.find("", "v1", "pods").ok_or_else(Status::no_such_path)?;
     assign(ctx, kind, binding.name(), &binding).await?;
     ctx.value(201, accept, &success())
 }
@@ -47,7 +49,7 @@ fn success() -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
 }
 
-async fn assign(ctx: &Context, kind: &'static Kind, name: &str, binding: &Value) -> Result<(), Status> {
+async fn assign(ctx: &Context, kind: &Arc<Kind>, name: &str, binding: &Value) -> Result<(), Status> {
     validate(binding)?;
     let target = binding["target"]["name"].as_str().unwrap_or("").to_string();
     let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
@@ -69,7 +71,7 @@ fn validate(binding: &Value) -> Result<(), Status> {
     if errors.is_empty() { Ok(()) } else { Err(Status::internal_plain(errors.message())) }
 }
 
-fn bind(ctx: &Context, kind: &'static Kind, live: &Value, binding: &Value, target: &str) -> Result<Value, Status> {
+fn bind(ctx: &Context, kind: &Arc<Kind>, live: &Value, binding: &Value, target: &str) -> Result<Value, Status> {
     let name = live.name();
     let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
     if live.is_deleting() {

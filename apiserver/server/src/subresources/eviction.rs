@@ -4,10 +4,12 @@
 //! what it is when it goes.
 //! Follows `pkg/registry/core/pod/storage/eviction.go`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use serde_json::{Map, Value, json};
 use skiff_api::{
-    kinds::{self, Kind},
+    kinds::Kind,
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
@@ -36,7 +38,7 @@ const MAX_DISRUPTED_PODS: usize = 2000;
 /// Under whose name upstream writes budgets: its own.
 const MANAGER: &str = "kube-apiserver";
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let text = body::read(body).await?;
     let node = Schema::builtin().get("policy.v1.Eviction").ok_or_else(|| Status::internal("Eviction is not in the schema table"))?;
@@ -71,7 +73,7 @@ fn dry_run(ctx: &Context, eviction: &Value) -> Result<DeleteOptions, Status> {
     DeleteOptions::from_value(&options)
 }
 
-async fn evict(ctx: &Context, kind: &'static Kind, name: &str, options: &DeleteOptions) -> Result<(), Status> {
+async fn evict(ctx: &Context, kind: &Arc<Kind>, name: &str, options: &DeleteOptions) -> Result<(), Status> {
     let mut tries = TRIES;
     let pod = loop {
         tries -= 1;
@@ -116,7 +118,7 @@ fn spares(budget: &Value, pod: &Value) -> bool {
 }
 
 /// Tells in the pod's status why it goes, and deletes it.
-async fn mark_and_delete(ctx: &Context, kind: &'static Kind, name: &str, options: &DeleteOptions) -> Result<(), Status> {
+async fn mark_and_delete(ctx: &Context, kind: &Arc<Kind>, name: &str, options: &DeleteOptions) -> Result<(), Status> {
     let namespace = &ctx.info.namespace;
     if options.dry_run() {
         return verbs::delete_object(ctx, kind, namespace, name, options).await.map(|_| ());
@@ -176,8 +178,8 @@ fn set_condition(status: &mut Map<String, Value>, mut condition: Value) {
 }
 
 /// The budget that the pod falls under; there may be but one.
-fn budget_of(ctx: &Context, pod: &Value) -> Result<Option<(&'static Kind, Value)>, Status> {
-    let row = kinds::find("policy", "v1", "poddisruptionbudgets").ok_or_else(Status::no_such_path)?;
+fn budget_of<'c>(ctx: &'c Context, pod: &Value) -> Result<Option<(&'c Arc<Kind>, Value)>, Status> {
+    let row = ctx.kinds.find("policy", "v1", "poddisruptionbudgets").ok_or_else(Status::no_such_path)?;
     let labels = &pod["metadata"]["labels"];
     let snapshot = ctx.app.store.snapshot("poddisruptionbudgets.policy");
     let mut matching = Vec::new();
@@ -229,7 +231,7 @@ fn exhausted(budget: &Value) -> String {
 }
 
 /// Takes one disruption from the budget, or is refused.
-async fn take(ctx: &Context, row: &'static Kind, budget: &str, pod: &Value, dry: bool) -> Result<(), Status> {
+async fn take(ctx: &Context, row: &Arc<Kind>, budget: &str, pod: &Value, dry: bool) -> Result<(), Status> {
     let now = time::seconds(ctx.app.clock.now());
     if dry {
         let key = stored::key_of(row, pod.namespace(), budget);

@@ -2,6 +2,8 @@
 //!
 //! Follows `pkg/registry/apps/deployment/storage/storage.go` (ScaleREST).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::header;
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use skiff_api::{
     kinds::{Kind, Scale, Subresource},
     machinery::{
         field::{Errors, Path},
-        meta::{self, Meta},
+        meta::Meta,
         patch,
         schema::{Node, Schema},
         selector::Selector,
@@ -30,8 +32,8 @@ const EXPECTED: (&str, &str, &str) = ("autoscaling", "v1", "Scale");
 
 /// The Scale of an object.
 fn scale_of(scale: &Scale, object: &Value) -> Value {
-    let number = |path: &[&str]| meta::at(object, path).and_then(Value::as_i64).unwrap_or(0);
-    let selector = meta::at(object, scale.selector);
+    let number = |path| at(object, path).and_then(Value::as_i64).unwrap_or(0);
+    let selector = at(object, scale.selector);
     let text = match selector {
         Some(map) if map.get("matchLabels").is_none() && map.get("matchExpressions").is_none() => {
             Selector::from_set(map.as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))).to_string()
@@ -56,7 +58,8 @@ fn scale_of(scale: &Scale, object: &Value) -> Value {
     out
 }
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, scale: &'static Scale, sub: &'static Subresource, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
+    let scale = kind.scale.as_ref().ok_or_else(Status::no_such_path)?;
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let name = ctx.info.name_in_path();
     let key = stored::key_of(kind, &ctx.info.namespace, name);
@@ -67,7 +70,8 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, scale: &'static Scale, su
     let text = body::read(body).await?;
     let change = Change { ctx, scale, kind, text: &text };
     let (written, _) =
-        write::update(ctx, kind, &ctx.info.namespace, name, Update::of(Part::Sub(sub)), &mut |live| change.apply(live.unwrap_or(&Value::Null))).await?;
+        write::update(ctx, kind, &ctx.info.namespace, name, Update::of(Part::Sub(Subresource::Scale)), &mut |live| change.apply(live.unwrap_or(&Value::Null)))
+            .await?;
     let value = match written {
         Written::Stored(object) => stored::decoded(kind, &object)?,
         Written::Unstored(value) => value,
@@ -84,8 +88,8 @@ fn node() -> Result<Node<'static>, Status> {
 
 struct Change<'a> {
     ctx: &'a Context,
-    scale: &'static Scale,
-    kind: &'static Kind,
+    scale: &'a Scale,
+    kind: &'a Arc<Kind>,
     text: &'a [u8],
 }
 
@@ -93,8 +97,7 @@ impl Change<'_> {
     fn apply(&self, live: &Value) -> Result<Value, Status> {
         let now = scale_of(self.scale, live);
         let mut new = live.clone();
-        let replicas = self.scale.spec_replicas.join(".");
-        let of = managed::ScaleOf { kind: self.kind, replicas: &replicas, node: node()? };
+        let of = managed::ScaleOf { kind: self.kind, replicas: self.scale.spec_replicas, node: node()? };
         let applies = self.media() == APPLY;
         let wanted = match self.ctx.info.verb.as_str() {
             "update" => self.put()?,
@@ -171,11 +174,11 @@ impl Change<'_> {
     }
 }
 
-fn set(value: &mut Value, path: &[&str], to: Value) {
-    let Some((last, parents)) = path.split_last() else { return };
-    let mut at = value;
-    for name in parents {
-        at = &mut at[*name];
-    }
-    at[*last] = to;
+/// What stands at a dotted path.
+fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(value, |at, name| at.get(name))
+}
+
+fn set(value: &mut Value, path: &str, to: Value) {
+    *path.split('.').fold(value, |at, name| &mut at[name]) = to;
 }

@@ -2,6 +2,8 @@
 //!
 //! Follows `pkg/registry/core/serviceaccount/storage/token.go`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use serde_json::json;
 use skiff_api::{
@@ -19,7 +21,7 @@ use crate::{
     stored,
 };
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let text = body::read(body).await?;
     let node = Schema::builtin().get("authentication.v1.TokenRequest").ok_or_else(|| Status::internal("TokenRequest is not in the schema table"))?;

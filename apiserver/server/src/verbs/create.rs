@@ -2,6 +2,8 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/create.go`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use skiff_api::kinds::Kind;
 
@@ -12,7 +14,7 @@ use crate::{
     respond, write,
 };
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;

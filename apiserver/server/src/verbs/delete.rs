@@ -132,7 +132,7 @@ pub enum Deleted {
     Marked(Value),
 }
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;
@@ -152,7 +152,7 @@ fn success(ctx: &Context, accept: &Accept, kind: &Kind, value: &Value) -> Answer
 }
 
 /// Deletes one object as the options say; tries again when the object changes meanwhile.
-pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
+pub async fn delete(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
     let key = stored::key_of(kind, namespace, name);
     for _ in 0..100 {
         let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
@@ -160,6 +160,7 @@ pub async fn delete(ctx: &Context, kind: &'static Kind, namespace: &str, name: &
         preconditions(kind, name, options, &live)?;
         let mut attributes = Attributes {
             app: &ctx.app,
+            kinds: &ctx.kinds,
             kind,
             subresource: "",
             operation: Operation::Delete,
@@ -338,14 +339,7 @@ fn set_finalizers(value: &mut Value, finalizers: &[String]) {
     }
 }
 
-async fn carry_out(
-    ctx: &Context,
-    kind: &'static Kind,
-    object: &Arc<Object>,
-    live: Value,
-    plan: Plan,
-    options: &DeleteOptions,
-) -> Result<Option<Deleted>, Status> {
+async fn carry_out(ctx: &Context, kind: &Arc<Kind>, object: &Arc<Object>, live: Value, plan: Plan, options: &DeleteOptions) -> Result<Option<Deleted>, Status> {
     let name = live.name().to_string();
     let expect = Expect::Revision(object.revision);
     match plan {
@@ -353,7 +347,7 @@ async fn carry_out(
         Plan::Mark(value) if options.dry_run => Ok(Some(Deleted::Marked(value))),
         Plan::Remove(value) if options.dry_run => Ok(Some(Deleted::Gone(value))),
         Plan::Mark(value) => {
-            let write = Write { key: object.key.clone(), expect, draft: Some(stored::draft(kind, &value)?), last: None };
+            let write = Write { key: object.key.clone(), expect, draft: Some(stored::draft(&ctx.kinds, kind, &value)?), last: None };
             match ctx.app.store.commit(write).await {
                 Ok(object) => Ok(Some(Deleted::Marked(stored::decoded(kind, &object)?))),
                 Err(Error::Conflict(_)) => Ok(None),
@@ -361,7 +355,7 @@ async fn carry_out(
             }
         }
         Plan::Remove(value) => {
-            let last = stored::draft(kind, &value)?;
+            let last = stored::draft(&ctx.kinds, kind, &value)?;
             match ctx.app.store.commit(Write { key: object.key.clone(), expect, draft: None, last: Some(last) }).await {
                 Ok(_) => {
                     allocate::release(ctx, kind, &value).await;
@@ -375,7 +369,7 @@ async fn carry_out(
 }
 
 /// DELETE of a collection.
-pub async fn collection(ctx: &Context, kind: &'static Kind, body: Body) -> Answer {
+pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let options = DeleteOptions::read(ctx, &text)?;

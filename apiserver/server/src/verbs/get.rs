@@ -2,6 +2,8 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/get.go`.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use skiff_api::{kinds::Kind, machinery::status::Status};
@@ -12,7 +14,7 @@ use crate::{
     respond, stored,
 };
 
-pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::get(ctx, &accept);

@@ -19,7 +19,7 @@ use skiff_api::{
         status::Status,
     },
 };
-use skiff_storage::{Error, Object, Snapshot};
+use skiff_storage::{Error, Interest, Object, Snapshot};
 
 use crate::{
     context::{Answer, Context},
@@ -52,6 +52,22 @@ impl Selection {
 
     pub fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// What a watcher need not be woken for: the events of all objects but these.
+    pub fn interest(&self, kind: &Kind, namespace: Option<&str>) -> Interest {
+        let mut interest = Interest::default();
+        if let Some(namespace) = namespace {
+            interest = interest.in_namespace(namespace);
+        }
+        if let Some(name) = self.fields.requires_exact_match("metadata.name") {
+            interest = interest.named(name);
+        }
+        let wanted = |path: &'static str| self.fields.requires_exact_match(path).filter(|value| !value.is_empty()).map(|value| (path, value));
+        match kind.selectable.iter().find_map(|field| wanted(field.path)) {
+            Some((path, value)) => interest.with_field(path, value),
+            None => interest,
+        }
     }
 
     pub fn matches(&self, object: &Object) -> bool {
@@ -267,7 +283,7 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
     Ok(page)
 }
 
-pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     if kind.verbs == skiff_api::kinds::Verbs::GetList {
         return crate::subresources::component_status::list(ctx, &accept);
@@ -287,7 +303,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
     answer(ctx, &accept, kind, metadata, page.objects).await
 }
 
-async fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
+async fn answer(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
     if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
         return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
     }
@@ -296,7 +312,7 @@ async fn answer(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: V
     heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
 }
 
-fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value, objects: &[Arc<Object>]) -> Answer {
+fn rendered(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, metadata: Value, objects: &[Arc<Object>]) -> Answer {
     let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
     match accept.form {
         Form::Table(version) => {
@@ -332,7 +348,7 @@ fn rendered(ctx: &Context, accept: &Accept, kind: &'static Kind, metadata: Value
 }
 
 /// The list as bytes, in pieces of about 128 KiB: short lists in one piece, long ones never whole in memory.
-fn walk(kind: &'static Kind, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
+fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);

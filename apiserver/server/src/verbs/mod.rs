@@ -10,6 +10,8 @@ mod patch;
 mod update;
 mod watch;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::request::Parts;
 use skiff_api::{
@@ -33,7 +35,7 @@ pub async fn serve(ctx: Context, parts: Parts, body: Body) -> Result<axum::respo
 
 async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     let info = &ctx.info;
-    let Some(kind) = kinds::find(&info.group, &info.version, &info.resource) else { return Err(Status::no_such_path()) };
+    let Some(kind) = ctx.kinds.find(&info.group, &info.version, &info.resource) else { return Err(Status::no_such_path()) };
     if !well_placed(ctx, kind) {
         return Err(Status::no_such_path());
     }
@@ -100,7 +102,7 @@ fn well_placed(ctx: &Context, kind: &Kind) -> bool {
         || info.name_in_path().is_empty() && !matches!(info.verb.as_str(), "get")
 }
 
-async fn subresource(ctx: &Context, kind: &'static Kind, sub: &'static Subresource, parts: Parts, body: Body) -> Answer {
+async fn subresource(ctx: &Context, kind: &Arc<Kind>, sub: Subresource, parts: Parts, body: Body) -> Answer {
     use crate::write::Part;
     match sub {
         Subresource::Status | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => match ctx.info.verb.as_str() {
@@ -109,7 +111,7 @@ async fn subresource(ctx: &Context, kind: &'static Kind, sub: &'static Subresour
             _ => patch::serve(ctx, kind, Part::Sub(sub), body).await,
         },
         Subresource::Finalize => update::serve(ctx, kind, Part::Sub(sub), body).await,
-        Subresource::Scale(scale) => subresources::scale::serve(ctx, kind, scale, sub, body).await,
+        Subresource::Scale => subresources::scale::serve(ctx, kind, body).await,
         Subresource::Binding => subresources::binding::serve(ctx, kind, body).await,
         Subresource::Eviction => subresources::eviction::serve(ctx, kind, body).await,
         Subresource::Token => subresources::token::serve(ctx, kind, body).await,

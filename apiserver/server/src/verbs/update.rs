@@ -2,6 +2,8 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/update.go`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use serde_json::Value;
 use skiff_api::{
@@ -18,7 +20,7 @@ use crate::{
     write::{self, Part, Update},
 };
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;

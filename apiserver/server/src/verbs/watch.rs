@@ -38,7 +38,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How events are written; part of the key under which a rendering is shared.
 #[derive(Clone)]
 struct Rendering {
-    kind: &'static Kind,
+    kind: Arc<Kind>,
     form: Form,
     include: respond::IncludeObject,
     app: Arc<App>,
@@ -53,13 +53,13 @@ impl Rendering {
         if self.form == Form::Object && self.kind.stored_as.is_none() {
             out.extend_from_slice(&object.bytes);
         } else {
-            let value = stored::decoded(self.kind, object)?;
+            let value = stored::decoded(&self.kind, object)?;
             let shown = match self.form {
                 Form::Metadata(version) | Form::MetadataList(version) => respond::partial(value, version),
                 Form::Table(version) => {
-                    let row = respond::row(self.kind, &value, self.app.clock.now(), self.include, version);
+                    let row = respond::row(&self.kind, &value, self.app.clock.now(), self.include, version);
                     let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-                    respond::table(self.kind, version, metadata, vec![row], columns)
+                    respond::table(&self.kind, version, metadata, vec![row], columns)
                 }
                 Form::Object => value,
             };
@@ -343,14 +343,14 @@ fn error_line(status: &Status) -> Bytes {
     event("ERROR", &status.to_value())
 }
 
-pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Stream)?;
     let options = options(ctx)?;
     let mut selection = Selection::of(ctx, kind)?;
     if !ctx.info.name_in_path().is_empty() {
         selection.fields = skiff_api::machinery::selector::FieldSelector::one("metadata.name", ctx.info.name_in_path());
     }
-    let rendering = Rendering { kind, form: accept.form, include: respond::IncludeObject::of(ctx)?, app: ctx.app.clone() };
+    let rendering = Rendering { kind: kind.clone(), form: accept.form, include: respond::IncludeObject::of(ctx)?, app: ctx.app.clone() };
     let namespace = Some(ctx.info.namespace.clone()).filter(|namespace| kind.namespaced && !namespace.is_empty());
     let resource = stored::resource_of(kind);
     let store = &ctx.app.store;
@@ -367,7 +367,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind) -> Answer {
         Start::Now => store.revision(),
         Start::After(revision) => revision,
     };
-    let watch = match store.watch(&resource, after) {
+    let watch = match store.watch_some(&resource, after, selection.interest(kind, namespace.as_deref())) {
         Ok(watch) => watch,
         Err(Error::Compacted { asked, oldest }) => {
             let body = Body::from(error_line(&too_old(asked, oldest)));

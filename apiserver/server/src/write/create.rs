@@ -2,6 +2,8 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/registry/rest/create.go`.
 
+use std::sync::Arc;
+
 use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// Creates `value`, decoded and with its defaults, in `namespace`; the request's manager owns all of it.
-pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut value: Value) -> Result<Written, Status> {
+pub async fn create(ctx: &Context, kind: &Arc<Kind>, namespace: &str, mut value: Value) -> Result<Written, Status> {
     for name in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         value.meta_mut().remove(name);
     }
@@ -32,13 +34,14 @@ pub async fn create(ctx: &Context, kind: &'static Kind, namespace: &str, mut val
 
 /// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
 /// for before admission validates.
-pub(super) async fn create_tracked(ctx: &Context, shown: &'static Kind, namespace: &str, mut value: Value, authorized: bool) -> Result<Written, Status> {
+pub(super) async fn create_tracked(ctx: &Context, shown: &Arc<Kind>, namespace: &str, mut value: Value, authorized: bool) -> Result<Written, Status> {
     let dry = dry_run(ctx)?;
-    let kind = shown.worked_on_as();
+    let kind = ctx.kinds.worked_on_as(shown);
     shown.convert(&mut value, kind);
     let name = value.name().to_string();
     let mut attributes = Attributes {
         app: &ctx.app,
+        kinds: &ctx.kinds,
         kind,
         subresource: "",
         operation: Operation::Create,
@@ -90,7 +93,7 @@ pub(super) async fn create_tracked(ctx: &Context, shown: &'static Kind, namespac
             return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
         }
         settle(shown, kind, &mut value);
-        let draft = stored::draft(kind, &value)?;
+        let draft = stored::draft(&ctx.kinds, kind, &value)?;
         match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
             Ok(object) => {
                 allocation.keep();
@@ -106,7 +109,7 @@ pub(super) async fn create_tracked(ctx: &Context, shown: &'static Kind, namespac
 }
 
 /// What the server sets, and what is not the client's to set.
-fn prepare(ctx: &Context, kind: &'static Kind, value: &mut Value) -> Result<(), Status> {
+fn prepare(ctx: &Context, kind: &Arc<Kind>, value: &mut Value) -> Result<(), Status> {
     for warning in (kind.strategy.early_warnings)(value) {
         ctx.warn(warning);
     }

@@ -59,13 +59,13 @@ mod tests {
 
     #[test]
     fn status_and_metadata_are_no_new_generation_unless_the_kind_says_so() {
-        let pods = skiff_api::kinds::stored("pods").unwrap();
+        let pods = skiff_api::kinds::Registry::builtin().stored("pods").unwrap();
         let live = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"a": 1}, "status": {"a": 1}});
         let mut new = live.clone();
         new["metadata"]["labels"]["a"] = "c".into();
         new["status"]["a"] = 2.into();
         assert!(!desired_differs(pods, &new, &live));
-        let slices = skiff_api::kinds::stored("endpointslices.discovery.k8s.io").unwrap();
+        let slices = skiff_api::kinds::Registry::builtin().stored("endpointslices.discovery.k8s.io").unwrap();
         assert!(desired_differs(slices, &new, &live));
         new["spec"]["a"] = 2.into();
         assert!(desired_differs(pods, &new, &live));

@@ -34,7 +34,7 @@ pub enum Written {
 #[derive(Clone, Copy)]
 pub enum Part {
     Whole,
-    Sub(&'static Subresource),
+    Sub(Subresource),
 }
 
 impl Part {
@@ -106,7 +106,7 @@ fn warn_of_no_effect(ctx: &Context, kind: &Kind, value: &Value) {
 }
 
 /// What a dry run would have stored, in the form that its client knows.
-fn unstored(shown: &'static Kind, kind: &'static Kind, mut value: Value) -> Written {
+fn unstored(shown: &Arc<Kind>, kind: &Arc<Kind>, mut value: Value) -> Written {
     as_stored(&mut value, kind.node());
     kind.convert(&mut value, shown);
     Written::Unstored(value)

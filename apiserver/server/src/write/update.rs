@@ -48,10 +48,10 @@ impl Update {
 }
 
 /// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
-pub async fn update(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str, how: Update, compute: Compute<'_>) -> Result<(Written, bool), Status> {
+pub async fn update(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str, how: Update, compute: Compute<'_>) -> Result<(Written, bool), Status> {
     let dry = dry_run(ctx)?;
     let key = stored::key_of(kind, namespace, name);
-    let attempt = Attempt { ctx, shown: kind, kind: kind.worked_on_as(), key: &key, part: how.part, dry };
+    let attempt = Attempt { ctx, shown: kind, kind: ctx.kinds.worked_on_as(kind), key: &key, part: how.part, dry };
     for _ in 0..100 {
         let Some(object) = ctx.app.store.get(&key) else {
             if !how.create {
@@ -94,8 +94,8 @@ fn check_preconditions(kind: &Kind, key: &Key, how: &Update, live: &Value, dry: 
 struct Attempt<'a> {
     ctx: &'a Context,
     /// The kind that the client knows, and the one that is worked on.
-    shown: &'static Kind,
-    kind: &'static Kind,
+    shown: &'a Arc<Kind>,
+    kind: &'a Arc<Kind>,
     key: &'a Key,
     part: Part,
     dry: bool,
@@ -105,7 +105,7 @@ impl Attempt<'_> {
     /// One try; `None` when the object changed since it was read.
     async fn run(&self, object: &Arc<Object>, mut live: Value, mut new: Value) -> Result<Option<Written>, Status> {
         let Attempt { ctx, shown, kind, key, part, dry } = *self;
-        if !std::ptr::eq(shown, kind) {
+        if !Arc::ptr_eq(shown, kind) {
             shown.convert(&mut new, kind);
             live = stored::decoded(kind, object)?;
         }
@@ -115,6 +115,7 @@ impl Attempt<'_> {
         let seen = seen_version(&new)?;
         let mut attributes = Attributes {
             app: &ctx.app,
+            kinds: &ctx.kinds,
             kind,
             subresource: part.name(),
             operation: Operation::Update,
@@ -160,7 +161,7 @@ impl Attempt<'_> {
             return Ok(Some(Written::Stored(object.clone())));
         }
         // watchers of what goes are shown what was stored before
-        let (draft, last) = if removal { (None, Some(stored::draft(kind, live)?)) } else { (Some(stored::draft(kind, &new)?), None) };
+        let (draft, last) = if removal { (None, Some(stored::draft(&ctx.kinds, kind, live)?)) } else { (Some(stored::draft(&ctx.kinds, kind, &new)?), None) };
         match ctx.app.store.commit(Write { key: key.clone(), expect: Expect::Revision(object.revision), draft, last }).await {
             Ok(object) => {
                 allocation.keep();

@@ -9,6 +9,9 @@ mod eviction;
 mod lists;
 mod order;
 mod protobuf;
+mod registry;
 mod unreadable;
 mod versions;
 mod warnings;
+#[path = "../support/widget.rs"]
+mod widget;

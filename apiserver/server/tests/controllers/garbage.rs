@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::plane::Plane;
+use crate::{plane::Plane, widget};
 
 fn config_map(name: &str, owner: &Value) -> Value {
     let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
@@ -53,5 +53,35 @@ async fn an_owner_in_a_version_that_is_not_served_proves_nothing() {
     plane.create(maps, owned("sure", "apps/v1")).await;
     plane.until("the one whose owner is known to be gone", async || plane.get(&format!("{maps}/sure")).await.is_none()).await;
     assert!(plane.get(&format!("{maps}/unsure")).await.is_some());
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_of_a_kind_that_came_while_the_server_runs_are_collected() {
+    let plane = Plane::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    plane.app().serve(|kinds| kinds.with([widget::kind()]));
+    // the collector looks for new kinds whenever a definition comes, and now and then
+    let names = json!({"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}});
+    plane.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await;
+
+    let owner = plane.create(maps, config_map("owner", &Value::Null)).await;
+    let widgets = "/apis/example.com/v1/namespaces/default/widgets";
+    let mut owned = widget::made("owned", "red");
+    owned["metadata"]["ownerReferences"] = config_map("", &owner)["metadata"]["ownerReferences"].clone();
+    plane.create(widgets, owned).await;
+    plane.create(widgets, widget::made("free", "red")).await;
+    plane.delete(&format!("{maps}/owner")).await;
+    plane.until("the owned one went with its owner", async || plane.get(&format!("{widgets}/owned")).await.is_none()).await;
+    assert!(plane.get(&format!("{widgets}/free")).await.is_some());
+
+    plane.create("/api/v1/namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})).await;
+    plane.create("/apis/example.com/v1/namespaces/other/widgets", widget::made("w", "red")).await;
+    plane.delete("/api/v1/namespaces/other").await;
+    plane.until("the namespace went, and what was in it", async || plane.get("/api/v1/namespaces/other").await.is_none()).await;
+    assert!(plane.get("/apis/example.com/v1/namespaces/other/widgets/w").await.is_none());
     plane.end().await;
 }

@@ -12,4 +12,6 @@ mod plane;
 mod rights;
 mod scheduling;
 mod volumes;
+#[path = "../support/widget.rs"]
+mod widget;
 mod workloads;

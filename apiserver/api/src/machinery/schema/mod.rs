@@ -18,6 +18,8 @@ pub use encode::{as_stored, to_draft, to_json, to_ordered_json, to_pretty_json};
 pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
 use serde_json::Value;
 
+static BUILTIN: &str = include_str!("types.txt");
+
 /// A set of types that refer to each other.
 #[derive(Debug, Default)]
 pub struct Schema {
@@ -153,7 +155,24 @@ impl Schema {
     /// The types that are built in.
     pub fn builtin() -> &'static Schema {
         static SCHEMA: OnceLock<Schema> = OnceLock::new();
-        SCHEMA.get_or_init(|| table::read(include_str!("types.txt")).unwrap_or_else(|error| panic!("types.txt: {error}")))
+        SCHEMA.get_or_init(|| table::read(BUILTIN).unwrap_or_else(|error| panic!("types.txt: {error}")))
+    }
+
+    /// Types in the format of `types.txt`, and those of metadata beside them. The first is the root.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn beside_metadata(text: &str) -> Result<Schema, String> {
+        let mut whole = String::from(text.trim_end());
+        let mut within = false;
+        for line in BUILTIN.lines() {
+            within = line.strip_prefix("type ").map_or(within, |name| name.starts_with("meta.v1."));
+            if within {
+                whole.push('\n');
+                whole.push_str(line);
+            }
+        }
+        table::read(&whole)
     }
 
     /// Builds a schema from its types; `Shape::Struct` indexes into `types`.

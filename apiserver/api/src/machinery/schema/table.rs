@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Field, ListType, Omit, Or, Schema, Shape, Type};
 
-pub(super) fn read(text: &'static str) -> Result<Schema, String> {
+pub(super) fn read(text: &str) -> Result<Schema, String> {
     let names: HashMap<&str, u32> = text
         .lines()
         .filter_map(|line| line.strip_prefix("type "))

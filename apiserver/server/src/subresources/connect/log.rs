@@ -5,6 +5,8 @@
 //! `staging/src/k8s.io/apiserver/pkg/registry/generic/rest/{streamer,response_checker}.go` and
 //! `staging/src/k8s.io/streaming/pkg/httpstream/wsstream`.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::{
@@ -45,7 +47,7 @@ const LONGEST_REFUSAL: usize = 50_000;
 /// The protocols that a WebSocket may speak, and whether their messages are bytes.
 const PROTOCOLS: [(&str, bool); 3] = [("", true), ("binary.k8s.io", true), ("base64.binary.k8s.io", false)];
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, mut parts: Parts) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer {
     let name = ctx.info.name_in_path();
     let query = parameters(&ctx.query, name)?;
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;

@@ -15,6 +15,8 @@ mod rewrite;
 mod streams;
 mod upgrade;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::request::Parts;
 use serde_json::Value;
@@ -31,7 +33,7 @@ use crate::{
 pub use dial::{Behind, Transports};
 pub use forward::Peer;
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, sub: &'static Subresource, mut parts: Parts, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, sub: Subresource, mut parts: Parts, body: Body) -> Answer {
     if ctx.query.get("dryRun").is_some() {
         return Err(Status::bad_request("dryRun is not supported"));
     }
@@ -50,7 +52,7 @@ pub async fn serve(ctx: &Context, kind: &'static Kind, sub: &'static Subresource
 
 /// A live object of a row. One that is absent is told of under the request's own resource, whatever its row: `pods "node-a" not found`, as upstream's
 /// store does (`qualifiedResourceFromContext` in `registry/generic/registry/store.go`).
-fn live(ctx: &Context, kind: &'static Kind, namespace: &str, name: &str) -> Result<Value, Status> {
+fn live(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str) -> Result<Value, Status> {
     let absent = || Status::not_found(&ctx.info.group, &ctx.info.resource, name);
     let object = ctx.app.store.get(&stored::key_of(kind, namespace, name)).ok_or_else(absent)?;
     stored::decoded(kind, &object)

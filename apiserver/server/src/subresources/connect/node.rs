@@ -3,7 +3,7 @@
 //! Follows `pkg/kubelet/client/kubelet_client.go` (GetConnectionInfo) and `pkg/util/node/node.go` (GetPreferredNodeAddress).
 
 use serde_json::Value;
-use skiff_api::{kinds, machinery::status::Status};
+use skiff_api::machinery::status::Status;
 
 use super::{
     live,
@@ -17,7 +17,7 @@ const PORT: u16 = 10250;
 
 /// Where to ask the node `name` for `path`.
 pub fn location(ctx: &Context, name: &str, path: String, query: String) -> Result<Location, Status> {
-    let row = kinds::find("", "v1", "nodes").ok_or_else(Status::no_such_path)?;
+    let row = ctx.kinds.find("", "v1", "nodes").ok_or_else(Status::no_such_path)?;
     let node = live(ctx, row, "", name)?;
     let (host, port) = address(&node)?;
     Ok(Location { scheme: Scheme::Https, host, port, path, query, via: Via::Node })

@@ -4,14 +4,13 @@
 //! Follows `pkg/registry/core/pod/strategy.go`, `pkg/registry/core/node/strategy.go` and `pkg/registry/core/service/storage/storage.go`
 //! (ResourceLocation).
 
+use std::sync::Arc;
+
 use std::net::IpAddr;
 
 use rand::RngExt;
 use serde_json::Value;
-use skiff_api::{
-    kinds::{self, Kind},
-    machinery::status::Status,
-};
+use skiff_api::{kinds::Kind, machinery::status::Status};
 
 use super::{
     live,
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::context::Context;
 
-pub async fn location(ctx: &Context, kind: &'static Kind) -> Result<Location, Status> {
+pub async fn location(ctx: &Context, kind: &Arc<Kind>) -> Result<Location, Status> {
     let id = ctx.info.name_in_path();
     let (scheme, name, port) = split_id(id).ok_or_else(|| Status::bad_request(format!("invalid {} request {id:?}", kind.singular)))?;
     let path = location::subpath(&ctx.info);
@@ -69,7 +68,7 @@ fn not_allowed() -> Status {
     Status::bad_request("address not allowed")
 }
 
-fn pod_location(ctx: &Context, kind: &'static Kind, scheme: Scheme, name: &str, port: &str, path: String) -> Result<Location, Status> {
+fn pod_location(ctx: &Context, kind: &Arc<Kind>, scheme: Scheme, name: &str, port: &str, path: String) -> Result<Location, Status> {
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;
     let first = pod["status"]["podIPs"][0]["ip"].as_str().or(pod["status"]["podIP"].as_str());
     let ip: IpAddr = first.and_then(|text| text.parse().ok()).filter(|ip| is_global_unicast(*ip)).ok_or_else(not_allowed)?;
@@ -86,7 +85,7 @@ fn first_port(pod: &Value) -> Option<u16> {
     containers.filter_map(|container| container["ports"][0]["containerPort"].as_u64()).next().and_then(|port| u16::try_from(port).ok())
 }
 
-fn service_location(ctx: &Context, kind: &'static Kind, scheme: Scheme, (id, name, port): (&str, &str, &str), path: String) -> Result<Location, Status> {
+fn service_location(ctx: &Context, kind: &Arc<Kind>, scheme: Scheme, (id, name, port): (&str, &str, &str), path: String) -> Result<Location, Status> {
     let namespace = ctx.info.namespace.as_str();
     let mut port_name = port.to_owned();
     if let Ok(number) = port.parse::<i64>() {
@@ -96,7 +95,7 @@ fn service_location(ctx: &Context, kind: &'static Kind, scheme: Scheme, (id, nam
         let found = found.ok_or_else(|| Status::unavailable(format!("no service port {number} found for service {name:?}")))?;
         port_name = found["name"].as_str().unwrap_or("").to_owned();
     }
-    let endpoints = live(ctx, kinds::find("", "v1", "endpoints").ok_or_else(Status::no_such_path)?, namespace, name)?;
+    let endpoints = live(ctx, ctx.kinds.find("", "v1", "endpoints").ok_or_else(Status::no_such_path)?, namespace, name)?;
     let subsets = endpoints["subsets"].as_array().map(Vec::as_slice).unwrap_or_default();
     if subsets.is_empty() {
         return Err(Status::unavailable(format!("no endpoints available for service {name:?}")));
@@ -127,7 +126,7 @@ fn pod_address(ctx: &Context, address: &Value) -> Option<IpAddr> {
     if reference["namespace"].as_str() != Some(&ctx.info.namespace) {
         return None;
     }
-    let pod = live(ctx, kinds::find("", "v1", "pods")?, &ctx.info.namespace, reference["name"].as_str()?).ok()?;
+    let pod = live(ctx, ctx.kinds.find("", "v1", "pods")?, &ctx.info.namespace, reference["name"].as_str()?).ok()?;
     let ip = address["ip"].as_str()?;
     let has = pod["status"]["podIPs"].as_array().into_iter().flatten().any(|one| one["ip"] == ip);
     let known = has || pod["status"]["podIPs"].is_null() && pod["status"]["podIP"] == ip;

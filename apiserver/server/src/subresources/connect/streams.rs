@@ -3,6 +3,8 @@
 //! Invariant: they change what runs, so they need the right to `create`, whatever the method of the request: a WebSocket begins with a GET.
 //! Follows `pkg/registry/core/pod/rest/{subresources,authorize}.go` and `pkg/registry/core/pod/strategy.go` (streamLocation, streamParams).
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Subresource},
@@ -20,7 +22,7 @@ use crate::{
     context::Context,
 };
 
-pub fn location(ctx: &Context, kind: &'static Kind, sub: &Subresource) -> Result<Location, Status> {
+pub fn location(ctx: &Context, kind: &Arc<Kind>, sub: Subresource) -> Result<Location, Status> {
     let query = parameters(ctx, sub)?;
     ensure_create(ctx)?;
     let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name_in_path());
@@ -71,7 +73,7 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
 }
 
 /// The parameters as a node's API names them.
-fn parameters(ctx: &Context, sub: &Subresource) -> Result<String, Status> {
+fn parameters(ctx: &Context, sub: Subresource) -> Result<String, Status> {
     let query = &ctx.query;
     let mut out: Vec<String> = Vec::new();
     if let Subresource::PortForward = sub {

@@ -4,6 +4,8 @@
 
 mod shown;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
@@ -46,7 +48,7 @@ fn patch_type(ctx: &Context) -> Result<PatchType, Status> {
     })
 }
 
-pub async fn serve(ctx: &Context, kind: &'static Kind, part: Part, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> Answer {
     let patch_type = patch_type(ctx)?;
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
@@ -76,7 +78,7 @@ fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
 
 struct Patch<'a> {
     ctx: &'a Context,
-    kind: &'static Kind,
+    kind: &'a Arc<Kind>,
     part: Part,
     patch_type: PatchType,
     text: Bytes,

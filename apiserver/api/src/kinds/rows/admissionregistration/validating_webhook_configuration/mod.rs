@@ -2,9 +2,9 @@
 
 mod columns;
 
-use crate::kinds::{Generation, Kind, Strategy, Verbs, without_effect};
+use crate::kinds::{Generation, Row, Strategy, Verbs, without_effect};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "admissionregistration.k8s.io",
     version: "v1",
     kind: "ValidatingWebhookConfiguration",

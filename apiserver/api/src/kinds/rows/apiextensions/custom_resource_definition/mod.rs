@@ -1,8 +1,8 @@
 //! CustomResourceDefinition: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Columns, Row, Strategy, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "apiextensions.k8s.io",
     version: "v1",
     kind: "CustomResourceDefinition",

@@ -4,9 +4,9 @@ mod strategy;
 
 mod columns;
 
-use crate::kinds::{Kind, Verbs};
+use crate::kinds::{Row, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "apps",
     version: "v1",
     kind: "ControllerRevision",

@@ -4,9 +4,9 @@ pub mod strategy;
 
 mod columns;
 
-use crate::kinds::{Kind, Subresource, Verbs, subresource::SCALE};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "apps",
     version: "v1",
     kind: "ReplicaSet",
@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     categories: &["all"],
     namespaced: true,
     verbs: Verbs::All,
-    subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
+    subresources: &[Subresource::Scale, Subresource::Status],
     schema: "apps.v1.ReplicaSet",
     selectable: &[],
     columns: columns::COLUMNS,

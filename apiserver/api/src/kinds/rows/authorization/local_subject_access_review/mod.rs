@@ -1,8 +1,8 @@
 //! LocalSubjectAccessReview: its row.
 
-use crate::kinds::{Columns, Kind, Strategy, Verbs};
+use crate::kinds::{Columns, Row, Strategy, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "authorization.k8s.io",
     version: "v1",
     kind: "LocalSubjectAccessReview",

@@ -3,9 +3,9 @@
 mod columns;
 mod convert;
 
-use crate::kinds::{Kind, Strategy, Subresource, Verbs};
+use crate::kinds::{Row, Strategy, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "autoscaling",
     version: "v1",
     kind: "HorizontalPodAutoscaler",

@@ -4,9 +4,9 @@ pub mod columns;
 pub mod strategy;
 mod validation;
 
-use crate::kinds::{Kind, Subresource, Verbs};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "autoscaling",
     version: "v2",
     kind: "HorizontalPodAutoscaler",

@@ -4,9 +4,9 @@ mod strategy;
 
 mod columns;
 
-use crate::kinds::{Kind, Subresource, Verbs};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "batch",
     version: "v1",
     kind: "CronJob",

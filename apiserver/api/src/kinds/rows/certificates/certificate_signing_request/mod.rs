@@ -4,9 +4,9 @@ mod columns;
 mod request;
 mod strategy;
 
-use crate::kinds::{Kind, Subresource, Verbs};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "certificates.k8s.io",
     version: "v1",
     kind: "CertificateSigningRequest",

@@ -2,9 +2,9 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs};
+use crate::kinds::{Row, Strategy, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "",
     version: "v1",
     kind: "ComponentStatus",

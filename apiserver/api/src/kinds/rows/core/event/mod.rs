@@ -2,9 +2,9 @@
 
 pub mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs, strategy::unsupported_field};
+use crate::kinds::{Row, Strategy, Verbs, strategy::unsupported_field};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "",
     version: "v1",
     kind: "Event",

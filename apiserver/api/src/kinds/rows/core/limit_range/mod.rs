@@ -2,9 +2,9 @@
 
 mod strategy;
 
-use crate::kinds::{Columns, Kind, Verbs};
+use crate::kinds::{Columns, Row, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "",
     version: "v1",
     kind: "LimitRange",

@@ -4,9 +4,9 @@ mod columns;
 mod sources;
 mod strategy;
 
-use crate::kinds::{Kind, Subresource, Verbs};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "",
     version: "v1",
     kind: "PersistentVolume",

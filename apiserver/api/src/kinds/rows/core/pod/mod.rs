@@ -10,9 +10,9 @@ pub mod strategy;
 
 mod columns;
 
-use crate::kinds::{Kind, Subresource, Verbs};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "",
     version: "v1",
     kind: "Pod",

@@ -4,9 +4,9 @@ mod strategy;
 
 mod columns;
 
-use crate::kinds::{Kind, Subresource, Verbs, subresource::SCALE};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "",
     version: "v1",
     kind: "ReplicationController",
@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind {
     categories: &["all"],
     namespaced: true,
     verbs: Verbs::All,
-    subresources: &[Subresource::Scale(&SCALE), Subresource::Status],
+    subresources: &[Subresource::Scale, Subresource::Status],
     schema: "core.v1.ReplicationController",
     selectable: strategy::SELECTABLE,
     columns: columns::COLUMNS,

@@ -5,9 +5,9 @@ mod validation;
 
 mod columns;
 
-use crate::kinds::{Kind, Subresource, Verbs};
+use crate::kinds::{Row, Subresource, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "",
     version: "v1",
     kind: "Service",

@@ -2,12 +2,12 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Strategy, Verbs, strategy::unsupported_field};
+use crate::kinds::{Row, Strategy, Verbs, strategy::unsupported_field};
 
 pub mod convert;
 pub use convert::{CORE, SELECTABLE};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "events.k8s.io",
     version: "v1",
     kind: "Event",

@@ -2,9 +2,9 @@
 
 mod columns;
 
-use crate::kinds::{Generation, Kind, Strategy, Subresource, Verbs, without_effect};
+use crate::kinds::{Generation, Row, Strategy, Subresource, Verbs, without_effect};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "flowcontrol.apiserver.k8s.io",
     version: "v1",
     kind: "FlowSchema",

@@ -1,8 +1,8 @@
 //! Role: its row.
 
-use crate::kinds::{Columns, Kind, Verbs};
+use crate::kinds::{Columns, Row, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "rbac.authorization.k8s.io",
     version: "v1",
     kind: "Role",

@@ -2,9 +2,9 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Verbs};
+use crate::kinds::{Row, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "rbac.authorization.k8s.io",
     version: "v1",
     kind: "RoleBinding",

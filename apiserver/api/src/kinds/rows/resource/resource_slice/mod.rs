@@ -2,9 +2,9 @@
 
 mod columns;
 
-use crate::kinds::{Kind, Selectable, Strategy, Verbs};
+use crate::kinds::{Row, Selectable, Strategy, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "resource.k8s.io",
     version: "v1",
     kind: "ResourceSlice",

@@ -3,9 +3,9 @@
 mod columns;
 mod strategy;
 
-use crate::kinds::{Kind, Verbs};
+use crate::kinds::{Row, Verbs};
 
-pub const KIND: Kind = Kind {
+pub const KIND: Row = Row {
     group: "scheduling.k8s.io",
     version: "v1",
     kind: "PriorityClass",

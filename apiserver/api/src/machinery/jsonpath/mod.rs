@@ -5,8 +5,11 @@
 mod eval;
 mod parse;
 
-use serde_json::Value;
 use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::schema::to_json;
 
 /// One step of an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,9 +100,7 @@ pub fn text(value: &Value) -> String {
     match value {
         Value::String(s) => s.clone(),
         Value::Null => String::new(),
-        Value::Number(n) if n.is_f64() => crate::print::json::float(n.as_f64().unwrap_or(0.0)),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(_) | Value::Object(_) => crate::print::json::compact(value),
+        other => String::from_utf8_lossy(&to_json(other, None)).into_owned(),
     }
 }
 
