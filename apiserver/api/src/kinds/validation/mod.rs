@@ -9,4 +9,6 @@ pub mod diff;
 pub mod internal;
 pub mod pod;
 pub mod read;
+pub mod url;
+pub mod webhook;
 pub mod workload;
