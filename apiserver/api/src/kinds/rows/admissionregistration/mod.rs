@@ -4,6 +4,7 @@ mod conditions;
 pub mod mutating_admission_policy;
 pub mod mutating_admission_policy_binding;
 pub mod mutating_webhook_configuration;
+mod policies;
 mod rules;
 mod static_names;
 pub mod validating_admission_policy;
