@@ -2,10 +2,13 @@
 //!
 //! Invariant: texts, paths, values and order of errors are upstream's. Follows `pkg/apis/*/validation/validation.go`.
 
+pub mod cel;
 pub mod checks;
 pub mod conditions;
 pub mod diff;
 pub mod internal;
 pub mod pod;
 pub mod read;
+pub mod url;
+pub mod webhook;
 pub mod workload;

@@ -102,24 +102,23 @@ impl Parser {
                 }
                 Some(c) if c == '_' || c.is_alphanumeric() => {
                     self.pos -= 1;
-                    out.push(self.word()?);
+                    out.push(self.word());
                 }
                 Some(c) => return Err(format!("unrecognized character in action: U+{:04X} '{c}'", c as u32)),
             }
         }
     }
 
-    fn word(&mut self) -> Result<Node, String> {
+    fn word(&mut self) -> Node {
         let from = self.pos;
         while !ends_word(self.peek()) {
             self.pos += 1;
         }
         match self.slice(from).as_str() {
-            "true" => Ok(Node::Bool(true)),
-            "false" => Ok(Node::Bool(false)),
-            "range" => Ok(Node::Identifier("range".into())),
-            "end" => Ok(Node::Identifier("end".into())),
-            other => Err(format!("unrecognized identifier {other}")),
+            "true" => Node::Bool(true),
+            "false" => Node::Bool(false),
+            // whether it means anything is found out when it is evaluated
+            other => Node::Identifier(other.into()),
         }
     }
 

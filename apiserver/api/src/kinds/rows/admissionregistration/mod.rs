@@ -1,8 +1,13 @@
-//! The kinds of the group `admissionregistration`.
+//! The kinds of the group `admissionregistration`, and what they have in common.
 
+mod conditions;
 pub mod mutating_admission_policy;
 pub mod mutating_admission_policy_binding;
 pub mod mutating_webhook_configuration;
+mod policies;
+mod rules;
+mod static_names;
 pub mod validating_admission_policy;
 pub mod validating_admission_policy_binding;
 pub mod validating_webhook_configuration;
+mod webhooks;

@@ -68,7 +68,7 @@ impl Shape {
             "int" => Shape::Int,
             "quantity" => Shape::Quantity,
             "intorstring" => Shape::IntOrString,
-            "time" | "bytes" => Shape::Any,
+            "time" | "bytes" | "raw" => Shape::Any,
             name => Shape::Struct(name),
         }
     }

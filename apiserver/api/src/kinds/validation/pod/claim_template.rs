@@ -25,11 +25,15 @@ const ALONE: &str = "ReadWriteOncePod";
 
 /// `ephemeral.volumeClaimTemplate`.
 pub fn claim_template(template: &Value, path: &Path, errors: &mut Errors) {
-    let (metadata, at) = (template.at("metadata"), path.child("metadata"));
-    object_meta::annotations(metadata.some("annotations"), &at.child("annotations"), errors);
-    labels(metadata, "labels", &at.child("labels"), errors);
-    refuse_other_metadata(metadata, &at, errors);
+    template_metadata(template.at("metadata"), &path.child("metadata"), errors);
     claim_spec(template.at("spec"), ClaimOptions::default(), &path.child("spec"), errors);
+}
+
+/// The metadata of what claims are made of: annotations and labels, nothing else.
+pub fn template_metadata(metadata: &Value, path: &Path, errors: &mut Errors) {
+    object_meta::annotations(metadata.some("annotations"), &path.child("annotations"), errors);
+    labels(metadata, "labels", &path.child("labels"), errors);
+    refuse_other_metadata(metadata, path, errors);
 }
 
 /// What an update may leave in a claim, though it would be refused anew.

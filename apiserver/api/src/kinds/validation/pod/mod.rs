@@ -27,7 +27,7 @@ mod windows;
 use serde_json::Value;
 
 pub use annotations::{APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations};
-pub use claim_template::{ClaimOptions, access_modes, claim_spec, claim_template};
+pub use claim_template::{ClaimOptions, access_modes, claim_spec, claim_template, template_metadata};
 pub use containers::{LISTS, all as all_containers, is_sidecar};
 pub use options::Options;
 pub use security::app_armor;

@@ -1,8 +1,9 @@
 //! ValidatingAdmissionPolicy: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Row, Strategy, Subresource, Verbs, without_effect};
+use crate::kinds::{Row, Subresource, Verbs};
 
 pub const KIND: Row = Row {
     group: "admissionregistration.k8s.io",
@@ -18,13 +19,7 @@ pub const KIND: Row = Row {
     schema: "admissionregistration.v1.ValidatingAdmissionPolicy",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        has_status: true,
-        allow_unconditional_update: false,
-        update_checks: crate::kinds::UpdateChecks::New,
-        without_effect: |_| Some(without_effect::POLICIES),
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,9 @@
 //! ValidatingWebhookConfiguration: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Generation, Row, Strategy, Verbs, without_effect};
+use crate::kinds::{Row, Verbs};
 
 pub const KIND: Row = Row {
     group: "admissionregistration.k8s.io",
@@ -18,13 +19,7 @@ pub const KIND: Row = Row {
     schema: "admissionregistration.v1.ValidatingWebhookConfiguration",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy {
-        generation: Generation::Counted,
-        allow_unconditional_update: false,
-        update_checks: crate::kinds::UpdateChecks::New,
-        without_effect: |_| Some(without_effect::WEBHOOKS),
-        ..Strategy::DEFAULT
-    },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

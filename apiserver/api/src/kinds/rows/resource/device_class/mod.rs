@@ -1,8 +1,9 @@
 //! DeviceClass: its row.
 
 mod columns;
+mod strategy;
 
-use crate::kinds::{Row, Strategy, Verbs};
+use crate::kinds::{Row, Verbs};
 
 pub const KIND: Row = Row {
     group: "resource.k8s.io",
@@ -18,7 +19,7 @@ pub const KIND: Row = Row {
     schema: "resource.v1.DeviceClass",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,10 @@
 //! ResourceClaim: its row.
 
 mod columns;
+mod status;
+mod strategy;
 
-use crate::kinds::{Row, Strategy, Subresource, Verbs};
+use crate::kinds::{Row, Subresource, Verbs};
 
 pub const KIND: Row = Row {
     group: "resource.k8s.io",
@@ -18,7 +20,7 @@ pub const KIND: Row = Row {
     schema: "resource.v1.ResourceClaim",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, returns_deleted: true, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };

@@ -1,8 +1,12 @@
 //! ResourceSlice: its row.
 
+mod attributes;
+mod capacity;
 mod columns;
+mod device;
+mod strategy;
 
-use crate::kinds::{Row, Selectable, Strategy, Verbs};
+use crate::kinds::{Row, Selectable, Verbs};
 
 pub const KIND: Row = Row {
     group: "resource.k8s.io",
@@ -21,11 +25,7 @@ pub const KIND: Row = Row {
         Selectable { path: "spec.nodeName", value: |slice| slice["spec"]["nodeName"].as_str().unwrap_or("").into() },
     ],
     columns: columns::COLUMNS,
-    strategy: Strategy { returns_deleted: true, unknown_field, ..Strategy::DEFAULT },
+    strategy: strategy::STRATEGY,
     stored_as: None,
     storage_version: None,
 };
-
-fn unknown_field(field: &str) -> String {
-    format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
-}
