@@ -1,7 +1,6 @@
-//! What comes and goes leaves nothing: a cluster many times over one data folder (`up`, two pods and a service, their deletion, `down`), and many pods
-//! in one that goes on.
+//! A cluster that comes and goes many times over one data folder: `up`, two pods and a service, their deletion, `down`.
 //!
-//! No cycle fails, nothing is left after any, and the last ones are as fast as the first. `SKIFF_CYCLES` says how many.
+//! None fails, nothing is left after any, and the last ones are as fast as the first. `SKIFF_CYCLES` says how many.
 
 mod support;
 
@@ -137,36 +136,4 @@ fn cycles() {
         let (first, last) = (mean(&done[..tenth]), mean(&done[number - tenth..]));
         assert!(last.as_secs_f64() < first.as_secs_f64() * SLOWER, "the last take {last:?} each, the first took {first:?}");
     }
-}
-
-/// Megabytes above what a fresh cluster holds that may be left a while after a burst: its events, and what its pods' history takes.
-const LEFT_OF_A_BURST: f64 = 45.0;
-
-#[test]
-fn memory_of_a_burst_is_given_back() {
-    let cluster = Cluster::start(&["--simulate=5"]);
-    cluster.until(MINUTE, "node-5", &["get", "nodes"]);
-    let before = cluster.memory();
-    let names: Vec<String> = (1..8).map(|n| format!("burst{n}")).collect();
-    for name in &names {
-        cluster.skiff(&["create", "deployment", name, "--image=nginx", "--replicas=50"]);
-    }
-    for name in &names {
-        cluster.skiff(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
-    }
-    let most = cluster.memory();
-    for name in &names {
-        cluster.skiff(&["delete", "deployment", name]);
-    }
-    wait(MINUTE, "the end of all pods", || match cluster.skiff(&["get", "pods", "-o", "name"]) {
-        none if none.is_empty() => Ok(()),
-        some => Err(format!("{} are left", some.lines().count())),
-    });
-    let begun = Instant::now();
-    let held = wait(2 * MINUTE, "memory that is given back", || match cluster.memory() {
-        held if held <= before + LEFT_OF_A_BURST => Ok(held),
-        held => Err(format!("{before:.0} MB were held before, {most:.0} MB with 350 pods, {held:.0} MB are")),
-    });
-    println!("{before:.0} MB before, {most:.0} MB with 350 pods, {held:.0} MB {:?} after", begun.elapsed());
-    cluster.end();
 }

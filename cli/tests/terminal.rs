@@ -1,12 +1,14 @@
 //! Command lines as a user types them, against a running cluster of simulated nodes; and the same ones with the real kubectl, whose output must be alike.
-//! Invariant: where there is no kubectl to compare with, the test says so.
+//! And what many pods leave in memory. Invariant: where there is no kubectl to compare with, the test says so.
 
 mod support;
 
 use std::path::Path;
 use std::process::Output;
-use support::{Cluster, PROGRAM, on_path, skip};
+use std::time::{Duration, Instant};
+use support::{Cluster, PROGRAM, on_path, skip, wait};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/manifests/shop.yaml");
 
 /// What happens to a deployment in its life: the command line, its exit status, and a text that is in what it prints.
@@ -189,4 +191,36 @@ fn output_is_that_of_the_real_kubectl() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), ALIKE.len(), wrong.join("\n"));
+}
+
+/// Megabytes above what a fresh cluster holds that may be left a while after a burst: its events, and what its pods' history takes.
+const LEFT_OF_A_BURST: f64 = 45.0;
+
+#[test]
+fn memory_of_a_burst_is_given_back() {
+    let cluster = Cluster::start(&["--simulate=5"]);
+    cluster.until(MINUTE, "node-5", &["get", "nodes"]);
+    let before = cluster.memory();
+    let names: Vec<String> = (1..8).map(|n| format!("burst{n}")).collect();
+    for name in &names {
+        cluster.skiff(&["create", "deployment", name, "--image=nginx", "--replicas=50"]);
+    }
+    for name in &names {
+        cluster.skiff(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
+    }
+    let most = cluster.memory();
+    for name in &names {
+        cluster.skiff(&["delete", "deployment", name]);
+    }
+    wait(MINUTE, "the end of all pods", || match cluster.skiff(&["get", "pods", "-o", "name"]) {
+        none if none.is_empty() => Ok(()),
+        some => Err(format!("{} are left", some.lines().count())),
+    });
+    let begun = Instant::now();
+    let held = wait(2 * MINUTE, "memory that is given back", || match cluster.memory() {
+        held if held <= before + LEFT_OF_A_BURST => Ok(held),
+        held => Err(format!("{before:.0} MB were held before, {most:.0} MB with 350 pods, {held:.0} MB are")),
+    });
+    println!("{before:.0} MB before, {most:.0} MB with 350 pods, {held:.0} MB {:?} after", begun.elapsed());
+    cluster.end();
 }

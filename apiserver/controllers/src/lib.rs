@@ -54,7 +54,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 pub use options::{Options, Signer, TokenSigner, check, enabled, known};
-pub use skiff_watching::{Error, api, clock, error, events, informer, key, node_affinity, queue, reflect, tolerations};
+pub use skiff_watching::{Error, api, clock, error, events, informer, key, queue, reflect};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
 

@@ -12,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Taint, Toleration};
 use serde_json::json;
+use skiff_podspec::tolerations::{of_pod, tolerates};
 
 use crate::{
     api::{Api, Delete, PatchType, item},
@@ -23,7 +24,6 @@ use crate::{
     list::Work,
     pods,
     runner::{Context, Next, Reconcile},
-    tolerations::tolerates,
 };
 
 struct Controller {
@@ -176,7 +176,7 @@ impl Reconcile<Key> for Controller {
             return Ok(Next::DONE);
         };
         let taints = self.nodes.get(&Key::cluster(pods::node_name(&pod))).map(|node| evicting(&node)).unwrap_or_default();
-        let stay = if taints.is_empty() { Stay::Forever } else { stay(&taints, pods::spec(&pod).tolerations.as_deref().unwrap_or(&[])) };
+        let stay = if taints.is_empty() { Stay::Forever } else { stay(&taints, of_pod(pods::spec(&pod))) };
         match stay {
             Stay::Forever => self.cancel(key),
             Stay::Never => {
@@ -221,6 +221,7 @@ mod tests {
             (vec![toleration("a", "Exists", "", Some(5))], Stay::For(Duration::from_secs(5))),
             (vec![toleration("a", "Exists", "", Some(-5))], Stay::For(Duration::ZERO)),
             (vec![toleration("b", "Exists", "", None)], Stay::Never),
+            (vec![toleration("a", "Gt", "0", None)], Stay::Never),
         ] {
             assert_eq!(stay(&[taint("a", "1")], &tolerations), expected, "{tolerations:?}");
         }

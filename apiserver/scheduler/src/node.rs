@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Node, Taint};
+use k8s_openapi::api::core::v1::Node;
 
 use crate::{pod::PodInfo, resources::Resources};
 
@@ -98,10 +98,6 @@ impl NodeInfo {
 
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels()?.get(key).map(String::as_str)
-    }
-
-    pub fn taints(&self) -> impl Iterator<Item = &Taint> {
-        self.node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).into_iter().flatten()
     }
 
     /// Its zone and region, for taking nodes of all zones in turn.

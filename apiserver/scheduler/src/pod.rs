@@ -2,14 +2,19 @@
 //!
 //! Follows `pkg/scheduler/framework/types.go` (PodInfo).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration, Volume};
-
-use crate::{
-    resources::{Requests, Unreadable},
-    terms::Terms,
+use skiff_podspec::{
+    affinity::{Preferred, Required},
+    resources::Unreadable,
+    spec, tolerations,
 };
+
+use crate::{resources::Requests, terms::Terms};
 
 /// A host port that a pod takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +31,13 @@ impl HostPort {
     }
 }
 
+/// What a pod's node selector and node affinity say.
+#[derive(Debug)]
+pub struct Affinity {
+    pub required: Required,
+    pub preferred: Preferred,
+}
+
 /// A pod as the scheduler sees it.
 #[derive(Debug)]
 pub struct PodInfo {
@@ -37,6 +49,8 @@ pub struct PodInfo {
     pub ports: Vec<HostPort>,
     pub terms: Terms,
     pub pod: Arc<Pod>,
+    /// Read when it is first asked for: for most pods that have a node it never is.
+    affinity: OnceLock<Box<Affinity>>,
 }
 
 fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
@@ -61,6 +75,7 @@ impl PodInfo {
             ports: spec.map(host_ports).unwrap_or_default(),
             terms: Terms::read(&pod),
             pod: pod.clone(),
+            affinity: OnceLock::new(),
         }
     }
 
@@ -83,8 +98,13 @@ impl PodInfo {
         self.pod.status.as_ref()?.nominated_node_name.as_deref().filter(|name| !name.is_empty())
     }
 
-    pub fn tolerations(&self) -> impl Iterator<Item = &Toleration> {
-        self.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_ref()).into_iter().flatten()
+    pub fn tolerations(&self) -> &[Toleration] {
+        tolerations::of_pod(spec(&self.pod))
+    }
+
+    pub fn affinity(&self) -> &Affinity {
+        let spec = spec(&self.pod);
+        self.affinity.get_or_init(|| Box::new(Affinity { required: Required::read(spec), preferred: Preferred::read(spec) }))
     }
 
     pub fn volumes(&self) -> impl Iterator<Item = &Volume> {

@@ -72,6 +72,12 @@ impl Attributes {
         }
     }
 
+    /// The numbers of the paths, and the values, of all fields that are not empty.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (u16, &str)> {
+        let mut fields = self.parts().1;
+        std::iter::from_fn(move || take_field(&mut fields)).map(|(number, value)| (number, text(value)))
+    }
+
     pub fn has_fields(&self) -> bool {
         !self.parts().1.is_empty()
     }
@@ -109,7 +115,7 @@ fn take_field<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
 
 /// The paths of selectable fields that this process has met, by number: there are few, and each object has several.
 #[derive(Default)]
-struct Paths(HashMap<Box<str>, u16>);
+pub(crate) struct Paths(HashMap<Box<str>, u16>);
 
 static PATHS: LazyLock<RwLock<Paths>> = LazyLock::new(RwLock::default);
 
@@ -119,7 +125,7 @@ impl Paths {
     }
 
     /// Past 65,535 paths, all others are one, and none of them is found.
-    fn number(path: &str) -> u16 {
+    pub fn number(path: &str) -> u16 {
         if let Some(number) = Self::known(path) {
             return number;
         }

@@ -8,6 +8,7 @@
 
 mod attributes;
 mod codec;
+mod interest;
 mod limits;
 mod loading;
 mod log;
@@ -26,6 +27,7 @@ mod watch;
 mod writer;
 
 pub use attributes::Attributes;
+pub use interest::Interest;
 pub use limits::History;
 pub use objects::{Range, Snapshot};
 pub use store::{LocalStore, Options, Store};

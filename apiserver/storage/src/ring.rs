@@ -17,10 +17,12 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use crate::{
-    Error, Event, Watch,
+    Error, Event, Interest, Watch,
+    interest::Slots,
     pack::{IsPresent, Pack},
     packs::Packs,
     state::Root,
+    watch::Signal,
 };
 
 /// Bytes of objects that are packed together at most, unless one alone has more: the writer does nothing else meanwhile.
@@ -32,6 +34,7 @@ pub(crate) struct Ring {
     resource: Arc<str>,
     events: RwLock<Events>,
     changed: watch::Sender<()>,
+    slots: Slots,
     closed: AtomicBool,
     /// The newest event when it was seen that all objects at which packs point are there.
     looked_through: AtomicU64,
@@ -58,6 +61,14 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
+    /// How many events it has.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Pack(pack, skip) => (pack.revisions().len() - skip) as u64,
+            Self::Loose(events) => events.len() as u64,
+        }
+    }
+
     /// To be called without a lock: a pack takes some milliseconds.
     pub fn open(self, resource: &Arc<str>) -> Vec<Arc<Event>> {
         match self {
@@ -73,7 +84,8 @@ impl Events {
         self.first + self.packs.len() as u64
     }
 
-    fn end(&self) -> u64 {
+    /// The running number that the next event will have.
+    pub fn end(&self) -> u64 {
         self.loose() + self.recent.len() as u64
     }
 
@@ -139,10 +151,7 @@ impl Events {
         let mut pieces = Vec::new();
         let mut number = self.number_after(revision)?;
         while let Some(piece) = self.piece(number, usize::MAX) {
-            number += match &piece {
-                Piece::Pack(pack, skip) => pack.revisions().len() - skip,
-                Piece::Loose(events) => events.len(),
-            } as u64;
+            number += piece.len();
             pieces.push(piece);
         }
         Ok(pieces)
@@ -153,7 +162,7 @@ impl Ring {
     /// `floor`: the revision up to which the resource's events are not known.
     pub fn new(resource: Arc<str>, floor: u64) -> Self {
         let events = RwLock::new(Events { floor, ..Events::default() });
-        Self { resource, events, changed: watch::Sender::new(()), closed: AtomicBool::default(), looked_through: AtomicU64::default() }
+        Self { resource, events, changed: watch::Sender::new(()), slots: Slots::default(), closed: AtomicBool::default(), looked_through: AtomicU64::default() }
     }
 
     pub fn resource(&self) -> &Arc<str> {
@@ -168,7 +177,14 @@ impl Ring {
         look(&self.events.read())
     }
 
-    /// Wakes the watchers.
+    /// Puts an event in, under the lock, and tells those of it who ask for less than all.
+    pub fn push(&self, events: &mut Events, event: &Arc<Event>) {
+        let number = events.end();
+        events.push(event.clone());
+        self.slots.tell(event, number);
+    }
+
+    /// Wakes the watchers who ask for everything.
     pub fn wake(&self) {
         if self.changed.receiver_count() > 0 {
             self.changed.send_replace(());
@@ -178,6 +194,7 @@ impl Ring {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.wake();
+        self.slots.wake();
     }
 
     /// Forgets the oldest event.
@@ -239,10 +256,13 @@ impl Ring {
     }
 
     /// A cursor that begins strictly after `from`.
-    pub fn watch(self: &Arc<Self>, root: Arc<ArcSwap<Root>>, from: u64) -> Result<Watch, Error> {
-        let changed = self.changed.subscribe();
+    pub fn watch(self: &Arc<Self>, root: Arc<ArcSwap<Root>>, from: u64, interest: Interest) -> Result<Watch, Error> {
+        let signal = match interest.is_everything() {
+            true => Signal::All(self.changed.subscribe()),
+            false => Signal::Some(self.slots.add(interest.clone()), interest),
+        };
         let next = self.read(|events| events.number_after(from))?;
-        Ok(Watch::new(self.clone(), root, changed, from, next))
+        Ok(Watch::new(self.clone(), root, signal, from, next))
     }
 
     /// No more events will come.

@@ -18,12 +18,7 @@ use immutable_chunkmap::map::Map;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::{
-    Error, Event, EventKind, Key, Object, Snapshot, Watch,
-    log::FIRST,
-    objects::Objects,
-    ring::{Events, Ring},
-};
+use crate::{Error, Event, EventKind, Interest, Key, Object, Snapshot, Watch, log::FIRST, objects::Objects, ring::Ring};
 
 /// All objects at one revision.
 #[derive(Clone)]
@@ -198,8 +193,9 @@ impl Shared {
             let mut locked: HashMap<&str, _> = rings.iter().map(|(resource, ring)| (*resource, ring.lock())).collect();
             self.root.store(root);
             for event in &draft.events {
-                if let Some(events) = locked.get_mut(&*event.object.key.resource) {
-                    Events::push(events, event.clone());
+                let resource = &*event.object.key.resource;
+                if let Some(events) = locked.get_mut(resource) {
+                    rings[resource].push(events, event);
                 }
             }
         }
@@ -258,8 +254,8 @@ impl Shared {
         Ok(Snapshot::new(revision, objects))
     }
 
-    pub fn watch(&self, resource: &str, from: u64) -> Result<Watch, Error> {
-        self.ring(resource).watch(self.root.clone(), from)
+    pub fn watch(&self, resource: &str, from: u64, interest: Interest) -> Result<Watch, Error> {
+        self.ring(resource).watch(self.root.clone(), from, interest)
     }
 
     /// Revision of the resource's newest change, as far as its events are kept.

@@ -9,7 +9,7 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::{Error, History, Indexer, Key, Object, Snapshot, Watch, Write, loading, log::Log, state::Shared, writer::Queue};
+use crate::{Error, History, Indexer, Interest, Key, Object, Snapshot, Watch, Write, loading, log::Log, state::Shared, writer::Queue};
 
 /// The cluster's state, with one revision counter for all resources. Reads never wait; `resource` is `plural.group`.
 #[async_trait]
@@ -38,7 +38,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The events of one resource strictly after the revision `from`, which may lie in the future. [`Error::Compacted`] when not
     /// all of them are kept.
-    fn watch(&self, resource: &str, from: u64) -> Result<Watch, Error>;
+    fn watch(&self, resource: &str, from: u64) -> Result<Watch, Error> {
+        self.watch_some(resource, from, Interest::default())
+    }
+
+    /// Those of these events that are of interest: what others do neither wakes such a watcher nor lets it fall behind.
+    fn watch_some(&self, resource: &str, from: u64, interest: Interest) -> Result<Watch, Error>;
 
     /// Grows with every change of the resource, and not before the change can be read.
     fn resource_revision(&self, resource: &str) -> u64;
@@ -125,8 +130,8 @@ impl Store for LocalStore {
         self.queue.push(write).await.unwrap_or(Err(Error::Closed))
     }
 
-    fn watch(&self, resource: &str, from: u64) -> Result<Watch, Error> {
-        self.shared.watch(resource, from)
+    fn watch_some(&self, resource: &str, from: u64, interest: Interest) -> Result<Watch, Error> {
+        self.shared.watch(resource, from, interest)
     }
 
     fn resource_revision(&self, resource: &str) -> u64 {

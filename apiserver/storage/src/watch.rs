@@ -8,7 +8,12 @@ use std::{collections::VecDeque, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{Error, Event, ring::Ring, state::Root};
+use crate::{
+    Error, Event, Interest,
+    interest::Slot,
+    ring::{Events, Piece, Ring},
+    state::Root,
+};
 
 /// Events that a watcher takes at a time.
 const BATCH: usize = 256;
@@ -17,19 +22,27 @@ const BATCH: usize = 256;
 pub struct Watch {
     ring: Arc<Ring>,
     root: Arc<ArcSwap<Root>>,
-    changed: watch::Receiver<()>,
+    signal: Signal,
     /// Revision of the last event taken out of the ring, or where the watch began.
     after: u64,
     /// Running number of the next event to take.
     next: u64,
+    /// There may be an event for it from `next` on, whatever the signal says.
+    behind: bool,
     /// Taken, but not yielded.
     taken: VecDeque<Arc<Event>>,
 }
 
+/// What tells a watcher that there is something to take.
+pub(crate) enum Signal {
+    All(watch::Receiver<()>),
+    Some(Arc<Slot>, Interest),
+}
+
 impl Watch {
-    /// `next`: the running number of the first event after the revision `after`; `changed` was subscribed before that was looked up.
-    pub(crate) fn new(ring: Arc<Ring>, root: Arc<ArcSwap<Root>>, changed: watch::Receiver<()>, after: u64, next: u64) -> Self {
-        Self { ring, root, changed, after, next, taken: VecDeque::new() }
+    /// `next`: the running number of the first event after the revision `after`; `signal` was there before that was looked up.
+    pub(crate) fn new(ring: Arc<Ring>, root: Arc<ArcSwap<Root>>, signal: Signal, after: u64, next: u64) -> Self {
+        Self { ring, root, signal, after, next, behind: true, taken: VecDeque::new() }
     }
 
     /// The next event, waited for. Can be cancelled without losing one.
@@ -42,11 +55,16 @@ impl Watch {
     /// Waits until there is an event to take; errors as [`Watch::next`].
     pub async fn ready(&mut self) -> Result<(), Error> {
         loop {
-            self.changed.borrow_and_update();
+            if let Signal::All(changed) = &mut self.signal {
+                changed.borrow_and_update();
+            }
             if self.take()? {
                 return Ok(());
             }
-            self.changed.changed().await.map_err(|_| Error::Closed)?;
+            match &mut self.signal {
+                Signal::All(changed) => changed.changed().await.map_err(|_| Error::Closed)?,
+                Signal::Some(slot, _) => slot.told.notified().await,
+            }
         }
     }
 
@@ -68,11 +86,16 @@ impl Watch {
             return event.revision - 1;
         }
         self.ring.read(|events| {
-            if events.reach(self.after).is_err() {
+            let mut next = self.next;
+            if let (Signal::Some(slot, _), false) = (&self.signal, self.behind) {
+                match slot.peek() {
+                    Some(first) => next = next.max(first),
+                    None => return self.root.load().revision,
+                }
+            } else if events.reach(self.after).is_err() {
                 return self.after;
             }
-            let next = self.next.max(events.first());
-            match events.revision_at(next) {
+            match events.revision_at(next.max(events.first())) {
                 Some(revision) => revision - 1,
                 None => self.root.load().revision,
             }
@@ -85,20 +108,45 @@ impl Watch {
             return Ok(true);
         }
         let closed = self.ring.is_closed();
+        let ring = self.ring.clone();
         while self.taken.is_empty() {
-            let piece = self.ring.read(|events| {
-                events.reach(self.after)?;
-                self.next = self.next.max(events.first());
-                Ok(events.piece(self.next, BATCH))
-            })?;
-            let Some(piece) = piece else { break };
-            let mut events = piece.open(self.ring.resource());
+            let Some(piece) = ring.read(|events| self.piece(events))? else { break };
+            let mut events = piece.open(ring.resource());
             self.next += events.len() as u64;
             // A watch may begin in the future: what comes before its start is not for it.
             events.drain(..events.partition_point(|event| event.revision <= self.after));
             self.after = events.last().map_or(self.after, |event| event.revision);
+            if let Signal::Some(_, interest) = &self.signal {
+                events.retain(|event| interest.takes(event));
+            }
             self.taken = events.into();
         }
         if self.taken.is_empty() && closed { Err(Error::Closed) } else { Ok(!self.taken.is_empty()) }
+    }
+
+    /// The next events; `None`: it has seen all. Under the ring's lock.
+    fn piece(&mut self, events: &Events) -> Result<Option<Piece>, Error> {
+        if let Signal::Some(slot, _) = &self.signal {
+            match slot.take() {
+                // nothing before that one was for it
+                Some(first) if !self.behind => {
+                    self.next = self.next.max(first);
+                    if self.next >= events.first() {
+                        self.after = events.revision_at(self.next).map_or(self.after, |revision| self.after.max(revision - 1));
+                    }
+                }
+                None if !self.behind => {
+                    self.next = events.end();
+                    self.after = self.after.max(self.root.load().revision);
+                    return Ok(None);
+                }
+                _ => {}
+            }
+        }
+        events.reach(self.after)?;
+        self.next = self.next.max(events.first());
+        let piece = events.piece(self.next, BATCH);
+        self.behind = piece.as_ref().is_some_and(|piece| self.next + piece.len() < events.end());
+        Ok(piece)
     }
 }

@@ -11,12 +11,10 @@ pub mod events;
 pub mod follow;
 pub mod informer;
 pub mod key;
-pub mod node_affinity;
 pub mod queue;
 pub mod reflect;
 pub mod status;
 pub mod task;
-pub mod tolerations;
 pub mod typed;
 pub mod unreadable;
 

@@ -1,17 +1,18 @@
 //! Nodes.
-//! Invariant: what pods ask for is summed exactly, in their own notation.
+//! Invariant: what pods ask for is summed exactly, in their own notation; what cannot be read is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::quantity::{self, Notation};
 use super::text::{annotations, labels, list, multiline, s, scalar, texts};
-use super::{Kube, Out, date};
-use crate::client::segment;
-use crate::error::Result;
+use super::{Kube, Out, date, quantity};
+use crate::client::{query, segment};
+use crate::error::{Error, Result};
 use crate::print::age::since;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-
-type Amounts = BTreeMap<String, (i128, Notation)>;
+use skiff_api::machinery::quantity::Quantity;
+use skiff_podspec::resources::{Amounts, Options, Status, add, limits, read, requests};
+use skiff_watching::api::Wire;
+use std::collections::BTreeSet;
 
 fn roles(labels: &Value) -> String {
     let mut out = BTreeSet::new();
@@ -45,10 +46,10 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
         map.iter().for_each(|(k, v)| out.put(1, format!("{k}:\t{}\n", quantity::canonical(&scalar(v)))));
     }
     system(&mut out, status, spec);
-    let field = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", s(m, "name"));
-    match kube.get(&format!("/api/v1/pods{}", crate::client::query(&[("fieldSelector", &field), ("limit", "500")]))).await {
-        Ok(answer) => pods(&mut out, &o, answer["items"].as_array().map(Vec::as_slice).unwrap_or_default()),
-        Err(_) => out.put(0, "Pods:\tnot authorized\n"),
+    match pods_on(&kube, s(m, "name")).await {
+        Ok(all) => pods(&mut out, &o, &all)?,
+        Err(error) if error.reason() == "Forbidden" => out.put(0, "Pods:\tnot authorized\n"),
+        Err(error) => return Err(error),
     }
     kube.events(&mut out, &o).await;
     Ok(out)
@@ -125,92 +126,80 @@ fn system(out: &mut Out, status: &Value, spec: &Value) {
     }
 }
 
-fn add(into: &mut Amounts, from: &Amounts) {
-    for (k, (n, notation)) in from {
-        let e = into.entry(k.clone()).or_insert((0, *notation));
-        e.0 += n;
-    }
+fn typed<K: Wire>(value: &Value) -> Result<K> {
+    K::from_value(value).map_err(|error| Error::msg(error.to_string()))
 }
 
-fn read(v: &Value) -> Amounts {
-    v.as_object().into_iter().flatten().filter_map(|(k, x)| Some((k.clone(), quantity::parse_nano(&scalar(x))?))).collect()
-}
-
-/// What a pod asks for: the sum of its containers, or the greatest of its init containers, and its overhead.
-fn of_pod(pod: &Value, field: &str) -> Amounts {
-    let spec = &pod["spec"];
-    let mut sum = Amounts::new();
-    list(spec, "containers").iter().for_each(|c| add(&mut sum, &read(&c["resources"][field])));
-    let mut sidecars = Amounts::new();
-    let mut peak = Amounts::new();
-    for c in list(spec, "initContainers") {
-        let own = read(&c["resources"][field]);
-        if s(c, "restartPolicy") == "Always" {
-            add(&mut sum, &own);
-            add(&mut sidecars, &own);
-            continue;
+/// The node's pods that have not ended.
+async fn pods_on(kube: &Kube, node: &str) -> Result<Vec<Value>> {
+    let field = format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed");
+    let (mut all, mut next) = (Vec::new(), String::new());
+    loop {
+        let mut pairs = vec![("fieldSelector", field.as_str()), ("limit", "500")];
+        if !next.is_empty() {
+            pairs.push(("continue", &next));
         }
-        let mut here = own;
-        add(&mut here, &sidecars);
-        for (k, (n, notation)) in here {
-            let e = peak.entry(k).or_insert((0, notation));
-            e.0 = e.0.max(n);
+        let mut page = kube.get(&format!("/api/v1/pods{}", query(&pairs))).await?;
+        if let Some(items) = page["items"].as_array_mut() {
+            all.append(items);
+        }
+        next = s(&page["metadata"], "continue").to_string();
+        if next.is_empty() {
+            return Ok(all);
         }
     }
-    for (k, (n, notation)) in peak {
-        let e = sum.entry(k).or_insert((0, notation));
-        e.0 = e.0.max(n);
-    }
-    for (k, v) in read(&spec["resources"][field]) {
-        sum.insert(k, v);
-    }
-    if !sum.is_empty() || field == "requests" {
-        add(&mut sum, &read(&spec["overhead"]));
-    }
-    sum
 }
 
+/// What is compared of an amount.
+fn figure(name: &str, amount: Option<&Quantity>) -> i64 {
+    amount.map_or(0, |amount| if name == "cpu" { amount.milli_value() } else { amount.value() })
+}
+
+fn shown(amount: Option<&Quantity>) -> String {
+    amount.map_or_else(|| "0".into(), Quantity::to_string)
+}
+
+/// An amount, and which part it is of what there is; in floats and cut off, as Go has it.
 fn share(amounts: &Amounts, name: &str, allocatable: &Amounts) -> String {
-    let (n, notation) = amounts.get(name).copied().unwrap_or((0, Notation::Decimal));
-    let all = allocatable.get(name).map_or(0, |a| a.0);
-    let percent = if all == 0 { 0 } else { n * 100 / all };
-    format!("{} ({percent}%)", quantity::format(n, notation))
+    let (part, all) = (figure(name, amounts.get(name)), figure(name, allocatable.get(name)));
+    let percent = if all == 0 { 0 } else { (part as f64 / all as f64 * 100.0) as i64 };
+    format!("{} ({percent}%)", shown(amounts.get(name)))
 }
 
-fn pods(out: &mut Out, node: &Value, all: &[Value]) {
-    let status = &node["status"];
-    let allocatable = read(if status["allocatable"].as_object().is_some_and(|m| !m.is_empty()) { &status["allocatable"] } else { &status["capacity"] });
+/// What the pods ask for, each on a line, and all together. A resize that is not through counts on a pod's own line only.
+fn pods(out: &mut Out, node: &Value, all: &[Value]) -> Result<()> {
+    let unreadable = |error: skiff_podspec::resources::Unreadable| Error::msg(error.to_string());
+    let status = typed::<Node>(node)?.status.unwrap_or_default();
+    let allocatable = read(status.allocatable.as_ref().filter(|list| !list.is_empty()).or(status.capacity.as_ref())).map_err(unreadable)?;
     out.put(0, format!("Non-terminated Pods:\t({} in total)\n", all.len()));
     out.put(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge\n");
     out.put(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---\n");
-    let (mut requests, mut limits) = (Amounts::new(), Amounts::new());
-    for pod in all {
-        let (r, l) = (of_pod(pod, "requests"), of_pod(pod, "limits"));
+    let (mut all_requests, mut all_limits) = (Amounts::new(), Amounts::new());
+    for value in all {
+        let pod = typed::<Pod>(value)?;
+        let r = requests(&pod, Options { status: Status::OfContainers, missing: None }).map_err(unreadable)?;
+        let l = limits(&pod, Status::OfContainers).map_err(unreadable)?;
         let cells = [share(&r, "cpu", &allocatable), share(&l, "cpu", &allocatable), share(&r, "memory", &allocatable), share(&l, "memory", &allocatable)];
-        out.put(
-            1,
-            format!(
-                "{}\t{}\t\t{}\t{}\n",
-                s(&pod["metadata"], "namespace"),
-                s(&pod["metadata"], "name"),
-                cells.join("\t"),
-                since(&pod["metadata"]["creationTimestamp"])
-            ),
-        );
-        add(&mut requests, &r);
-        add(&mut limits, &l);
+        let (meta, cells) = (&value["metadata"], cells.join("\t"));
+        out.put(1, format!("{}\t{}\t\t{cells}\t{}\n", s(meta, "namespace"), s(meta, "name"), since(&meta["creationTimestamp"])));
+        add(&mut all_requests, &requests(&pod, Options::default()).map_err(unreadable)?);
+        add(&mut all_limits, &limits(&pod, Status::Ignored).map_err(unreadable)?);
     }
+    totals(out, &all_requests, &all_limits, &allocatable);
+    Ok(())
+}
+
+fn totals(out: &mut Out, requests: &Amounts, limits: &Amounts, allocatable: &Amounts) {
     out.put(0, "Allocated resources:\n  (Total limits may be over 100 percent, i.e., overcommitted.)\n");
     out.put(1, "Resource\tRequests\tLimits\n");
     out.put(1, "--------\t--------\t------\n");
     let usual = ["cpu", "memory", "ephemeral-storage"];
     let huge: Vec<&str> = allocatable.keys().map(String::as_str).filter(|k| k.starts_with("hugepages-")).collect();
     for name in usual.iter().copied().chain(huge) {
-        out.put(1, format!("{name}\t{}\t{}\n", share(&requests, name, &allocatable), share(&limits, name, &allocatable)));
+        out.put(1, format!("{name}\t{}\t{}\n", share(requests, name, allocatable), share(limits, name, allocatable)));
     }
     for name in allocatable.keys().filter(|k| !usual.contains(&k.as_str()) && !k.starts_with("hugepages-") && k.as_str() != "pods") {
-        let plain = |a: &Amounts| a.get(name).map_or_else(|| "0".into(), |(n, x)| quantity::format(*n, *x));
-        out.put(1, format!("{name}\t{}\t{}\n", plain(&requests), plain(&limits)));
+        out.put(1, format!("{name}\t{}\t{}\n", shown(requests.get(name)), shown(limits.get(name))));
     }
 }
 
@@ -220,11 +209,41 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn pods_ask_for_the_sum_or_the_peak() {
-        let c = |cpu: &str| json!({"resources": {"requests": {"cpu": cpu}}});
-        let pod = json!({"spec": {"containers": [c("100m"), c("200m")], "initContainers": [c("250m"), c("1")]}});
-        let all = read(&json!({"cpu": "4"}));
-        assert_eq!(share(&of_pod(&pod, "requests"), "cpu", &all), "1 (25%)");
+    fn what_pods_ask_for() {
+        let container = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu, "memory": "0"}}});
+        let node = json!({"metadata": {}, "status": {"allocatable": {"cpu": "10", "memory": "1Gi", "pods": "9", "example.com/gpu": "2"}}});
+        for (what, spec, status, line, total) in [
+            (
+                "the largest init container, and overhead on what is limited",
+                json!({"containers": [container("100m")], "initContainers": [container("2800m")], "overhead": {"cpu": "100m", "memory": "64Mi"}}),
+                json!({}),
+                "2900m (28%)\t2900m (28%)\t64Mi (6%)\t0 (0%)",
+                "cpu\t2900m (28%)\t2900m (28%)",
+            ),
+            (
+                "for the pod as a whole",
+                json!({"containers": [container("100m")], "resources": {"requests": {"cpu": "1", "example.com/gpu": "1"}}}),
+                json!({}),
+                "1 (10%)\t100m (1%)\t0 (0%)\t0 (0%)",
+                "example.com/gpu\t0\t0",
+            ),
+            (
+                "a resize that is not through",
+                json!({"containers": [container("1")]}),
+                json!({"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "3"}}}]}),
+                "2 (20%)\t3 (30%)\t0 (0%)\t0 (0%)",
+                "cpu\t1 (10%)\t1 (10%)",
+            ),
+        ] {
+            let mut out = Out::default();
+            pods(&mut out, &node, &[json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec, "status": status})]).unwrap();
+            let text = out.finish();
+            let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(squeezed(&text).contains(&squeezed(line)), "{what}: {text}");
+            assert!(squeezed(&text).contains(&squeezed(total)), "{what}: {text}");
+        }
+        let bad = json!({"metadata": {}, "spec": {"containers": [container("many")]}});
+        assert!(pods(&mut Out::default(), &node, &[bad]).is_err());
         assert_eq!(roles(&json!({"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "x"})), "worker,x");
     }
 }

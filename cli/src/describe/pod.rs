@@ -5,9 +5,12 @@
 use super::pod_template::{containers, resources, spread, tolerations};
 use super::text::{annotations, controller, labels, list, s};
 use super::{Kube, Out, date, volumes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::print::age::since;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
+use skiff_podspec::qos;
+use skiff_watching::api::Wire;
 
 pub async fn describe(kube: Kube, pod: Value) -> Result<Out> {
     let mut out = Out::default();
@@ -26,7 +29,7 @@ pub async fn describe(kube: Kube, pod: Value) -> Result<Out> {
     }
     conditions(&mut out, &pod);
     volumes::all(&mut out, list(spec, "volumes"), "");
-    out.field("QoS Class", qos(&pod));
+    out.field("QoS Class", class(&pod)?);
     labels(&mut out, "Node-Selectors", &spec["nodeSelector"]);
     tolerations(&mut out, "Tolerations", list(spec, "tolerations"));
     spread(&mut out, list(spec, "topologySpreadConstraints"), "");
@@ -103,22 +106,28 @@ fn conditions(out: &mut Out, pod: &Value) {
     }
 }
 
-/// How much is promised to the pod: Guaranteed, Burstable or BestEffort.
-fn qos(pod: &Value) -> String {
-    if !s(&pod["status"], "qosClass").is_empty() {
-        return s(&pod["status"], "qosClass").into();
-    }
-    let all: Vec<&Value> = ["containers", "initContainers"].iter().flat_map(|f| list(&pod["spec"], f)).collect();
-    let has = |c: &Value, f: &str, r: &str| c["resources"][f][r].is_string();
-    let any = all.iter().any(|c| ["limits", "requests"].iter().any(|f| ["cpu", "memory"].iter().any(|r| has(c, f, r))));
-    let guaranteed = all.iter().all(|c| {
-        ["cpu", "memory"].iter().all(|r| has(c, "limits", r) && (!has(c, "requests", r) || c["resources"]["requests"][r] == c["resources"]["limits"][r]))
-    });
-    if !any {
-        "BestEffort".into()
-    } else if guaranteed {
-        "Guaranteed".into()
-    } else {
-        "Burstable".into()
+/// Its quality-of-service class.
+fn class(pod: &Value) -> Result<&'static str> {
+    let typed = Pod::from_value(pod).map_err(|error| Error::msg(error.to_string()))?;
+    qos::class(&typed).map(qos::Class::name).map_err(|error| Error::msg(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_class_is_the_servers() {
+        let full = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1000m", "memory": "1024Mi"}});
+        for (pod, wanted) in [
+            (json!({"spec": {"containers": [{"name": "c", "resources": full}]}}), "Guaranteed"),
+            (json!({"spec": {"containers": [{"name": "c"}], "resources": full}}), "Guaranteed"),
+            (json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "0"}}}]}}), "BestEffort"),
+            (json!({"spec": {"containers": [{"name": "c"}]}, "status": {"qosClass": "Burstable"}}), "Burstable"),
+        ] {
+            assert_eq!(class(&pod).unwrap(), wanted, "{pod}");
+        }
+        assert!(class(&json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "many"}}}]}})).is_err());
     }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use skiff_podspec::resources::List;
 use skiff_watching::{api::Api, client::Client, unreadable::Unreadable};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ use crate::{
     image::ImageStore,
     network::PodNetworks,
     node::{machine::Machine, objects::Nodes},
-    pod::{allocation::Allocations, handle::Handle, pull::Puller, resources::List},
+    pod::{allocation::Allocations, handle::Handle, pull::Puller},
     runtime::SharedRuntime,
 };
 

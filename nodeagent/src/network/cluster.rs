@@ -109,8 +109,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(instance: &str) -> Self {
-        let hash = Sha256::digest(instance.as_bytes());
-        Names { hash: hash.iter().take(3).map(|b| format!("{b:02x}")).collect() }
+        Names { hash: hex::encode(&Sha256::digest(instance.as_bytes())[..3]) }
     }
 
     fn bridge(&self) -> String {
@@ -205,7 +204,8 @@ impl ClusterNetwork {
         let path = self.node_path(name);
         let ns = Namespace::make(&path).await?;
         let inside = Links::open(&ns).await?;
-        if inside.index(NODE_LINK).await?.is_none() {
+        let new = inside.index(NODE_LINK).await?.is_none();
+        if new {
             let veth = self.names.veth(index);
             self.links.delete(&veth).await?;
             self.links.veth(&veth, self.bridge, Peer { name: NODE_LINK, namespace: &ns, address: ip }, self.mtu).await?;
@@ -219,6 +219,12 @@ impl ClusterNetwork {
         inside.add_address(link, ip.into(), prefix_len).await?;
         inside.up(link).await?;
         inside.route(IpNet::V4(Ipv4Net::default()), Some(gateway.into()), link).await?;
+        if new {
+            // one that was there may have its cable pulled
+            inside.carries(link).await?;
+            self.links.carries(self.links.need(&self.names.veth(index)).await?).await?;
+            self.links.carries(self.bridge).await?;
+        }
         self.routes(&state).await?;
         Ok(NodeNetwork { ns, path, ip, gateway })
     }

@@ -7,13 +7,14 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
     route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 
@@ -28,6 +29,9 @@ const ROUTE_PROTOCOL: u8 = 98;
 
 /// The mark of routes that follow the Node objects, so that whoever keeps them can tell them from the others.
 pub const NODE_ROUTE_PROTOCOL: u8 = 99;
+
+/// How long an interface may take to come up: the kernel looks once a second at the latest.
+const CARRIES_AFTER: Duration = Duration::from_secs(5);
 
 /// A netlink socket in one namespace; cheap to clone.
 #[derive(Clone)]
@@ -91,6 +95,23 @@ impl Links {
             Ok(found) => Ok(found.first().map(|link| link.header.index)),
             Err(e) if is(&e, &[libc::ENODEV]) => Ok(None),
             Err(e) => Err(failed(format!("find interface {name}"), e)),
+        }
+    }
+
+    /// Waits until what is sent through an interface that was just made arrives: the kernel brings it up in its own time, and until then drops what
+    /// comes, for which a client waits a second or five.
+    pub async fn carries(&self, index: u32) -> Result<(), Error> {
+        let what = || format!("wait for interface {index}");
+        let begun = Instant::now();
+        loop {
+            let found = self.links(link(index, Vec::new()), How::Read).await.map_err(|e| failed(what(), e))?;
+            if found.first().is_some_and(carries) {
+                return Ok(());
+            }
+            if begun.elapsed() > CARRIES_AFTER {
+                return Err(failed(what(), format!("it does not come up within {CARRIES_AFTER:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -250,6 +271,25 @@ impl Links {
         let Some(index) = routes.iter().filter(|r| r.header.destination_prefix_length == 0).find_map(link_of) else { return Ok(None) };
         Ok(self.all().await?.into_iter().find(|(_, (i, _))| *i == index).map(|(name, (_, mtu))| (name, index, mtu)))
     }
+}
+
+/// It is up, and where it is a bridge's port, the bridge sends through it.
+fn carries(link: &LinkMessage) -> bool {
+    let port = |info: &LinkInfo| match info {
+        LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
+            port.iter().any(|p| matches!(p, InfoBridgePort::State(state) if *state != BridgePortState::Forwarding))
+        }
+        _ => false,
+    };
+    let mut up = false;
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::OperState(state) => up = *state == State::Up,
+            LinkAttribute::LinkInfo(infos) if infos.iter().any(port) => return false,
+            _ => {}
+        }
+    }
+    up
 }
 
 fn destination(route: &RouteMessage) -> Option<IpNet> {

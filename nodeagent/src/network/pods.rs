@@ -109,7 +109,11 @@ impl BridgeNetworks {
         inside.add_address(link, ip.into(), 32).await?;
         inside.up(link).await?;
         inside.route(IpNet::from(IpAddr::from(self.gateway)), None, link).await?;
-        inside.route(IpNet::V4(Ipv4Net::default()), Some(self.gateway.into()), link).await
+        inside.route(IpNet::V4(Ipv4Net::default()), Some(self.gateway.into()), link).await?;
+        inside.carries(link).await?;
+        self.links.carries(self.links.need(&name).await?).await?;
+        // the first port brings it up
+        self.links.carries(self.bridge).await
     }
 }
 
@@ -174,9 +178,7 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
 
 /// The node's end of a pod's veth pair: 15 characters, the most that the kernel takes.
 fn host_link(uid: &str) -> String {
-    let hash = Sha256::digest(uid.as_bytes());
-    let hex: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();
-    format!("skiffp{}", &hex[..9])
+    format!("skiffp{}", &hex::encode(Sha256::digest(uid.as_bytes()))[..9])
 }
 
 fn check_uid(uid: &str) -> Result<(), Error> {

@@ -6,8 +6,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use k8s_openapi::{api::core::v1::NodeSystemInfo, apimachinery::pkg::api::resource::Quantity};
+use skiff_podspec::resources::{List, get};
 
-use crate::{agent::config::Config, pod::resources::List};
+use crate::agent::config::Config;
 
 /// The machine of a node.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Machine {
         ]);
         capacity.extend(config.capacity.iter().map(|(name, value)| (name.clone(), Quantity(value.clone()))));
         capacity.insert("pods".to_owned(), Quantity(config.max_pods.to_string()));
-        let memory = capacity.get("memory").and_then(crate::pod::resources::quantity).map_or(memory_kib * 1024, |memory| memory.value());
+        let memory = get(Some(&capacity), "memory").ok().flatten().map_or(memory_kib * 1024, |memory| memory.value());
         Self { capacity, info: info(runtime), memory }
     }
 }

@@ -7,13 +7,13 @@ use k8s_openapi::{
     api::core::v1::{ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler, NodeStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-
 use serde_json::{Value, json};
+use skiff_podspec::resources::List;
 
 use super::machine::Machine;
 use crate::{
     image::Image,
-    pod::{admission::is_extended, resources::List, sandbox},
+    pod::{admission::is_extended, sandbox},
 };
 
 /// At most so many images are told of, the largest first.

@@ -11,10 +11,11 @@ use std::{
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceRequirements};
 use parking_lot::Mutex;
 use skiff_api::machinery::quantity::Quantity;
+use skiff_podspec::resources::Unreadable;
 
 use super::{
     admission::{self, Rejection},
-    names::{is_restartable_init, spec, uid},
+    names::{is_restartable_init, name, spec, uid},
     resources::pod_requests,
 };
 
@@ -81,8 +82,9 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn of(pod: &Pod) -> Self {
-        Self { amounts: pod_requests(pod).into_iter().map(|(name, value)| (name.clone(), amount(&name, &value))).collect(), ports: host_ports(pod) }
+    pub fn of(pod: &Pod) -> Result<Self, Unreadable> {
+        let amounts = pod_requests(pod)?.into_iter().map(|(name, value)| (name.clone(), amount(&name, &value))).collect();
+        Ok(Self { amounts, ports: host_ports(pod) })
     }
 }
 
@@ -105,13 +107,16 @@ impl Allocations {
         let mut all = self.0.lock();
         let others: Vec<&Held> = all.iter().filter(|(other, _)| *other != uid(pod)).map(|(_, held)| held).collect();
         admission::admit(pod, node, &others)?;
-        all.insert(uid(pod).to_owned(), Held::of(pod));
+        all.insert(uid(pod).to_owned(), Held::of(pod)?);
         Ok(())
     }
 
-    /// Notes what a pod holds that is ending, and is not asked about any more.
+    /// Notes what a pod holds that is ending, and is not asked about any more. One whose amounts cannot be read was never let in.
     pub fn note(&self, pod: &Pod) {
-        self.0.lock().insert(uid(pod).to_owned(), Held::of(pod));
+        match Held::of(pod) {
+            Ok(held) => _ = self.0.lock().insert(uid(pod).to_owned(), held),
+            Err(error) => tracing::warn!(%error, pod = name(pod), "an ending pod holds nothing of this node"),
+        }
     }
 
     /// Nothing of the pod runs any more, or nobody waits for that.

@@ -9,10 +9,11 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::{Format, Quantity};
+use skiff_podspec::resources::{List, get, read_one};
 
 use super::{
     names::spec,
-    resources::{List, pod_limits, pod_requests, quantity, to_api},
+    resources::{pod_limits, pod_requests, to_api},
     view::{PodView, annotation},
 };
 use crate::runtime::{ContainerPhase, ContainerState, Limits};
@@ -52,10 +53,6 @@ pub fn of_pod(view: &PodView) -> Option<ResourceRequirements> {
     sandbox.spec.annotations.get(annotation::RESOURCES).and_then(|text| serde_json::from_str::<Option<ResourceRequirements>>(text).ok()).flatten()
 }
 
-fn milli(list: Option<&List>, name: &str) -> i64 {
-    list.and_then(|list| list.get(name)).and_then(quantity).map_or(0, |value| value.milli_value())
-}
-
 fn put(list: &mut List, name: &str, value: Quantity) {
     list.insert(name.to_owned(), ApiQuantity(value.to_string()));
 }
@@ -70,7 +67,9 @@ fn keep(list: &mut List, name: &str, before: Option<&List>) {
 /// Puts in the CPUs that the cgroup has. A value that both there and in what was granted is at most `least` stays as it was granted.
 fn put_cpu(list: &mut List, worth: Option<i64>, least: i64, before: Option<&List>) {
     match worth {
-        Some(cpu) if cpu > least || milli(Some(list), "cpu") > least => put(list, "cpu", Quantity::from_milli(cpu, Format::DecimalSi)),
+        Some(cpu) if cpu > least || get(Some(list), "cpu").is_ok_and(|granted| granted.is_some_and(|granted| granted.milli_value() > least)) => {
+            put(list, "cpu", Quantity::from_milli(cpu, Format::DecimalSi))
+        }
         Some(_) => {}
         None => keep(list, "cpu", before),
     }
@@ -102,7 +101,7 @@ pub fn container_status(granted: &Container, state: &ContainerState, old: Option
         put_cpu(requests, worth.cpu_request, LEAST_REQUEST, before);
         // No cgroup knows of it: what the container was given last is noted beside it.
         let given = of_container(state).and_then(|given| given.requests?.remove("memory"));
-        match given.filter(|given| quantity(given).is_some_and(|value| !value.is_zero())) {
+        match given.filter(|given| read_one("memory", given).is_ok_and(|value| !value.is_zero())) {
             Some(given) => _ = requests.insert("memory".to_owned(), given),
             None => keep(requests, "memory", before),
         }
@@ -123,7 +122,7 @@ pub fn pod_status(pod: &Pod, view: &PodView, old: &PodStatus) -> ResourceRequire
     let (mut requests, mut limits) = (own.requests.unwrap_or_default(), own.limits.unwrap_or_default());
     put_cpu(&mut requests, worth.cpu_request, LEAST_REQUEST, before.and_then(|before| before.requests.as_ref()));
     if !requests.contains_key("memory")
-        && let Some(memory) = pod_requests(pod).remove("memory")
+        && let Ok(Some(memory)) = pod_requests(pod).map(|mut requests| requests.remove("memory"))
     {
         put(&mut requests, "memory", memory);
     }

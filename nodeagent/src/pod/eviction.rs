@@ -7,6 +7,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use skiff_api::machinery::quantity::{Format, Quantity};
+use skiff_podspec::resources::{Unreadable, get, read_one};
 
 use super::{
     admission::is_critical,
@@ -35,7 +36,10 @@ pub async fn keep(node: Arc<Context>) {
 /// Whether the pod is held to limits, and runs.
 fn is_to_be_judged(handle: &Handle) -> bool {
     let pod = handle.pod();
-    let limited = resources::pod_limits(&pod).contains_key(STORAGE) || empty_dirs(&pod).any(|(_, limit)| limit.is_some());
+    let limited = match (storage_limit(&pod), empty_dirs(&pod)) {
+        (Ok(None), Ok(volumes)) => volumes.iter().any(|(_, limit)| limit.is_some()),
+        _ => true,
+    };
     let state = handle.state.lock();
     limited && !handle.ending.is_cancelled() && state.failed.is_none() && !state.terminal
 }
@@ -46,7 +50,11 @@ async fn look_at(node: &Arc<Context>, handle: &Handle) {
         Ok(used) => used,
         Err(error) => return tracing::debug!(%error, pod = names::name(&pod), "what the pod holds on the disk is not known"),
     };
-    let Some(message) = judge(&pod, &used) else { return };
+    let message = match judge(&pod, &used) {
+        Ok(Some(message)) => message,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(%error, pod = names::name(&pod), "not judged by what it holds on the disk"),
+    };
     if is_critical(&pod) {
         return tracing::error!(pod = names::name(&pod), "a critical pod is not evicted");
     }
@@ -57,9 +65,15 @@ async fn look_at(node: &Arc<Context>, handle: &Handle) {
 }
 
 /// The pod's folders for content that goes with it, with their limits.
-fn empty_dirs(pod: &Pod) -> impl Iterator<Item = (&Volume, Option<Quantity>)> {
+fn empty_dirs(pod: &Pod) -> Result<Vec<(&Volume, Option<Quantity>)>, Unreadable> {
     let volumes = spec(pod).volumes.iter().flatten();
-    volumes.filter_map(|volume| Some((volume, volume.empty_dir.as_ref()?.size_limit.as_ref().and_then(resources::quantity))))
+    let with_limits = volumes.filter_map(|volume| Some((volume, volume.empty_dir.as_ref()?.size_limit.as_ref())));
+    with_limits.map(|(volume, limit)| Ok((volume, limit.map(|limit| read_one("sizeLimit", limit)).transpose()?))).collect()
+}
+
+/// What the pod as a whole may hold.
+fn storage_limit(pod: &Pod) -> Result<Option<Quantity>, Unreadable> {
+    Ok(resources::pod_limits(pod)?.remove(STORAGE))
 }
 
 /// Bytes on the disk.
@@ -78,11 +92,13 @@ enum Error {
     Io(#[from] std::io::Error),
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 /// Measures. Only an emptyDir with a limit of its own is worth a look when the pod as a whole has none.
 async fn used(node: &Context, handle: &Handle, pod: &Pod) -> Result<Used, Error> {
-    let whole = resources::pod_limits(pod).contains_key(STORAGE);
+    let whole = storage_limit(pod)?.is_some();
     let (volumes, containers) = {
         let state = handle.state.lock();
         let mut containers: HashMap<String, String> = HashMap::new();
@@ -92,7 +108,7 @@ async fn used(node: &Context, handle: &Handle, pod: &Pod) -> Result<Used, Error>
     };
     let place = |name: &str| volumes.get(name).map(|mounted| mounted.path.clone());
     let mut used = Used::default();
-    for (volume, limit) in empty_dirs(pod) {
+    for (volume, limit) in empty_dirs(pod)? {
         let in_memory = volume.empty_dir.as_ref().is_some_and(|source| source.medium.as_deref() == Some("Memory"));
         if let Some(path) = place(&volume.name).filter(|_| !in_memory && (whole || limit.is_some())) {
             used.empty_dirs.insert(volume.name.clone(), measure(path).await?);
@@ -121,27 +137,27 @@ fn bytes(number: u64) -> Quantity {
 }
 
 /// What is told of a pod that holds too much.
-fn judge(pod: &Pod, used: &Used) -> Option<String> {
-    for (volume, limit) in empty_dirs(pod) {
+fn judge(pod: &Pod, used: &Used) -> Result<Option<String>, Unreadable> {
+    for (volume, limit) in empty_dirs(pod)? {
         let Some(limit) = limit.filter(|limit| limit.sign() == 1) else { continue };
         if used.empty_dirs.get(&volume.name).is_some_and(|used| bytes(*used) > limit) {
-            return Some(format!("Usage of EmptyDir volume {:?} exceeds the limit {:?}. ", volume.name, limit.to_string()));
+            return Ok(Some(format!("Usage of EmptyDir volume {:?} exceeds the limit {:?}. ", volume.name, limit.to_string())));
         }
     }
-    if let Some(limit) = resources::pod_limits(pod).get(STORAGE) {
+    if let Some(limit) = storage_limit(pod)? {
         let all = used.empty_dirs.values().chain(used.containers.values()).sum::<u64>() + used.files;
-        if bytes(all) > *limit {
-            return Some(format!("Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "));
+        if bytes(all) > limit {
+            return Ok(Some(format!("Pod ephemeral local storage usage exceeds the total limit of containers {limit}. ")));
         }
     }
     for container in &spec(pod).containers {
         let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
-        let Some(limit) = limits.and_then(|limits| limits.get(STORAGE)).and_then(resources::quantity).filter(|limit| limit.value() != 0) else { continue };
+        let Some(limit) = get(limits, STORAGE)?.filter(|limit| limit.value() != 0) else { continue };
         if used.containers.get(&container.name).is_some_and(|used| limit < bytes(*used)) {
-            return Some(format!("Container {} exceeded its local ephemeral storage limit {:?}. ", container.name, limit.to_string()));
+            return Ok(Some(format!("Container {} exceeded its local ephemeral storage limit {:?}. ", container.name, limit.to_string())));
         }
     }
-    None
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -174,7 +190,7 @@ mod tests {
             (&free, used(&[("small", MI)], &[], 0), Some(volume)),
         ];
         for (pod, used, message) in table {
-            assert_eq!(judge(pod, &used).as_deref(), message, "{used:?}");
+            assert_eq!(judge(pod, &used).unwrap().as_deref(), message, "{used:?}");
         }
     }
 }

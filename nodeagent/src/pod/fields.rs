@@ -7,11 +7,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 use skiff_api::machinery::quantity::Quantity;
+use skiff_podspec::resources::{List, get, read_one};
 
-use super::{
-    names::{self, spec},
-    resources::{List, quantity},
-};
+use super::names::{self, spec};
 
 /// What is known about the pod beside its object.
 #[derive(Clone, Debug, Default)]
@@ -99,13 +97,17 @@ pub fn resource(pod: &Pod, container: Option<&Container>, selector: &ResourceFie
         return Err(unsupported());
     }
     let resources = container.resources.as_ref();
-    let of = |list: Option<&List>| list.and_then(|list| list.get(name)).and_then(quantity).filter(|value| !value.is_zero());
+    let of = |list: Option<&List>| get(list, name).map(|value| value.filter(|value| !value.is_zero())).map_err(|error| error.to_string());
     let value = match list {
-        "requests" => of(resources.and_then(|resources| resources.requests.as_ref())),
-        "limits" => of(resources.and_then(|resources| resources.limits.as_ref())).or_else(|| of(known.allocatable).filter(|_| !name.starts_with("hugepages-"))),
+        "requests" => of(resources.and_then(|resources| resources.requests.as_ref()))?,
+        "limits" => match of(resources.and_then(|resources| resources.limits.as_ref()))? {
+            None if !name.starts_with("hugepages-") => of(known.allocatable)?,
+            own => own,
+        },
         _ => return Err(unsupported()),
     };
-    let divisor = selector.divisor.as_ref().and_then(quantity).filter(|divisor| !divisor.is_zero());
+    let divisor = selector.divisor.as_ref().map(|divisor| read_one(&selector.resource, divisor)).transpose().map_err(|error| error.to_string())?;
+    let divisor = divisor.filter(|divisor| !divisor.is_zero());
     let scaled = |quantity: &Quantity| if name == "cpu" { quantity.milli_value() } else { quantity.value() };
     let by = divisor.as_ref().map_or(if name == "cpu" { 1000 } else { 1 }, scaled).max(1);
     let value = value.as_ref().map_or(0, scaled);

@@ -126,7 +126,7 @@ pub fn reference(pod: &Pod) -> ObjectReference {
 /// What must stay as it is for a running container to be kept: its name and image.
 pub fn hash(container: &Container) -> String {
     let digest = Sha256::digest(format!("{}\0{}", container.name, container.image.as_deref().unwrap_or_default()));
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest[..8])
 }
 
 /// The first of the container's restart rules that matches `exit_code`.

@@ -37,6 +37,8 @@ pub async fn network(node: &Context, pod: &Pod) -> Result<(Option<PathBuf>, Vec<
 pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), String> {
     refuse_unsupported(node, pod).await?;
     let hostname = files::uts_name(pod, &node.config.cluster_domain)?;
+    let cgroup = resources::cgroup(pod).map_err(|error| error.to_string())?;
+    let cgroup_limits = resources::pod_cgroup_limits(pod).map_err(|error| error.to_string())?;
     let (netns, ips) = network(node, pod).await.map_err(|error| format!("plugin type=\"skiff\" failed (add): {error}"))?;
     let logs = log_dir(node, pod);
     if !node.config.simulated {
@@ -56,8 +58,8 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
         share_process_namespace: spec(pod).share_process_namespace.unwrap_or(false),
         sysctls: sysctls.collect(),
         log_dir: logs,
-        cgroup: resources::cgroup(pod),
-        cgroup_limits: resources::pod_cgroup_limits(pod),
+        cgroup,
+        cgroup_limits,
         annotations: BTreeMap::from([(annotation::RESOURCES.to_owned(), resources_text(&spec(pod).resources))]),
     };
     match node.runtime.run_sandbox(sandbox).await {

@@ -158,7 +158,7 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
         stdin: container.stdin.unwrap_or(false),
         stdin_once: container.stdin_once.unwrap_or(false),
         tty: container.tty.unwrap_or(false),
-        limits: resources::container_limits(pod, container, node.machine.memory),
+        limits: resources::container_limits(pod, container, node.machine.memory).map_err(|error| error.to_string())?,
         security,
         target,
         annotations: annotations(pod, container, image, message),

@@ -10,6 +10,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus};
 use serde_json::{Map, Value, json};
+use skiff_podspec::qos;
 
 use super::{
     conditions, containers,
@@ -73,7 +74,6 @@ pub fn generate(facts: &Facts) -> PodStatus {
     let all: Vec<ContainerStatus> = regular.iter().chain(&init).cloned().collect();
     let (phase, reason, message) = decide_phase(facts, &all);
     let sandbox_ready = matches!(view.sandbox(), Sandbox::Ready(_)) && (!facts.ips.is_empty() || names::is_host_network(pod));
-    let api = pod.status.as_ref();
     let mut status = PodStatus {
         conditions: Some(conditions::all(facts, &all, &phase, sandbox_ready)),
         phase: Some(phase),
@@ -83,7 +83,7 @@ pub fn generate(facts: &Facts) -> PodStatus {
         init_container_statuses: some(init),
         ephemeral_container_statuses: some(ephemeral),
         observed_generation: pod.metadata.generation.max(old.observed_generation),
-        qos_class: api.and_then(|status| status.qos_class.clone()).or_else(|| Some(resources::qos(pod).to_owned())),
+        qos_class: qos_class(pod),
         start_time: old.start_time.clone().or_else(|| Some(time::api_now())),
         resources: Some(enacted::pod_status(pod, view, old)),
         allocated_resources: resources::to_api(resources::pod_requests(pod)),
@@ -102,10 +102,15 @@ fn rejected(facts: &Facts, verdict: &Verdict) -> PodStatus {
         reason: Some(verdict.reason.clone()),
         message: Some(verdict.message.clone()),
         observed_generation: facts.pod.metadata.generation.max(facts.old.observed_generation),
-        qos_class: Some(resources::qos(facts.pod).to_owned()),
+        qos_class: qos_class(facts.pod),
         start_time: facts.old.start_time.clone().or_else(|| Some(time::api_now())),
         ..Default::default()
     }
+}
+
+/// None is told of a pod whose amounts cannot be read.
+fn qos_class(pod: &Pod) -> Option<String> {
+    qos::class(pod).ok().map(|class| class.name().to_owned())
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

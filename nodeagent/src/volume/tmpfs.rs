@@ -10,9 +10,10 @@ use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
 };
+use skiff_podspec::resources::{List, Unreadable, get, read_one};
 
 use super::{During, Error, Request};
-use crate::pod::resources::{self, List};
+use crate::pod::resources;
 
 /// Mounts memory at the folder, which is made. It holds no more than `limit`, than the pod may use, and than the node has.
 pub fn set_up(request: &Request<'_>, dir: &Path, limit: Option<&Quantity>) -> Result<(), Error> {
@@ -21,7 +22,7 @@ pub fn set_up(request: &Request<'_>, dir: &Path, limit: Option<&Quantity>) -> Re
     if entries.next().is_some() || is_mounted(dir)? {
         return Ok(());
     }
-    let size = size(request.pod, &request.node.allocatable(), limit);
+    let size = size(request.pod, &request.node.allocatable(), limit).map_err(|error| Error::Refused(error.to_string()))?;
     let options = size.map(|bytes| format!("size={bytes}")).unwrap_or_default();
     // What is secret is not to be swapped out; older kernels do not know how.
     mount_with(dir, &format!("noswap,{options}")).or_else(|_| mount_with(dir, &options)).during(|| format!("mount tmpfs at {}", dir.display()))
@@ -37,11 +38,11 @@ fn is_mounted(dir: &Path) -> Result<bool, Error> {
     Ok(device(dir)? != device(dir.parent().unwrap_or(dir))?)
 }
 
-fn size(pod: &Pod, allocatable: &List, limit: Option<&Quantity>) -> Option<i64> {
-    let bytes = |quantity: &Quantity| resources::quantity(quantity).map(|limit| limit.value()).filter(|limit| *limit > 0);
-    let of_node = allocatable.get("memory").and_then(bytes);
-    let of_pod = resources::pod_cgroup_limits(pod).memory_bytes.filter(|limit| *limit > 0);
-    [of_node, of_pod, limit.and_then(bytes)].into_iter().flatten().min()
+fn size(pod: &Pod, allocatable: &List, limit: Option<&Quantity>) -> Result<Option<i64>, Unreadable> {
+    let of_node = get(Some(allocatable), "memory")?.map(|memory| memory.value());
+    let of_pod = resources::pod_cgroup_limits(pod)?.memory_bytes;
+    let own = limit.map(|limit| read_one("sizeLimit", limit)).transpose()?.map(|limit| limit.value());
+    Ok([of_node, of_pod, own].into_iter().flatten().filter(|limit| *limit > 0).min())
 }
 
 #[cfg(test)]
@@ -57,7 +58,9 @@ mod tests {
         for (limits, limit, size_) in
             [(json!({}), None, 4 << 30), (json!({"memory": "1Gi"}), None, 1 << 30), (json!({"memory": "1Gi"}), Some("16Mi"), 16 << 20)]
         {
-            assert_eq!(size(&pod(limits), &node, limit.map(|limit| Quantity(limit.to_owned())).as_ref()), Some(size_));
+            assert_eq!(size(&pod(limits), &node, limit.map(|limit| Quantity(limit.to_owned())).as_ref()), Ok(Some(size_)));
         }
+        let unreadable = Quantity("much".to_owned());
+        assert!(size(&pod(json!({})), &node, Some(&unreadable)).is_err(), "else it would be no limit at all");
     }
 }

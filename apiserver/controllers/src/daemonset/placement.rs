@@ -13,13 +13,15 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, DaemonSetStatus},
     core::v1::{Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration},
 };
+use skiff_podspec::{
+    affinity::{self, Required},
+    tolerations::{ENDS, KEEPS_OFF, taints, tolerates_all},
+};
 
 use super::{HASH_LABEL, update};
 use crate::{
-    node_affinity::admits,
     owners::controller_ref,
     pods::{self, name},
-    tolerations::tolerates_all,
 };
 
 const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
@@ -63,6 +65,7 @@ pub struct Placement<'a> {
     pub nodes: &'a [Arc<Node>],
     pub by_node: BTreeMap<String, Vec<Arc<Pod>>>,
     tolerations: Vec<Toleration>,
+    required: Option<Required>,
 }
 
 fn spec(set: &DaemonSet) -> Option<&PodSpec> {
@@ -102,8 +105,7 @@ pub fn target(pod: &Pod) -> Option<&str> {
     if let Some(node) = spec.node_name.as_deref().filter(|n| !n.is_empty()) {
         return Some(node);
     }
-    let required = spec.affinity.as_ref()?.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()?;
-    let fields = required.node_selector_terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+    let fields = affinity::required(spec)?.node_selector_terms.iter().flat_map(|term| term.match_fields.iter().flatten());
     let named = fields.filter(|r| r.key == NAME_FIELD && r.operator == "In").find_map(|r| r.values.as_ref())?;
     if named.len() == 1 { named.first().map(String::as_str) } else { None }
 }
@@ -135,21 +137,20 @@ pub fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Pod {
 impl<'a> Placement<'a> {
     /// Puts together what decisions are made from.
     pub fn new(set: &'a DaemonSet, nodes: &'a [Arc<Node>], by_node: BTreeMap<String, Vec<Arc<Pod>>>) -> Self {
-        Self { set, nodes, by_node, tolerations: spec(set).map(with_tolerations).unwrap_or_default() }
+        Self { set, nodes, by_node, tolerations: spec(set).map(with_tolerations).unwrap_or_default(), required: spec(set).map(Required::read) }
     }
 
     /// Whether a pod should be on the node, and whether one that is there may stay.
     pub fn should_run(&self, node: &Node) -> (bool, bool) {
-        let Some(spec) = spec(self.set) else { return (false, false) };
+        let (Some(spec), Some(required)) = (spec(self.set), &self.required) else { return (false, false) };
         let named = spec.node_name.as_deref().filter(|n| !n.is_empty()).is_none_or(|n| Some(n) == node.metadata.name.as_deref());
-        if !named || !admits(spec, node) {
+        if !named || !required.admits(node) {
             return (false, false);
         }
-        let taints = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or(&[]);
-        if tolerates_all(&self.tolerations, taints, &["NoSchedule", "NoExecute"]) {
+        if tolerates_all(&self.tolerations, taints(node), &KEEPS_OFF) {
             return (true, true);
         }
-        (false, tolerates_all(&self.tolerations, taints, &["NoExecute"]))
+        (false, tolerates_all(&self.tolerations, taints(node), &ENDS))
     }
 
     /// What is to be done on each node, and with pods that wait for nodes that are gone.

@@ -11,11 +11,14 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use skiff_podspec::{
+    containers::sidecars,
+    resources::{self, Options},
+};
 
 use crate::{
     clock::after,
     pods::{self, name},
-    quota::usage::{amounts, requests_and_limits},
 };
 
 /// What was measured of one pod.
@@ -149,25 +152,21 @@ fn decide(
 
 /// What is asked for of a resource by a pod, or by one of its containers, in thousandths.
 fn request(pod: &Pod, container: &str, resource: &str) -> Result<i64, String> {
-    let spec = pods::spec(pod);
-    let of_pod = amounts(spec.resources.as_ref().and_then(|r| r.requests.as_ref())).map_err(|e| e.to_string())?;
-    let is_for_pods = |name: &String| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-");
-    if container.is_empty() && of_pod.keys().any(is_for_pods) {
-        let (requests, _) = requests_and_limits(spec).map_err(|e| e.to_string())?;
+    let (spec, pod_name) = (pods::spec(pod), name(&pod.metadata));
+    if container.is_empty() && resources::has_requests_as_a_whole(pod) {
+        let requests = resources::requests(pod, Options::default()).map_err(|e| e.to_string())?;
         let found = requests.get(resource).map(|amount| amount.milli_value());
-        return found.ok_or_else(|| format!("missing pod-level request for {resource} in Pod {}", name(&pod.metadata)));
+        return found.ok_or_else(|| format!("missing pod-level request for {resource} in Pod {pod_name}"));
     }
-    let stays = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
     let mut sum = 0;
-    for each in spec.containers.iter().chain(stays).filter(|each| container.is_empty() || each.name == container) {
-        let requests = amounts(each.resources.as_ref().and_then(|r| r.requests.as_ref())).map_err(|e| e.to_string())?;
-        let missing = || format!("missing request for {resource} in container {} of Pod {}", each.name, name(&pod.metadata));
-        sum += requests.get(resource).ok_or_else(missing)?.milli_value();
+    for each in spec.containers.iter().chain(sidecars(spec)).filter(|each| container.is_empty() || each.name == container) {
+        let asked = resources::get(each.resources.as_ref().and_then(|r| r.requests.as_ref()), resource).map_err(|e| e.to_string())?;
+        sum += asked.ok_or_else(|| format!("missing request for {resource} in container {} of Pod {pod_name}", each.name))?.milli_value();
         if !container.is_empty() {
             return Ok(sum);
         }
     }
-    if container.is_empty() { Ok(sum) } else { Err(format!("container {container} not found in Pod {}", name(&pod.metadata))) }
+    if container.is_empty() { Ok(sum) } else { Err(format!("container {container} not found in Pod {pod_name}")) }
 }
 
 /// Ratio, percentage of what is asked for, and the average.

@@ -107,7 +107,7 @@ impl Controller {
         let (scopes, now) = (usage::scopes(quota), self.clock.now());
         for pod in self.pods.in_namespace(namespace) {
             if scopes.iter().all(|scope| usage::pod_in_scope(&pod, scope)) {
-                add(total, usage::of_pod(&pod, now)?);
+                add(total, &usage::of_pod(&pod, now)?);
             }
         }
         Ok(())
@@ -117,7 +117,7 @@ impl Controller {
         let scopes = usage::scopes(quota);
         for claim in self.claims.in_namespace(namespace) {
             if scopes.iter().all(|scope| usage::claim_in_scope(&claim, scope)) {
-                add(total, usage::of_claim(&claim)?);
+                add(total, &usage::of_claim(&claim)?);
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Controller {
         self.of_claims(quota, namespace, &mut total)?;
         let scoped = !usage::scopes(quota).is_empty();
         if !scoped {
-            self.services.in_namespace(namespace).iter().for_each(|service| add(&mut total, usage::of_service(service)));
+            self.services.in_namespace(namespace).iter().for_each(|service| add(&mut total, &usage::of_service(service)));
         }
         let mut used = Usage::new();
         for name in hard.keys() {

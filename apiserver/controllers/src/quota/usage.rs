@@ -1,16 +1,18 @@
 //! What an object uses of a resource quota.
 //!
-//! Invariant: pure, so that admission and the quota controller cannot differ. Follows pkg/quota/v1/evaluator/core and
-//! k8s.io/component-helpers/resource.
+//! Invariant: pure, so that admission and the quota controller cannot differ; what cannot be read is an error. Follows
+//! pkg/quota/v1/evaluator/core.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Container, PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec, ScopedResourceSelectorRequirement, Service},
+    api::core::v1::{PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec, ScopedResourceSelectorRequirement, Service},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::{Format, Quantity};
+pub use skiff_podspec::resources::add;
+use skiff_podspec::resources::{self, List, Options, Status, Unreadable};
 
 use crate::{
     clock::{after, since},
@@ -19,87 +21,27 @@ use crate::{
 };
 
 /// Amounts by resource name.
-pub type Usage = BTreeMap<String, Quantity>;
+pub type Usage = resources::Amounts;
+
+fn unreadable(error: Unreadable) -> Error {
+    Error::Failed(error.to_string())
+}
+
+/// Reads a resource list.
+pub fn amounts(list: Option<&List>) -> Result<Usage, Error> {
+    resources::read(list).map_err(unreadable)
+}
 
 /// A plain number.
 pub fn number(count: i64) -> Quantity {
     Quantity::from_i64(count, Format::DecimalSi)
 }
 
-fn read(amount: &ApiQuantity) -> Result<Quantity, Error> {
-    amount.0.parse().map_err(|e| Error::Failed(format!("quantity {:?}: {e}", amount.0)))
-}
-
-/// Reads a resource list.
-pub fn amounts(list: Option<&BTreeMap<String, ApiQuantity>>) -> Result<Usage, Error> {
-    list.into_iter().flatten().map(|(name, amount)| Ok((name.clone(), read(amount)?))).collect()
-}
-
-/// Adds up.
-pub fn add(total: &mut Usage, more: Usage) {
-    for (name, amount) in more {
-        match total.get_mut(&name) {
-            Some(sum) => sum.add(&amount),
-            None => drop(total.insert(name, amount)),
-        }
-    }
-}
-
-fn raise(total: &mut Usage, other: &Usage) {
-    for (name, amount) in other {
-        if total.get(name).is_none_or(|have| have < amount) {
-            total.insert(name.clone(), amount.clone());
-        }
-    }
-}
-
-fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
-}
-
-/// What a pod asks for, or may use at most: its containers' together, or its largest init container's where that is more.
-fn of_containers(spec: &PodSpec, of: impl Fn(&Container) -> Result<Usage, Error>) -> Result<Usage, Error> {
-    let mut total = Usage::new();
-    for container in &spec.containers {
-        add(&mut total, of(container)?);
-    }
-    let (mut sidecars, mut highest) = (Usage::new(), Usage::new());
-    for container in spec.init_containers.iter().flatten() {
-        let mut own = of(container)?;
-        if is_sidecar(container) {
-            add(&mut total, own.clone());
-            add(&mut sidecars, own);
-            raise(&mut highest, &sidecars);
-        } else {
-            add(&mut own, sidecars.clone());
-            raise(&mut highest, &own);
-        }
-    }
-    raise(&mut total, &highest);
-    Ok(total)
-}
-
-fn with_pod_level(total: &mut Usage, own: Usage) {
-    for (name, amount) in own.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-")) {
-        total.insert(name, amount);
-    }
-}
-
-/// What a pod asks for, and may use at most.
-pub fn requests_and_limits(spec: &PodSpec) -> Result<(Usage, Usage), Error> {
-    let list = |container: &Container, limits: bool| {
-        let resources = container.resources.as_ref();
-        amounts(resources.and_then(|r| if limits { r.limits.as_ref() } else { r.requests.as_ref() }))
-    };
-    let mut requests = of_containers(spec, |c| list(c, false))?;
-    let mut limits = of_containers(spec, |c| list(c, true))?;
-    let pod_level = spec.resources.as_ref();
-    with_pod_level(&mut requests, amounts(pod_level.and_then(|r| r.requests.as_ref()))?);
-    with_pod_level(&mut limits, amounts(pod_level.and_then(|r| r.limits.as_ref()))?);
-    add(&mut requests, amounts(spec.overhead.as_ref())?);
-    let overhead = amounts(spec.overhead.as_ref())?.into_iter().filter(|(name, _)| limits.contains_key(name)).collect();
-    add(&mut limits, overhead);
-    Ok((requests, limits))
+/// What a pod asks for, and may use at most, as far as quotas count it: a resize that is not through counts for containers.
+fn requests_and_limits(pod: &Pod) -> Result<(Usage, Usage), Error> {
+    const STATUS: Status = Status::OfContainers;
+    let requests = resources::requests(pod, Options { status: STATUS, missing: None }).map_err(unreadable)?;
+    Ok((requests, resources::limits(pod, STATUS).map_err(unreadable)?))
 }
 
 /// Whether the pod still holds what it asked for.
@@ -118,7 +60,7 @@ pub fn of_pod(pod: &Pod, now: Timestamp) -> Result<Usage, Error> {
         return Ok(usage);
     }
     usage.insert("pods".into(), number(1));
-    let (requests, limits) = requests_and_limits(pods::spec(pod))?;
+    let (requests, limits) = requests_and_limits(pod)?;
     for (name, amount) in requests {
         match name.as_str() {
             "cpu" | "memory" | "ephemeral-storage" => drop(usage.insert(name.clone(), amount.clone())),
@@ -172,7 +114,9 @@ pub fn of_service(service: &Service) -> Usage {
 fn is_best_effort(spec: &PodSpec) -> bool {
     let asks = |r: &k8s_openapi::api::core::v1::ResourceRequirements| {
         let some = |list: &Option<BTreeMap<String, ApiQuantity>>| {
-            list.iter().flatten().any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && read(amount).is_ok_and(|q| !q.is_zero()))
+            list.iter()
+                .flatten()
+                .any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && resources::read_one(name, amount).is_ok_and(|q| !q.is_zero()))
         };
         some(&r.requests) || some(&r.limits)
     };
@@ -241,26 +185,25 @@ pub fn claim_in_scope(claim: &PersistentVolumeClaim, scope: &ScopedResourceSelec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::{ResourceRequirements, ServicePort, ServiceSpec};
-
-    fn container(cpu: &str, policy: Option<&str>) -> Container {
-        let requests = Some([("cpu".to_string(), ApiQuantity(cpu.into()))].into());
-        Container { resources: Some(ResourceRequirements { requests, ..Default::default() }), restart_policy: policy.map(Into::into), ..Default::default() }
-    }
+    use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
+    use serde_json::{from_value, json};
 
     #[test]
-    fn a_pod_asks_for_its_containers_or_its_largest_init_container() {
-        for (containers, inits, expected) in [
-            (vec![container("500m", None), container("1", None)], vec![], "1500m"),
-            (vec![container("500m", None)], vec![container("2", None)], "2"),
-            (vec![container("500m", None)], vec![container("1", Some("Always")), container("1", None)], "2"),
-            (vec![container("500m", None)], vec![container("1", Some("Always"))], "1500m"),
+    fn of_pods() {
+        let container = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}});
+        let resizing = json!({"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "4"}}}]});
+        for (what, spec, status, requests, limits) in [
+            ("two containers", json!({"containers": [container("500m"), container("1")]}), json!({}), "1500m", "1500m"),
+            ("an init container", json!({"containers": [container("500m")], "initContainers": [container("2")]}), json!({}), "2", "2"),
+            ("a resize that is not through", json!({"containers": [container("2")]}), resizing, "3", "4"),
         ] {
-            let spec = PodSpec { containers, init_containers: Some(inits), ..Default::default() };
-            let usage = of_pod(&Pod { spec: Some(spec), ..Default::default() }, Timestamp::UNIX_EPOCH).unwrap();
-            assert_eq!(usage["requests.cpu"].to_string(), expected);
+            let pod: Pod = from_value(json!({"spec": spec, "status": status})).unwrap();
+            let usage = of_pod(&pod, Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!((usage["requests.cpu"].to_string(), usage["limits.cpu"].to_string()), (requests.into(), limits.into()), "{what}");
             assert_eq!(usage["pods"], number(1));
         }
+        let pod: Pod = from_value(json!({"spec": {"containers": [container("many")]}})).unwrap();
+        assert_eq!(of_pod(&pod, Timestamp::UNIX_EPOCH).unwrap_err().to_string(), "the quantity \"many\" of cpu cannot be read");
     }
 
     #[test]

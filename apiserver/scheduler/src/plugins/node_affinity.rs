@@ -1,9 +1,9 @@
-//! `nodeSelector` and node affinity, required and preferred. Follows `plugins/nodeaffinity/node_affinity.go` and
-//! `component-helpers/scheduling/corev1/nodeaffinity`.
+//! `nodeSelector` and node affinity, required and preferred. Follows `plugins/nodeaffinity/node_affinity.go`.
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Node, NodeAffinity as Wishes, NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm};
+use skiff_podspec::{affinity, spec};
 
 use crate::{
     framework::{self, ClusterEvent, First, Plugin, Rejection, State, View},
@@ -13,48 +13,9 @@ use crate::{
 
 pub struct NodeAffinity;
 
-fn affinity(pod: &PodInfo) -> Option<&Wishes> {
-    pod.pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()
-}
-
-fn required(pod: &PodInfo) -> Option<&[NodeSelectorTerm]> {
-    Some(&affinity(pod)?.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms)
-}
-
-fn requirement(found: Option<&str>, requirement: &NodeSelectorRequirement) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let listed = |found: &str| values.iter().any(|value| value == found);
-    let number = |text: Option<&str>| text.and_then(|t| t.parse::<i64>().ok());
-    let bound = number(values.first().map(String::as_str));
-    match requirement.operator.as_str() {
-        "In" => found.is_some_and(listed),
-        "NotIn" => !found.is_some_and(listed),
-        "Exists" => found.is_some(),
-        "DoesNotExist" => found.is_none(),
-        "Gt" => number(found).zip(bound).is_some_and(|(found, bound)| found > bound),
-        "Lt" => number(found).zip(bound).is_some_and(|(found, bound)| found < bound),
-        _ => false,
-    }
-}
-
-/// Whether a term means the node. One without requirements means none.
-pub fn term(node: &Node, term: &NodeSelectorTerm) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    if expressions.is_empty() && fields.is_empty() {
-        return false;
-    }
-    let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    let field = |key: &str| node.metadata.name.as_deref().filter(|_| key == "metadata.name");
-    expressions.iter().all(|r| requirement(label(&r.key), r)) && fields.iter().all(|r| requirement(field(&r.key), r))
-}
-
 /// Whether the pod's `nodeSelector` and its required affinity let it onto the node.
 pub fn matches(pod: &PodInfo, node: &Node) -> bool {
-    let labels = node.metadata.labels.as_ref();
-    let selector = pod.pod.spec.as_ref().and_then(|s| s.node_selector.as_ref());
-    let selected = selector.into_iter().flatten().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value));
-    selected && required(pod).is_none_or(|terms| terms.iter().any(|t| term(node, t)))
+    pod.affinity().required.admits(node)
 }
 
 /// The nodes that all terms name; none when one of them names none.
@@ -74,11 +35,11 @@ impl Plugin for NodeAffinity {
     }
 
     fn pre_filter(&self, _: View, pod: &PodInfo, _: &mut State) -> First {
-        let terms = required(pod);
-        if terms.is_none() && pod.pod.spec.as_ref().is_none_or(|spec| spec.node_selector.is_none()) {
+        let (spec, required) = (spec(&pod.pod), affinity::required(spec(&pod.pod)));
+        if required.is_none() && spec.node_selector.is_none() {
             return First::Skip;
         }
-        match terms.and_then(named) {
+        match required.and_then(|required| named(&required.node_selector_terms)) {
             None => First::Any,
             Some(names) if names.is_empty() => First::No(Rejection::unresolvable("pod affinity terms conflict")),
             Some(names) => First::Only(names),
@@ -97,12 +58,11 @@ impl Plugin for NodeAffinity {
     }
 
     fn pre_score(&self, _: View, pod: &PodInfo, _: &mut State, _: &[&NodeInfo]) -> bool {
-        affinity(pod).is_some_and(|a| a.preferred_during_scheduling_ignored_during_execution.is_some())
+        affinity::of_pod(spec(&pod.pod)).is_some_and(|a| a.preferred_during_scheduling_ignored_during_execution.is_some())
     }
 
     fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        let terms = affinity(pod).and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
-        terms.into_iter().flatten().filter(|p| term(&node.node, &p.preference)).map(|p| i64::from(p.weight)).sum()
+        pod.affinity().preferred.score(&node.node)
     }
 
     fn normalize(&self, _: &State, scores: &mut [i64]) {
@@ -123,23 +83,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn operators() {
-        for (operator, values, found, wanted) in [
-            ("In", vec!["a", "b"], Some("b"), true),
-            ("In", vec!["a"], None, false),
-            ("NotIn", vec!["a"], None, true),
-            ("Exists", vec![], Some(""), true),
-            ("DoesNotExist", vec![], Some("x"), false),
-            ("Gt", vec!["3"], Some("4"), true),
-            ("Lt", vec!["3"], Some("x"), false),
-        ] {
-            let values: Vec<String> = values.into_iter().map(String::from).collect();
-            let r = NodeSelectorRequirement { key: "k".into(), operator: operator.into(), values: Some(values) };
-            assert_eq!(requirement(found, &r), wanted, "{operator}");
-        }
-    }
 
     #[test]
     fn nodes_by_name() {

@@ -68,7 +68,7 @@ impl Plugin for NodeResourcesFit {
     /// The free share of cpu and memory, 0 to 100; what a node has nothing of does not count.
     fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
         let Ok(requests) = &pod.requests else { return 0 };
-        let wanted = [(requests.compared.0, node.compared.0, node.allocatable.cpu), (requests.compared.1, node.compared.1, node.allocatable.memory)];
+        let wanted = [(requests.scored.0, node.compared.0, node.allocatable.cpu), (requests.scored.1, node.compared.1, node.allocatable.memory)];
         let shares: Vec<i64> = wanted
             .into_iter()
             .filter(|(_, _, has)| *has != 0)

@@ -1,7 +1,7 @@
-//! Taints keep pods off that do not tolerate them; those that would rather not have them count. Follows `plugins/tainttoleration` and
-//! `k8s.io/api/core/v1/toleration.go`. (The operators `Lt` and `Gt` are behind a gate that is off; the server lets none in.)
+//! Taints keep pods off that do not tolerate them; those that would rather not have them count. Follows `plugins/tainttoleration`.
 
-use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Taint};
+use skiff_podspec::tolerations::{KEEPS_OFF, any_tolerates, taints, tolerates_all};
 
 use crate::{
     framework::{self, ClusterEvent, Plugin, Rejection, State, View},
@@ -11,29 +11,14 @@ use crate::{
 
 pub struct TaintToleration;
 
-/// Whether a toleration bears a taint.
-pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or("");
-    let key = toleration.key.as_deref().unwrap_or("");
-    if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or("") {
-        "Exists" => true,
-        "" | "Equal" => toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
-        _ => false,
-    }
-}
-
 /// Whether any of a pod's tolerations bears a taint.
 pub fn tolerated(pod: &PodInfo, taint: &Taint) -> bool {
-    pod.tolerations().any(|toleration| tolerates(toleration, taint))
+    any_tolerates(pod.tolerations(), taint)
 }
 
 /// Whether a pod bears all of a node's taints that keep pods off.
 pub fn bears(pod: &PodInfo, node: &Node) -> bool {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
-    taints.into_iter().all(|taint| !matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute") || tolerated(pod, taint))
+    tolerates_all(pod.tolerations(), taints(node), &KEEPS_OFF)
 }
 
 impl Plugin for TaintToleration {
@@ -53,7 +38,7 @@ impl Plugin for TaintToleration {
     }
 
     fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        node.taints().filter(|taint| taint.effect == "PreferNoSchedule" && !tolerated(pod, taint)).count() as i64
+        taints(&node.node).iter().filter(|taint| taint.effect == "PreferNoSchedule" && !tolerated(pod, taint)).count() as i64
     }
 
     fn normalize(&self, _: &State, scores: &mut [i64]) {
@@ -65,31 +50,6 @@ impl Plugin for TaintToleration {
             ClusterEvent::NodeAdded(node) => bears(pod, node),
             ClusterEvent::NodeUpdated { old, new } => !bears(pod, old) && bears(pod, new),
             _ => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn table() {
-        let taint = Taint { key: "k".into(), value: Some("v".into()), effect: "NoSchedule".into(), ..Taint::default() };
-        for (key, operator, value, effect, wanted) in [
-            ("k", "Equal", "v", "NoSchedule", true),
-            ("k", "Equal", "w", "NoSchedule", false),
-            ("k", "", "v", "", true),
-            ("", "Equal", "v", "", true),
-            ("k", "Exists", "", "", true),
-            ("", "Exists", "", "", true),
-            ("k", "Exists", "", "NoExecute", false),
-            ("j", "Exists", "", "", false),
-            ("k", "Gt", "v", "", false),
-        ] {
-            let text = |s: &str| Some(s.to_string()).filter(|s| !s.is_empty());
-            let toleration = Toleration { key: text(key), operator: text(operator), value: text(value), effect: text(effect), ..Toleration::default() };
-            assert_eq!(tolerates(&toleration, &taint), wanted, "{key} {operator} {value} {effect}");
         }
     }
 }

@@ -18,8 +18,8 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
+use skiff_podspec::affinity::Terms;
 
-use super::node_affinity;
 use crate::{
     framework::{ClusterEvent, First, Plugin, Rejection, State, View},
     node::NodeInfo,
@@ -220,7 +220,7 @@ pub fn plan(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan, R
 
 fn reaches(volume: &PersistentVolume, node: &NodeInfo) -> bool {
     let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()).and_then(|affinity| affinity.required.as_ref());
-    affinity.is_none_or(|required| required.node_selector_terms.iter().any(|term| node_affinity::term(&node.node, term)))
+    affinity.is_none_or(|required| Terms::read(required).mean_labels_of(&node.node))
 }
 
 fn for_delayed(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &Volumes) -> Option<Plan> {

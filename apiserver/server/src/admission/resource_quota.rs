@@ -116,8 +116,13 @@ fn matches_scopes(attributes: &Attributes<'_>, quota: &Value, object: &Value) ->
     }
 }
 
-fn amounts(value: &Value) -> Usage {
-    value.as_object().into_iter().flatten().filter_map(|(name, amount)| Some((name.clone(), Quantity::from_json(amount).ok()?))).collect()
+/// What cannot be read is an error: dropped, it would limit nothing.
+fn amounts(value: &Value) -> Result<Usage, String> {
+    let read = |(name, amount): (&String, &Value)| match Quantity::from_json(amount) {
+        Ok(read) => Ok((name.clone(), read)),
+        Err(error) => Err(format!("the quantity {amount} of {name} cannot be read: {error}")),
+    };
+    value.as_object().into_iter().flatten().map(read).collect()
 }
 
 fn shown(usage: &Usage) -> String {
@@ -134,7 +139,7 @@ fn concerns(attributes: &Attributes<'_>, name: &str, used: &Usage) -> bool {
 
 async fn check_and_charge(attributes: &Attributes<'_>, quota: &Value, object: &Value, used: &Usage, delta: &Usage) -> Result<(), Status> {
     let name = quota.name();
-    let hard = amounts(&quota["status"]["hard"]);
+    let hard = amounts(&quota["status"]["hard"]).map_err(Status::internal)?;
     let restricted: BTreeSet<&str> = hard.keys().map(String::as_str).filter(|resource| concerns(attributes, resource, used)).collect();
     if restricted.is_empty() {
         return Ok(());
@@ -142,7 +147,7 @@ async fn check_and_charge(attributes: &Attributes<'_>, quota: &Value, object: &V
     if attributes.kind.plural == "pods" {
         unnamed(object, &restricted).map_err(|why| attributes.forbidden(format_args!("failed quota: {name}: {why}")))?;
     }
-    let known = amounts(&quota["status"]["used"]);
+    let known = amounts(&quota["status"]["used"]).map_err(Status::internal)?;
     let unknown: Vec<&str> = restricted.iter().copied().filter(|resource| !known.contains_key(*resource)).collect();
     if !unknown.is_empty() {
         let all = restricted.iter().copied().collect::<Vec<_>>().join(",");
@@ -174,7 +179,7 @@ async fn check_and_charge(attributes: &Attributes<'_>, quota: &Value, object: &V
 
 /// The use after the charge, or by how much it is too much.
 fn within(name: &str, asked: &Usage, quota: &Value) -> Result<Usage, String> {
-    let (hard, used) = (amounts(&quota["status"]["hard"]), amounts(&quota["status"]["used"]));
+    let (hard, used) = (amounts(&quota["status"]["hard"])?, amounts(&quota["status"]["used"])?);
     let mut after = Usage::new();
     let mut exceeded = BTreeSet::new();
     for (resource, amount) in asked {
@@ -228,9 +233,11 @@ mod tests {
     #[test]
     fn charges() {
         let quota = json!({"status": {"hard": {"pods": "2", "cpu": "1"}, "used": {"pods": "1", "cpu": "500m"}}});
-        let asked = |pods: &str, cpu: &str| amounts(&json!({"pods": pods, "cpu": cpu}));
+        let asked = |pods: &str, cpu: &str| amounts(&json!({"pods": pods, "cpu": cpu})).unwrap();
         assert_eq!(shown(&within("q", &asked("1", "500m"), &quota).unwrap()), "cpu=1,pods=2");
         assert_eq!(within("q", &asked("2", "100m"), &quota).unwrap_err(), "exceeded quota: q, requested: pods=2, used: pods=1, limited: pods=2");
+        let unreadable = json!({"status": {"hard": {"pods": "few"}}});
+        assert!(within("q", &asked("1", "1"), &unreadable).unwrap_err().starts_with("the quantity \"few\" of pods cannot be read"));
     }
 
     #[test]
@@ -243,7 +250,7 @@ mod tests {
 
     #[test]
     fn only_what_is_more_is_charged() {
-        let amounts = |value: Value| amounts(&value);
+        let amounts = |value: Value| amounts(&value).unwrap();
         assert_eq!(difference(&amounts(json!({"a": "3", "b": "1"})), &amounts(json!({"a": "1", "b": "2"}))), amounts(json!({"a": "2"})));
     }
 }

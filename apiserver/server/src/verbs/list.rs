@@ -19,7 +19,7 @@ use skiff_api::{
         status::Status,
     },
 };
-use skiff_storage::{Error, Object, Snapshot};
+use skiff_storage::{Error, Interest, Object, Snapshot};
 
 use crate::{
     context::{Answer, Context},
@@ -52,6 +52,22 @@ impl Selection {
 
     pub fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// What a watcher need not be woken for: the events of all objects but these.
+    pub fn interest(&self, kind: &Kind, namespace: Option<&str>) -> Interest {
+        let mut interest = Interest::default();
+        if let Some(namespace) = namespace {
+            interest = interest.in_namespace(namespace);
+        }
+        if let Some(name) = self.fields.requires_exact_match("metadata.name") {
+            interest = interest.named(name);
+        }
+        let wanted = |path: &'static str| self.fields.requires_exact_match(path).filter(|value| !value.is_empty()).map(|value| (path, value));
+        match kind.selectable.iter().find_map(|field| wanted(field.path)) {
+            Some((path, value)) => interest.with_field(path, value),
+            None => interest,
+        }
     }
 
     pub fn matches(&self, object: &Object) -> bool {

@@ -367,7 +367,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         Start::Now => store.revision(),
         Start::After(revision) => revision,
     };
-    let watch = match store.watch(&resource, after) {
+    let watch = match store.watch_some(&resource, after, selection.interest(kind, namespace.as_deref())) {
         Ok(watch) => watch,
         Err(Error::Compacted { asked, oldest }) => {
             let body = Body::from(error_line(&too_old(asked, oldest)));

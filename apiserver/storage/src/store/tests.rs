@@ -1,10 +1,18 @@
 //! The store as its users see it, in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
-use crate::{Attributes, Draft, Error, EventKind, Expect, History, Key, LocalStore, Options, Store, Write, memory};
+use crate::{Attributes, Draft, Error, EventKind, Expect, History, Interest, Key, LocalStore, Options, Store, Write, memory};
 
 fn key(resource: &str, namespace: &str, name: &str) -> Key {
     Key { resource: resource.into(), namespace: namespace.into(), name: name.into() }
@@ -20,6 +28,15 @@ fn create(resource: &str, name: &str) -> Write {
 
 fn store(history: History) -> LocalStore {
     memory::open(Options { history, ..Options::default() }).unwrap()
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 #[tokio::test]
@@ -93,6 +110,55 @@ async fn a_slow_watcher_is_told_and_a_quick_one_goes_on() {
     assert_eq!((other.revision(), quick.revision()), (21, 21));
     assert!(matches!(store.watch("pods", 15), Err(Error::Compacted { oldest: 16, .. })));
     assert_eq!(store.watch("pods", 16).unwrap().try_next().unwrap().len(), 5);
+}
+
+/// A watcher of some objects: woken by their events alone, and never told that it is too late because of others'.
+#[tokio::test]
+async fn a_watcher_of_some_is_not_woken_by_others() {
+    let store = store(History { events: 5, ..History::default() });
+    let on_node = |name: &str, node: &str| Write {
+        draft: Some(Draft { attributes: Attributes::new(false, "", std::iter::empty::<(&str, &str)>(), [("spec.nodeName", node)]), ..draft() }),
+        ..create("pods", name)
+    };
+    let interest = Interest::default().with_field("spec.nodeName", "a");
+    let mut watch = store.watch_some("pods", 1, interest.clone()).unwrap();
+    assert!(watch.try_next().unwrap().is_empty());
+    {
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut poll = Context::from_waker(&waker);
+        let mut ready = std::pin::pin!(watch.ready());
+        assert!(ready.as_mut().poll(&mut poll).is_pending());
+        for number in 0..20 {
+            store.commit(on_node(&format!("b{number}"), "b")).await.unwrap();
+        }
+        assert!(!woken.0.load(Ordering::SeqCst), "by the pods of another node");
+        store.commit(on_node("mine", "a")).await.unwrap();
+        assert!(woken.0.load(Ordering::SeqCst) && ready.poll(&mut poll).is_ready());
+    }
+    let events = watch.next_batch().await.unwrap();
+    assert_eq!(events.iter().map(|event| &*event.object.key.name).collect::<Vec<_>>(), ["mine"]);
+    assert_eq!(watch.revision(), store.revision());
+
+    // it goes to another node, which is an event of both
+    let moved = Write { expect: Expect::Revision(events[0].revision), ..on_node("mine", "b") };
+    store.commit(moved).await.unwrap();
+    assert_eq!(watch.next_batch().await.unwrap().len(), 1);
+    for number in 20..40 {
+        store.commit(on_node(&format!("b{number}"), "b")).await.unwrap();
+    }
+    assert!(watch.try_next().unwrap().is_empty());
+    assert_eq!(watch.revision(), store.revision());
+    let unreadable = Write { draft: Some(Draft { attributes: Attributes::unreadable(), ..draft() }), ..create("pods", "odd") };
+    store.commit(unreadable).await.unwrap();
+    assert_eq!(watch.next_batch().await.unwrap().len(), 1, "nobody knows whose it is");
+    for number in 0..6 {
+        store.commit(on_node(&format!("a{number}"), "a")).await.unwrap();
+    }
+    assert!(matches!(watch.next().await, Err(Error::Compacted { .. })), "these were its own");
+    let mut last = store.watch_some("pods", store.revision(), interest).unwrap();
+    store.close().await;
+    assert!(matches!(last.next().await, Err(Error::Closed)));
 }
 
 #[tokio::test]

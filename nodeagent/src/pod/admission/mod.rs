@@ -4,8 +4,9 @@
 //! Follows `canAdmitPod` in `pkg/kubelet/allocation/allocation_manager.go` and the list of handlers in `pkg/kubelet/kubelet.go`.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use skiff_podspec::resources::Unreadable;
 
-use super::{allocation::Held, names::spec};
+use super::{allocation::Held, names::spec, resources};
 
 mod predicate;
 mod pressure;
@@ -39,8 +40,22 @@ impl Rejection {
     }
 }
 
+impl From<Unreadable> for Rejection {
+    fn from(error: Unreadable) -> Self {
+        Self::new("UnexpectedAdmissionError", error.to_string())
+    }
+}
+
+/// Nothing after this could say what the pod asks for.
+fn readable(pod: &Pod) -> Result<(), Unreadable> {
+    resources::pod_requests(pod)?;
+    resources::pod_limits(pod)?;
+    Ok(())
+}
+
 /// Checks `pod` against the node as the API has it, beside what the other pods hold of it.
 pub fn admit(pod: &Pod, node: &Node, others: &[&Held]) -> Result<(), Rejection> {
+    readable(pod)?;
     pressure::admit(pod, node)?;
     sysctls::admit(pod)?;
     predicate::admit(pod, node, others)
@@ -49,4 +64,21 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Held]) -> Result<(), Rejection> 
 /// Whether the pod is needed for the node or the cluster to work.
 pub fn is_critical(pod: &Pod) -> bool {
     spec(pod).priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken() {
+        for resources in [json!({"limits": {"memory": "much"}}), json!({"requests": {"cpu": "many"}})] {
+            let pod: Pod = from_value(json!({"spec": {"containers": [{"name": "c", "resources": resources}]}})).unwrap();
+            let refused = admit(&pod, &Node::default(), &[]).unwrap_err();
+            assert_eq!(refused.reason, "UnexpectedAdmissionError");
+            assert!(refused.message.ends_with("cannot be read"), "{}", refused.message);
+        }
+    }
 }

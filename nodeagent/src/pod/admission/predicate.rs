@@ -4,13 +4,16 @@
 //! Follows `pkg/kubelet/lifecycle/predicate.go`, and of `pkg/scheduler` `AdmissionCheck` with the plugins that it calls.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use skiff_watching::{node_affinity, tolerations};
+use skiff_podspec::{
+    affinity::Required,
+    resources::{List, get},
+    tolerations::{self, ENDS},
+};
 
 use super::Rejection;
 use crate::pod::{
     allocation::{Amounts, Held, amount},
     names::spec,
-    resources::{List, quantity},
 };
 
 pub const NODE_AFFINITY: &str = "NodeAffinity";
@@ -27,9 +30,9 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Held]) -> Result<(), Rejection> 
     if strict && !can_be_strict {
         return Err(Rejection::new("SupplementalGroupsPolicyNotSupported", "SupplementalGroupsPolicy=Strict is not supported in this node"));
     }
-    let wanted = Held::of(pod);
+    let wanted = Held::of(pod)?;
     fits(&wanted.amounts, node, others)?;
-    if !node_affinity::admits(spec(pod), node) {
+    if !Required::read(spec(pod)).admits(node) {
         return Err(failed(NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector"));
     }
     if spec(pod).node_name.as_deref().is_some_and(|name| Some(name) != node.metadata.name.as_deref()) {
@@ -39,8 +42,7 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Held]) -> Result<(), Rejection> 
     if taken {
         return Err(failed("NodePorts", "node(s) didn't have free ports for the requested pod ports"));
     }
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    if !tolerations::tolerates_all(spec(pod).tolerations.as_deref().unwrap_or_default(), taints, &["NoExecute"]) {
+    if !tolerations::tolerates_all(tolerations::of_pod(spec(pod)), tolerations::taints(node), &ENDS) {
         return Err(failed("TaintToleration", "node(s) had taints that the pod didn't tolerate"));
     }
     Ok(())
@@ -54,8 +56,8 @@ fn failed(predicate: &str, description: &str) -> Rejection {
 fn fits(wanted: &Amounts, node: &Node, others: &[&Held]) -> Result<(), Rejection> {
     let empty = List::new();
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref()).unwrap_or(&empty);
-    let capacity = |name: &str| allocatable.get(name).and_then(quantity).map(|most| amount(name, &most));
-    let most = capacity("pods").unwrap_or(0);
+    let capacity = |name: &str| get(Some(allocatable), name).map(|most| most.map(|most| amount(name, &most)));
+    let most = capacity("pods")?.unwrap_or(0);
     let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
     if count >= most {
         return Err(out_of("pods", 1, count, most));
@@ -65,7 +67,7 @@ fn fits(wanted: &Amounts, node: &Node, others: &[&Held]) -> Result<(), Rejection
     for name in FIRST.into_iter().chain(scalars) {
         let requested = wanted.get(name).copied().unwrap_or(0);
         // Extended resources that the node does not have are the cluster's, and not the node's to count.
-        let Some(most) = capacity(name).or_else(|| (!is_extended(name)).then_some(0)) else { continue };
+        let Some(most) = capacity(name)?.or_else(|| (!is_extended(name)).then_some(0)) else { continue };
         let used: i64 = others.iter().filter_map(|other| other.amounts.get(name)).sum();
         if requested > 0 && requested > most - used {
             return Err(out_of(name, requested, used, most));
@@ -112,7 +114,7 @@ mod tests {
     }
 
     fn told(pod: &Pod, node: &Node, others: &[Value]) -> (String, String) {
-        let held: Vec<Held> = others.iter().map(|other| Held::of(&super::tests::pod(other.clone()))).collect();
+        let held: Vec<Held> = others.iter().map(|other| Held::of(&super::tests::pod(other.clone())).unwrap()).collect();
         admit(pod, node, &held.iter().collect::<Vec<_>>()).map_or_else(|refused| (refused.reason, refused.message), |()| Default::default())
     }
 
@@ -131,6 +133,7 @@ mod tests {
                 "Node didn't have enough resource: example.com/dongle, requested: 3, used: 2, capacity: 4",
             ),
             (asks("example.com/of-the-cluster", "3"), vec![], "", ""),
+            (asks("cpu", "many"), vec![], "UnexpectedAdmissionError", "the quantity \"many\" of cpu cannot be read"),
             (
                 asks("hugepages-2Mi", "2Mi"),
                 vec![],

@@ -3,10 +3,13 @@
 //! Follows `Admit` in `pkg/kubelet/eviction/eviction_manager.go`.
 
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
-use skiff_watching::tolerations::tolerates;
+use skiff_podspec::{
+    qos::{Class, class},
+    tolerations::{any_tolerates, of_pod},
+};
 
 use super::{Rejection, is_critical};
-use crate::pod::{names::spec, resources};
+use crate::pod::names::spec;
 
 const MEMORY: &str = "MemoryPressure";
 const PRESSURES: [&str; 3] = [MEMORY, "DiskPressure", "PIDPressure"];
@@ -20,8 +23,7 @@ pub fn admit(pod: &Pod, node: &Node) -> Result<(), Rejection> {
     }
     if present == [MEMORY] {
         let taint = Taint { key: "node.kubernetes.io/memory-pressure".to_owned(), effect: "NoSchedule".to_owned(), ..Default::default() };
-        let tolerated = spec(pod).tolerations.iter().flatten().any(|toleration| tolerates(toleration, &taint));
-        if resources::qos(pod) != "BestEffort" || tolerated {
+        if class(pod)? != Class::BestEffort || any_tolerates(of_pod(spec(pod)), &taint) {
             return Ok(());
         }
     }

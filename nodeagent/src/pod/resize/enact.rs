@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
+use skiff_podspec::resources::{List, Unreadable};
+
 use super::plan::{Sizes, Steps, Update};
 use crate::{
     agent::context::Context,
     pod::{
         enacted,
         names::{find_container, spec},
-        resources::{self, List, resources_text},
+        resources::{self, resources_text},
         view::{PodView, annotation},
     },
     runtime::{ContainerState, Limits},
@@ -35,10 +37,14 @@ impl Of {
     }
 }
 
+fn text(error: Unreadable) -> String {
+    error.to_string()
+}
+
 /// Takes the steps. The error is for the condition and the event.
 pub async fn enact(node: &Context, pod: &Pod, view: &PodView, steps: &Steps) -> Result<(), String> {
     let Some(sandbox) = view.sandboxes.first() else { return Err(format!("the sandbox of pod {:?} has gone", super::super::names::describe(pod))) };
-    let wanted = resources::pod_cgroup_limits(pod);
+    let wanted = resources::pod_cgroup_limits(pod).map_err(text)?;
     let mut work = Work { node, pod, view, sandbox: &sandbox.id, has: sandbox.spec.cgroup_limits.clone(), own: enacted::of_pod(view), given: BTreeMap::new() };
     work.check_memory(&wanted, steps).await?;
     let of_pod = steps.pod || steps.pod_level;
@@ -130,7 +136,8 @@ impl Work<'_> {
             let has = self.given.get(&update.id).cloned().or_else(|| enacted::of_container(state)).unwrap_or_default();
             let now = mixed(&has, &resources::effective(self.pod, &container), of);
             let resized = Container { resources: Some(now.clone()), ..container };
-            let limits = Limits { oom_score_adj: state.limits.oom_score_adj, ..resources::container_limits(self.pod, &resized, self.node.machine.memory) };
+            let all = resources::container_limits(self.pod, &resized, self.node.machine.memory).map_err(text)?;
+            let limits = Limits { oom_score_adj: state.limits.oom_score_adj, ..all };
             let noted = BTreeMap::from([(annotation::RESOURCES.to_owned(), resources_text(&Some(now.clone())))]);
             self.node.runtime.update_container(&update.id, &limits, &noted).await.map_err(|error| error.to_string())?;
             self.given.insert(update.id.clone(), now);
@@ -145,17 +152,15 @@ impl Work<'_> {
         }
         let lower = |wanted: i64, has: Option<i64>| wanted > 0 && has.filter(|has| *has > 0).is_none_or(|has| wanted < has);
         let pod_limit = wanted.memory_bytes.filter(|wanted| lower(*wanted, self.has.memory_bytes));
-        let shrinking: Vec<(&ContainerState, i64)> = steps
-            .memory
-            .iter()
-            .filter_map(|update| {
-                let (_, container) = find_container(self.pod, &update.name)?;
-                let state = self.view.by_id(&update.id)?;
-                let limit = Sizes::of(&resources::effective(self.pod, &container)).memory_limit;
-                let has = Sizes::of(&enacted::of_container(state).unwrap_or_default()).memory_limit;
-                lower(limit, Some(has)).then_some((state, limit))
-            })
-            .collect();
+        let mut shrinking: Vec<(&ContainerState, i64)> = Vec::new();
+        for update in &steps.memory {
+            let (Some((_, container)), Some(state)) = (find_container(self.pod, &update.name), self.view.by_id(&update.id)) else { continue };
+            let limit = Sizes::of(&resources::effective(self.pod, &container)).map_err(text)?.memory_limit;
+            let has = Sizes::of(&enacted::of_container(state).unwrap_or_default()).map_err(text)?.memory_limit;
+            if lower(limit, Some(has)) {
+                shrinking.push((state, limit));
+            }
+        }
         if pod_limit.is_none() && shrinking.is_empty() {
             return Ok(());
         }

@@ -5,6 +5,8 @@
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
+use skiff_podspec::qos::{Class, class};
+
 use super::message;
 use crate::{
     agent::context::Context,
@@ -13,7 +15,6 @@ use crate::{
         allocation::{Granted, Held},
         handle::Handle,
         names::{reference, spec},
-        resources::qos,
     },
     time,
 };
@@ -54,11 +55,11 @@ fn order(handle: &Handle) -> Order {
     let desired = handle.desired();
     let since = handle.state.lock().resize.pending().and_then(|pending| pending.last_transition_time.as_ref().map(|at| at.0));
     let priority = spec(&desired).priority.unwrap_or(0);
-    (wants_more(handle), Reverse(priority), qos(&desired) != "Guaranteed", since.unwrap_or(jiff::Timestamp::MAX))
+    (wants_more(handle), Reverse(priority), class(&desired) != Ok(Class::Guaranteed), since.unwrap_or(jiff::Timestamp::MAX))
 }
 
 fn wants_more(handle: &Handle) -> bool {
-    let (now, then) = (Held::of(&handle.pod()), Held::of(&handle.desired()));
+    let (Ok(now), Ok(then)) = (Held::of(&handle.pod()), Held::of(&handle.desired())) else { return true };
     let of = |held: &Held, name: &str| held.amounts.get(name).copied().unwrap_or(0);
     ["cpu", "memory"].iter().any(|name| of(&then, name) > of(&now, name))
 }

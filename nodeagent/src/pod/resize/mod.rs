@@ -7,7 +7,9 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodStatus, ResourceRequirements};
 use serde::Serialize;
 
-use super::{names::spec, resources::List};
+use skiff_podspec::resources::List;
+
+use super::names::spec;
 use crate::time;
 
 pub mod enact;

@@ -5,12 +5,13 @@
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go`.
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use skiff_podspec::resources::{List, Unreadable, get};
 
 use crate::{
     pod::{
         enacted,
         names::{is_restartable_init, spec},
-        resources::{self, List, quantity},
+        resources,
         view::PodView,
     },
     runtime::{ContainerPhase, ContainerState},
@@ -27,12 +28,11 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    pub fn of(resources: &ResourceRequirements) -> Self {
-        let value = |list: Option<&List>, name: &str| list.and_then(|list| list.get(name)).and_then(quantity);
-        let bytes = |list| value(list, "memory").map_or(0, |value| value.value());
-        let milli = |list| value(list, "cpu").map_or(0, |value| value.milli_value());
+    pub fn of(resources: &ResourceRequirements) -> Result<Self, Unreadable> {
+        let bytes = |list: Option<&List>| Ok(get(list, "memory")?.map_or(0, |value| value.value()));
+        let milli = |list: Option<&List>| Ok(get(list, "cpu")?.map_or(0, |value| value.milli_value()));
         let (limits, requests) = (resources.limits.as_ref(), resources.requests.as_ref());
-        Self { memory_limit: bytes(limits), memory_request: bytes(requests), cpu_limit: milli(limits), cpu_request: milli(requests) }
+        Ok(Self { memory_limit: bytes(limits)?, memory_request: bytes(requests)?, cpu_limit: milli(limits)?, cpu_request: milli(requests)? })
     }
 }
 
@@ -69,10 +69,10 @@ pub enum Fate {
     Restarts,
 }
 
-/// Adds the steps for one running container.
+/// Adds the steps for one running container. There are none to what cannot be read; the node grants nothing of that kind.
 pub fn container(pod: &Pod, container: &Container, state: &ContainerState, steps: &mut Steps) -> Fate {
     let wanted = Sizes::of(&resources::effective(pod, container));
-    let has = Sizes::of(&enacted::of_container(state).unwrap_or_default());
+    let (Ok(wanted), Ok(has)) = (wanted, Sizes::of(&enacted::of_container(state).unwrap_or_default())) else { return Fate::Stays };
     let differs = |name: &str| match name {
         "memory" => (wanted.memory_limit, wanted.memory_request) != (has.memory_limit, has.memory_request),
         _ => (wanted.cpu_limit, wanted.cpu_request) != (has.cpu_limit, has.cpu_request),
@@ -97,7 +97,7 @@ pub fn container(pod: &Pod, container: &Container, state: &ContainerState, steps
 
 /// Whether the pod's own resources differ from those that its cgroup was given.
 pub fn pod_level(pod: &Pod, view: &PodView) -> bool {
-    let sizes = |resources: &Option<ResourceRequirements>| resources.as_ref().map(Sizes::of).unwrap_or_default();
+    let sizes = |resources: &Option<ResourceRequirements>| resources.as_ref().map_or(Ok(Sizes::default()), Sizes::of);
     sizes(&spec(pod).resources) != sizes(&enacted::of_pod(view))
 }
 

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::{create, disk::Disk, draft, key, spliced};
-use crate::{Error, Event, EventKind, Expect, History, LocalStore, Options, Store, Watch, Write};
+use crate::{Error, Event, EventKind, Expect, History, Interest, LocalStore, Options, Store, Watch, Write};
 
 const RESOURCES: [&str; 3] = ["pods", "services", "deployments.apps"];
 /// Events that the store keeps in memory: few, so that watchers fall out.
@@ -24,6 +24,8 @@ enum Op {
     Watch {
         resource: usize,
         back: u64,
+        /// Objects of this name alone.
+        only: Option<u8>,
     },
     Poll,
     /// The writer has time: so many events are packed together, so many stay loose.
@@ -101,7 +103,19 @@ struct Model {
 struct Watcher {
     watch: Watch,
     resource: usize,
+    only: Option<String>,
     seen: u64,
+    polled: bool,
+}
+
+impl Watcher {
+    fn wants(&self, event: &Happened) -> bool {
+        event.revision > self.seen && event.resource == RESOURCES[self.resource] && self.only.as_ref().is_none_or(|only| *only == event.name)
+    }
+}
+
+fn name_of(number: u8) -> String {
+    format!("n{}", number % 7)
 }
 
 fn start(disk: &Disk) -> LocalStore {
@@ -141,7 +155,7 @@ impl Model {
         self.counter += 1;
         let text = format!("text {} {}", self.counter, "x".repeat(self.counter as usize % 97));
         let resource = RESOURCES[intent.resource];
-        let name = format!("n{}", intent.name % 7);
+        let name = name_of(intent.name);
         let stored = self.state.get(&(resource.into(), name.clone())).map_or(0, |(revision, _)| *revision);
         let (expect, new, last) = match intent.verb {
             Verb::Create => (Expect::Absent, Some(draft(&text)), None),
@@ -231,13 +245,15 @@ impl Model {
         assert_eq!(self.store.resources().iter().map(|resource| &**resource).collect::<Vec<_>>(), resources);
     }
 
-    fn watch(&mut self, resource: usize, back: u64) {
+    fn watch(&mut self, resource: usize, back: u64, only: Option<u8>) {
+        let only = only.map(name_of);
+        let interest = only.iter().fold(Interest::default(), |interest, name| interest.named(name));
         let from = self.revision().saturating_sub(back);
         let floor = self.floor(RESOURCES[resource]);
-        match self.store.watch(RESOURCES[resource], from) {
+        match self.store.watch_some(RESOURCES[resource], from, interest) {
             Ok(watch) => {
                 assert!(from >= floor, "watches from {from}, floor {floor}");
-                self.watches.push(Watcher { watch, resource, seen: from });
+                self.watches.push(Watcher { watch, resource, only, seen: from, polled: false });
             }
             Err(Error::Compacted { asked, oldest }) => {
                 assert_eq!((asked, oldest), (from, floor));
@@ -261,15 +277,18 @@ impl Model {
                     Ok(batch) => events.extend(batch.iter().map(|event| Happened::of(event))),
                     Err(Error::Compacted { asked, oldest }) => {
                         assert!(asked < oldest && oldest == floors[resource], "{asked} {oldest} {floors:?}");
+                        // what others did is no reason
+                        assert!(!watcher.polled || happened.iter().any(|event| event.revision <= oldest && watcher.wants(event)), "{asked} {oldest}");
                         return false;
                     }
                     Err(other) => panic!("{other}"),
                 }
             }
-            let expected: Vec<Happened> = happened.iter().filter(|event| event.revision > watcher.seen && event.resource == resource).cloned().collect();
+            let expected: Vec<Happened> = happened.iter().filter(|event| watcher.wants(event)).cloned().collect();
             assert_eq!(events, expected);
             assert_eq!(watcher.watch.revision(), newest);
             watcher.seen = newest;
+            watcher.polled = true;
             true
         });
     }
@@ -332,7 +351,7 @@ impl Model {
         match op {
             Op::Write(intent) => self.burst(std::slice::from_ref(intent)).await,
             Op::Burst(intents) => self.burst(intents).await,
-            Op::Watch { resource, back } => self.watch(*resource, *back),
+            Op::Watch { resource, back, only } => self.watch(*resource, *back, *only),
             Op::Poll => self.poll(),
             Op::Pack { size, loose } => self.store.pack(*size, *loose),
             Op::ReadAt { resource, back } => self.read_at(*resource, *back),
@@ -371,7 +390,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         20 => intents().prop_map(Op::Write),
         10 => prop::collection::vec(intents(), 2..20).prop_map(Op::Burst),
-        8 => (0..RESOURCES.len(), 0..20_u64).prop_map(|(resource, back)| Op::Watch { resource, back }),
+        8 => (0..RESOURCES.len(), 0..20_u64, any::<Option<u8>>()).prop_map(|(resource, back, only)| Op::Watch { resource, back, only }),
         8 => Just(Op::Poll),
         6 => (1..5_usize, 0..5_usize).prop_map(|(size, loose)| Op::Pack { size, loose }),
         8 => (0..RESOURCES.len(), -2..20_i64).prop_map(|(resource, back)| Op::ReadAt { resource, back }),

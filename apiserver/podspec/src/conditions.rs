@@ -1,0 +1,108 @@
+//! How a pod stands: its phase, whether it is ready and since when, whether it has ended or is going.
+//!
+//! Invariant: a pod counts as active until it has ended or is being deleted. Follows `pkg/api/v1/pod/util.go` and
+//! `pkg/controller/controller_utils.go`.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+
+/// The pod's phase; `Pending` when none is written.
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+}
+
+/// Whether a pod in this phase has ended, well or badly.
+pub fn is_terminal(phase: &str) -> bool {
+    matches!(phase, "Succeeded" | "Failed")
+}
+
+/// Whether the pod has ended, well or badly.
+pub fn is_finished(pod: &Pod) -> bool {
+    is_terminal(phase(pod))
+}
+
+/// Whether the pod is being deleted.
+pub fn is_deleting(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether the pod has neither ended nor is being deleted.
+pub fn is_active(pod: &Pod) -> bool {
+    !is_finished(pod) && !is_deleting(pod)
+}
+
+/// The pod is being deleted and still may run.
+pub fn is_terminating(pod: &Pod) -> bool {
+    !is_finished(pod) && is_deleting(pod)
+}
+
+/// The condition of this type.
+pub fn condition<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a PodCondition> {
+    status?.conditions.iter().flatten().find(|condition| condition.type_ == kind)
+}
+
+/// Whether the pod's condition `Ready` is true.
+pub fn is_ready(pod: &Pod) -> bool {
+    condition(pod.status.as_ref(), "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Since when the pod is ready, if it is.
+pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    condition(pod.status.as_ref(), "Ready").filter(|ready| ready.status == "True")?.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// When the pod will have been ready for `min_ready_seconds`, or has been; negative ones count as none.
+pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
+    let least = SignedDuration::from_secs(min_ready_seconds.max(0).into());
+    Some(ready_since(pod)?.checked_add(least).unwrap_or(Timestamp::MAX))
+}
+
+/// Whether the pod has been ready for `min_ready_seconds`.
+pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
+    is_ready(pod) && (min_ready_seconds == 0 || available_at(pod, min_ready_seconds).is_some_and(|at| at <= now))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    fn pod(phase: Value, ready: &str, since: Value, deleted: Value) -> Pod {
+        from_value(json!({"metadata": {"deletionTimestamp": deleted},
+            "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": since}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn stages() {
+        let now = json!("2020-01-01T00:00:00Z");
+        for (phase, deleted, finished, active, terminating) in [
+            (Value::Null, Value::Null, false, true, false),
+            (json!("Running"), Value::Null, false, true, false),
+            (json!("Running"), now.clone(), false, false, true),
+            (json!("Succeeded"), Value::Null, true, false, false),
+            (json!("Failed"), now.clone(), true, false, false),
+        ] {
+            let pod = pod(phase.clone(), "True", Value::Null, deleted);
+            assert_eq!((is_finished(&pod), is_active(&pod), is_terminating(&pod)), (finished, active, terminating), "{phase}");
+        }
+        assert_eq!(phase(&Pod::default()), "Pending");
+    }
+
+    #[test]
+    fn availability() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (ready, since, seconds, now, wanted) in [
+            ("True", json!("1970-01-01T00:01:40Z"), 0, 100, true),
+            ("True", json!("1970-01-01T00:01:40Z"), 10, 109, false),
+            ("True", json!("1970-01-01T00:01:40Z"), 10, 110, true),
+            ("True", Value::Null, 0, 100, true),
+            ("True", Value::Null, 1, 100, false),
+            ("False", json!("1970-01-01T00:01:40Z"), 0, 100, false),
+        ] {
+            let pod = pod(json!("Running"), ready, since.clone(), Value::Null);
+            assert_eq!(is_available(&pod, seconds, at(now)), wanted, "{ready} since {since} for {seconds} at {now}");
+        }
+    }
+}

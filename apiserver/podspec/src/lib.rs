@@ -1,0 +1,20 @@
+//! What a pod means: what it asks for, where it may be, which class it has, which of its containers stay, how it stands.
+//!
+//! Invariant: pure, and each meaning stands here once: server, scheduler, controllers, node agent and CLI cannot differ in it. One file a subject.
+//! Follows `k8s.io/component-helpers` and `pkg/api/v1/pod`.
+
+pub mod affinity;
+pub mod conditions;
+pub mod containers;
+pub mod ports;
+pub mod qos;
+pub mod resources;
+pub mod tolerations;
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+
+/// The pod's spec. Every pod has one.
+pub fn spec(pod: &Pod) -> &PodSpec {
+    static NONE: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+    pod.spec.as_ref().unwrap_or(&NONE)
+}
