@@ -161,5 +161,5 @@ fn validate(kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
     errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, value.name(), &errors)) }
 }

@@ -236,5 +236,5 @@ fn validate(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), St
             None => (kind.strategy.validate_update)(new, live),
         },
     });
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, new.name(), &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, new.name(), &errors)) }
 }
