@@ -1,7 +1,9 @@
-//! What a new cluster holds: namespaces, the `kubernetes` service, default roles, priority classes.
+//! What a new cluster holds: namespaces, the `kubernetes` service, default roles, priority classes, flow schemas.
 //!
 //! Invariant: nothing that exists is overwritten but what upstream reconciles too (missing rules and subjects of default roles).
 //! Follows `pkg/controlplane/controller`, `pkg/registry/rbac/rest/storage_rbac.go`, `pkg/registry/scheduling/rest`.
+
+mod flow_control;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -62,6 +64,7 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         ensure(&ctx, "scheduling.k8s.io", "v1", "priorityclasses", "", class).await?;
     }
+    flow_control::run(app).await?;
     legacy_tokens::track(&ctx).await?;
     service_cidr(app).await?;
     kubernetes_service(&ctx, advertised).await?;
@@ -73,19 +76,34 @@ async fn service_cidr(app: &Arc<App>) -> Result<(), Status> {
     const NAME: &str = "kubernetes";
     let cidr = app.allocator.cidr.trunc().to_string();
     ensure(&own_context(app), "networking.k8s.io", "v1", "servicecidrs", "", json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}})).await?;
-    let kinds = app.kinds.load_full();
-    let row = kinds.find("networking.k8s.io", "v1", "servicecidrs").ok_or_else(|| Status::internal("no row for servicecidrs"))?;
-    let status = row.subresource("status").ok_or_else(|| Status::internal("servicecidrs have no status"))?;
-    let part = write::Part::Sub(status);
-    let ctx = Context { query: Query::read(Some("fieldManager=kubernetes-service-cidr-controller&force=true")), ..own_context(app) };
     let now = time::seconds(app.clock.now());
-    let config = json!({"apiVersion": "networking.k8s.io/v1", "kind": row.kind, "metadata": {"name": NAME}, "status": {"conditions": [
-        {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now}]}});
-    write::update(&ctx, row, "", NAME, write::Update::of(part), &mut |live| {
-        let live = live.unwrap_or(&Value::Null);
+    let status = json!({"conditions": [
+        {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now}]});
+    let told = |live: &Value| {
         let conditions = live["status"]["conditions"].as_array();
-        let told = conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] != "Unknown");
-        if told || live.is_deleting() || live["spec"]["cidrs"] != json!([cidr]) {
+        let ready = conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] != "Unknown");
+        ready || live["spec"]["cidrs"] != json!([cidr])
+    };
+    apply_status(app, "kubernetes-service-cidr-controller", ["networking.k8s.io", "v1", "servicecidrs"], NAME, &status, &told).await
+}
+
+/// Applies a status by the name of a controller, unless it was `told` before or the object is being deleted.
+async fn apply_status(
+    app: &Arc<App>,
+    manager: &str,
+    [group, version, plural]: [&str; 3],
+    name: &str,
+    status: &Value,
+    told: &(dyn Fn(&Value) -> bool + Sync),
+) -> Result<(), Status> {
+    let kinds = app.kinds.load_full();
+    let row = kinds.find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}")))?;
+    let part = write::Part::Sub(row.subresource("status").ok_or_else(|| Status::internal(format!("{plural} have no status")))?);
+    let ctx = Context { query: Query::read(Some(&format!("fieldManager={manager}&force=true"))), ..own_context(app) };
+    let config = json!({"apiVersion": row.api_version(), "kind": row.kind, "metadata": {"name": name}, "status": status});
+    write::update(&ctx, row, "", name, write::Update::of(part), &mut |live| {
+        let live = live.unwrap_or(&Value::Null);
+        if live.is_deleting() || told(live) {
             return Ok(live.clone());
         }
         let mut new = crate::managed::apply(&ctx, row, part, Some(live), &config)?;

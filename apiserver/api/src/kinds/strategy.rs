@@ -59,6 +59,8 @@ pub struct Strategy {
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
     pub allow_create_on_update: bool,
+    /// The group that refusals of what is in an object name, where it is not the kind's own (events.k8s.io: its hub type is core's).
+    pub told_of_group: Option<&'static str>,
     /// Seconds of grace that a deletion gives when it says nothing; `None`: objects go at once.
     pub default_grace: Option<fn(&Value) -> i64>,
     /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
@@ -112,6 +114,7 @@ impl Strategy {
         update_checks: UpdateChecks::Update,
         allow_unconditional_update: true,
         allow_create_on_update: false,
+        told_of_group: None,
         default_grace: None,
         skips_grace: |_| false,
         held: |_| false,

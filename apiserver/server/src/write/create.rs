@@ -168,5 +168,5 @@ fn validate(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
     if errors.is_empty() {
         errors = params::check(ctx, kind, Part::Whole, value, None)?;
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, value.name(), &errors)) }
 }

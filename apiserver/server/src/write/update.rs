@@ -240,5 +240,5 @@ fn validate(ctx: &Context, kind: &Kind, part: Part, new: &Value, live: &Value) -
     if errors.is_empty() {
         errors = params::check(ctx, kind, part, new, Some(live))?;
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.group, kind.kind, new.name(), &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, new.name(), &errors)) }
 }

@@ -1,8 +1,9 @@
 //! APIService: its row.
 
 mod columns;
+mod validation;
 
-use crate::kinds::{Row, Strategy, Subresource, Verbs};
+use crate::kinds::{Row, Strategy, Subresource, Verbs, strategy::path_segment};
 
 pub const KIND: Row = Row {
     group: "apiregistration.k8s.io",
@@ -19,6 +20,13 @@ pub const KIND: Row = Row {
     selectable: &[],
     columns: columns::COLUMNS,
     strategy: Strategy {
+        validate_name: path_segment,
+        defaults: validation::defaults,
+        stamp: Some(validation::stamp),
+        validate: validation::validate,
+        validate_update: |new, _| validation::validate(new),
+        validate_status_update: validation::validate_status,
+        allow_unconditional_update: false,
         has_status: true,
         any_finalizers: true,
         update_checks: crate::kinds::UpdateChecks::Both,

@@ -2,7 +2,11 @@
 
 pub mod columns;
 
-use crate::kinds::{Row, Strategy, Verbs, strategy::unsupported_field};
+use crate::kinds::{
+    Row, Strategy, Verbs,
+    rows::events::event::validation,
+    strategy::{path_segment, unsupported_field},
+};
 
 pub const KIND: Row = Row {
     group: "",
@@ -18,7 +22,15 @@ pub const KIND: Row = Row {
     schema: "core.v1.Event",
     selectable: crate::kinds::rows::events::event::SELECTABLE,
     columns: columns::COLUMNS,
-    strategy: Strategy { allow_create_on_update: true, unknown_field: unsupported_field, has_no_cache: true, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        validate_name: path_segment,
+        validate: validation::core,
+        validate_update: |new, _| validation::core(new),
+        allow_create_on_update: true,
+        unknown_field: unsupported_field,
+        has_no_cache: true,
+        ..Strategy::DEFAULT
+    },
     stored_as: Some(&crate::kinds::rows::events::event::CORE),
     storage_version: Some("/v1/Event"),
 };

@@ -5,6 +5,7 @@ mod columns;
 use crate::kinds::{Row, Strategy, Verbs, strategy::unsupported_field};
 
 pub mod convert;
+pub mod validation;
 pub use convert::{CORE, SELECTABLE};
 
 pub const KIND: Row = Row {
@@ -22,6 +23,10 @@ pub const KIND: Row = Row {
     selectable: SELECTABLE,
     columns: columns::COLUMNS,
     strategy: Strategy {
+        validate: validation::create,
+        validate_update: validation::update,
+        told_of_group: Some(""),
+        allow_create_on_update: true,
         unknown_field: unsupported_field,
         field_names: convert::FIELD_NAMES,
         only_mapped_fields: true,

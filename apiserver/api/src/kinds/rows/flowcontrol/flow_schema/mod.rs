@@ -1,6 +1,7 @@
 //! FlowSchema: its row.
 
 mod columns;
+mod validation;
 
 use crate::kinds::{Generation, Row, Strategy, Subresource, Verbs, without_effect};
 
@@ -19,6 +20,10 @@ pub const KIND: Row = Row {
     selectable: &[],
     columns: columns::COLUMNS,
     strategy: Strategy {
+        defaults: validation::defaults,
+        validate: validation::validate,
+        validate_update: |new, _| validation::validate(new),
+        validate_status_update: super::conditions::of_status,
         generation: Generation::Counted,
         has_status: true,
         update_checks: crate::kinds::UpdateChecks::New,
