@@ -8,7 +8,13 @@ use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind},
-    machinery::{meta::Meta, object_meta, schema::conform, status::Status, time},
+    machinery::{
+        meta::Meta,
+        object_meta,
+        schema::{conform, rules},
+        status::Status,
+        time,
+    },
 };
 use skiff_storage::{Error, Expect, Write};
 
@@ -161,5 +167,6 @@ fn validate(kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
     errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
+    errors.extend(rules::check(kind.node(), value, None));
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, value.name(), &errors)) }
 }

@@ -12,6 +12,7 @@ use skiff_api::{
         field::{Errors, Path},
         meta::Meta,
         object_meta,
+        schema::rules,
         status::Status,
     },
 };
@@ -236,5 +237,6 @@ fn validate(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), St
             None => (kind.strategy.validate_update)(new, live),
         },
     });
+    errors.extend(rules::check(kind.node(), new, Some(live)));
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, new.name(), &errors)) }
 }
