@@ -1,76 +1,32 @@
 //! What controllers ask of pods, and how they make and delete them.
 //!
-//! Invariant: a pod counts as active until it has ended or is being deleted. Follows pkg/api/v1/pod/util.go and
-//! pkg/controller/controller_utils.go.
+//! Follows pkg/controller/controller_utils.go.
 
 use std::{cmp::Ordering, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec},
+    api::core::v1::{Pod, PodTemplateSpec},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use skiff_podspec::{conditions::available_at, containers::sidecars};
+pub use skiff_podspec::{
+    conditions::{condition, is_active, is_available, is_deleting, is_finished, is_ready, is_terminating, phase, ready_since},
+    spec,
 };
 
 use crate::{
     api::{Api, Delete, Kind},
-    clock::{after, until},
+    clock::until,
     error::Error,
     events::Recorder,
     key::Key,
 };
 
-/// The pod's phase; `Pending` when none is written.
-pub fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
-}
-
-/// Whether the pod has ended, well or badly.
-pub fn is_finished(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// Whether the pod is being deleted.
-pub fn is_deleting(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
-}
-
-/// Whether the pod has neither ended nor is being deleted.
-pub fn is_active(pod: &Pod) -> bool {
-    !is_finished(pod) && !is_deleting(pod)
-}
-
-/// The pod is being deleted and still may run.
-pub fn is_terminating(pod: &Pod) -> bool {
-    !is_finished(pod) && is_deleting(pod)
-}
-
-/// The condition of this type.
-pub fn condition<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a PodCondition> {
-    status?.conditions.iter().flatten().find(|c| c.type_ == kind)
-}
-
-/// Whether the pod's condition `Ready` is true.
-pub fn is_ready(pod: &Pod) -> bool {
-    condition(pod.status.as_ref(), "Ready").is_some_and(|c| c.status == "True")
-}
-
-/// Since when the pod is ready, if it is.
-pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    condition(pod.status.as_ref(), "Ready").filter(|c| c.status == "True")?.last_transition_time.as_ref().map(|t| t.0)
-}
-
-/// Whether the pod has been ready for `min_ready_seconds`.
-pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
-    if !is_ready(pod) {
-        return false;
-    }
-    min_ready_seconds == 0 || ready_since(pod).is_some_and(|at| after(at, seconds(min_ready_seconds)) <= now)
-}
-
 /// After which time the next of `pods` becomes available, if one will.
 pub fn next_availability(pods: &[Arc<Pod>], min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
     let until_available = |pod: &Arc<Pod>| {
-        let at = after(ready_since(pod)?, seconds(min_ready_seconds));
+        let at = available_at(pod, min_ready_seconds)?;
         (at > now).then(|| until(now, at))
     };
     pods.iter().filter_map(until_available).min()
@@ -79,12 +35,6 @@ pub fn next_availability(pods: &[Arc<Pod>], min_ready_seconds: i32, now: Timesta
 /// Whole seconds as a duration; negative ones as none.
 pub fn seconds(count: i32) -> Duration {
     Duration::from_secs(u64::try_from(count).unwrap_or(0))
-}
-
-/// The pod's spec. Every pod has one.
-pub fn spec(pod: &Pod) -> &PodSpec {
-    static NONE: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
-    pod.spec.as_ref().unwrap_or(&NONE)
 }
 
 /// The node that the pod is bound to; empty when it is bound to none.
@@ -200,13 +150,17 @@ fn deletion_cost(pod: &Pod) -> i32 {
 fn restarts(pod: &Pod, regular: bool) -> i32 {
     let status = pod.status.as_ref();
     let counted = if regular { status.and_then(|s| s.container_statuses.as_ref()) } else { status.and_then(|s| s.init_container_statuses.as_ref()) };
-    counted.into_iter().flatten().map(|c| c.restart_count).max().unwrap_or(0)
+    let stays = |name: &str| regular || sidecars(spec(pod)).any(|sidecar| sidecar.name == name);
+    counted.into_iter().flatten().filter(|c| stays(&c.name)).map(|c| c.restart_count).max().unwrap_or(0)
 }
 
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::{
+        api::core::v1::{PodCondition, PodSpec, PodStatus},
+        apimachinery::pkg::apis::meta::v1::Time,
+    };
 
     /// A pod for tests: bound or not, in a phase, ready since some second or not.
     pub fn pod(name: &str, node: &str, phase: &str, ready_at: Option<i64>) -> Pod {
@@ -238,16 +192,25 @@ pub mod tests {
         for (first, second) in &cases {
             assert_eq!(deletion_order((first, 0), (second, 0), now), Ordering::Less, "{:?} before {:?}", first.metadata.name, second.metadata.name);
         }
+        let restarted = |name: &str| {
+            let mut pod = pod("a", "n", "Running", Some(1));
+            pod.spec = serde_json::from_value(serde_json::json!({"nodeName": "n", "containers": [],
+                "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}))
+            .unwrap();
+            let counted = serde_json::json!([{"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 3}]);
+            pod.status.as_mut().unwrap().init_container_statuses = serde_json::from_value(counted).unwrap();
+            pod
+        };
+        for (name, expected) in [("s", Ordering::Less), ("i", Ordering::Equal)] {
+            assert_eq!(deletion_order((&restarted(name), 0), (&pod("b", "n", "Running", Some(1)), 0), now), expected, "restarts of {name}");
+        }
         let (a, b) = (pod("a", "n", "Running", Some(5)), pod("b", "m", "Running", Some(5)));
         assert_eq!(deletion_order((&a, 3), (&b, 1), now), Ordering::Less, "the more crowded node first");
     }
 
     #[test]
     fn availability() {
-        let at = |s| Timestamp::from_second(s).unwrap();
         let ready = pod("a", "n", "Running", Some(100));
-        assert!(is_available(&ready, 0, at(100)) && !is_available(&ready, 10, at(109)) && is_available(&ready, 10, at(110)));
-        assert!(!is_available(&pod("a", "n", "Running", None), 0, at(100)));
-        assert_eq!(next_availability(&[Arc::new(ready)], 10, at(104)), Some(Duration::from_secs(6)));
+        assert_eq!(next_availability(&[Arc::new(ready)], 10, Timestamp::from_second(104).unwrap()), Some(Duration::from_secs(6)));
     }
 }

@@ -13,6 +13,7 @@ use k8s_openapi::{
     api::core::v1::{Pod, Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
+use skiff_podspec::containers::sidecars;
 
 use crate::{
     informer::{Change, Informer},
@@ -111,11 +112,10 @@ pub fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
         None => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
         Some(IntOrString::String(name)) => {
-            let spec = pods::spec(pod);
-            let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
             let protocol = |p: &Option<String>| p.clone().unwrap_or_else(|| "TCP".into());
             let fits = |p: &&k8s_openapi::api::core::v1::ContainerPort| p.name.as_ref() == Some(name) && protocol(&p.protocol) == protocol(&port.protocol);
-            spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten()).find(fits).map(|p| p.container_port)
+            let spec = pods::spec(pod);
+            spec.containers.iter().chain(sidecars(spec)).flat_map(|c| c.ports.iter().flatten()).find(fits).map(|p| p.container_port)
         }
     }
 }

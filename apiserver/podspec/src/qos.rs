@@ -1,7 +1,7 @@
 //! A pod's quality-of-service class.
 //!
 //! Invariant: it never changes, so what the status says goes first. Follows `pkg/apis/core/v1/helper/qos/qos.go`. (The server works it out on
-//! untyped values before a pod has a status: `strategy.rs` of the kind.)
+//! untyped values before a pod has a status, with the same outcome.)
 
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use skiff_api::machinery::quantity::Quantity;
@@ -118,7 +118,10 @@ mod tests {
             (vec![full.clone()], json!({}), Class::BestEffort),
             (vec![full], limits, Class::Burstable),
         ] {
-            assert_eq!(class(&pod(&resources, whole.clone())).unwrap(), wanted, "{resources:?} {whole}");
+            let pod = pod(&resources, whole.clone());
+            assert_eq!(class(&pod).unwrap(), wanted, "{resources:?} {whole}");
+            let untyped = serde_json::to_value(pod).unwrap();
+            assert_eq!(skiff_api::kinds::rows::core::pod::strategy::qos(&untyped), wanted.name(), "the server's: {resources:?} {whole}");
         }
     }
 

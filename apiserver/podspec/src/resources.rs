@@ -233,6 +233,10 @@ mod tests {
             let pod = pod(spec, json!({}));
             assert_eq!(text(&super::requests(&pod, Options::default()).unwrap()), requests, "{what}");
             assert_eq!(text(&super::limits(&pod, Status::Ignored).unwrap()), limits, "{what}");
+            let untyped = serde_json::to_value(&pod.spec).unwrap();
+            let servers = skiff_api::kinds::validation::pod::resources::aggregate(&untyped, "requests");
+            let servers = servers.into_iter().map(|(name, amount)| (name.to_string(), amount)).collect();
+            assert_eq!(of_containers(&pod, Side::Requests, Options::default()).unwrap(), servers, "the server's: {what}");
         }
     }
 

@@ -7,29 +7,16 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration, Volume};
+use k8s_openapi::api::core::v1::{Container, Pod, Toleration, Volume};
 use skiff_podspec::{
     affinity::{Preferred, Required},
+    containers,
+    ports::{HostPort, host_ports},
     resources::Unreadable,
     spec, tolerations,
 };
 
 use crate::{resources::Requests, terms::Terms};
-
-/// A host port that a pod takes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostPort {
-    pub ip: String,
-    pub protocol: String,
-    pub port: i32,
-}
-
-impl HostPort {
-    pub fn conflicts(&self, other: &HostPort) -> bool {
-        let any = |ip: &str| ip.is_empty() || ip == "0.0.0.0";
-        self.port == other.port && self.protocol == other.protocol && (self.ip == other.ip || any(&self.ip) || any(&other.ip))
-    }
-}
 
 /// What a pod's node selector and node affinity say.
 #[derive(Debug)]
@@ -51,16 +38,6 @@ pub struct PodInfo {
     pub pod: Arc<Pod>,
     /// Read when it is first asked for: for most pods that have a node it never is.
     affinity: OnceLock<Box<Affinity>>,
-}
-
-fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
-    let stays = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let containers = spec.init_containers.iter().flatten().filter(stays).chain(&spec.containers);
-    let ports = containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|p| {
-        let port = p.host_port.filter(|port| *port > 0)?;
-        Some(HostPort { ip: p.host_ip.clone().unwrap_or_default(), protocol: p.protocol.clone().unwrap_or_else(|| "TCP".into()), port })
-    });
-    ports.collect()
 }
 
 impl PodInfo {
@@ -118,7 +95,7 @@ impl PodInfo {
 
     /// All containers, those that only begin the pod first.
     pub fn containers(&self) -> impl Iterator<Item = &Container> {
-        self.pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
+        containers::all(spec(&self.pod))
     }
 
     /// Whether it waits to be given a node by someone.
@@ -138,14 +115,5 @@ pub mod tests {
         let mut pod = json!({"metadata": {"name": name, "uid": name, "namespace": "ns"}, "spec": {"containers": []}});
         skiff_api::machinery::patch::merge::apply(&mut pod, changes, false).unwrap();
         Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap())))
-    }
-
-    #[test]
-    fn host_ports_of_what_stays() {
-        let container =
-            |name: &str, policy: Option<&str>, port: i32| json!({"name": name, "restartPolicy": policy, "ports": [{"containerPort": 1, "hostPort": port}]});
-        let spec = json!({"containers": [container("a", None, 1)], "initContainers": [container("i", None, 2), container("s", Some("Always"), 3)]});
-        let found = pod("p", json!({"spec": spec}));
-        assert_eq!(found.ports.iter().map(|p| p.port).collect::<Vec<_>>(), [3, 1]);
     }
 }

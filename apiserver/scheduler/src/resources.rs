@@ -3,13 +3,17 @@
 //! Invariant: quantities are added up exactly and rounded once, at the end; one that cannot be read is an error and never nothing. Follows
 //! `pkg/scheduler/framework/types.go` (Resource, CalculateResource) and `plugins/noderesources/resource_allocation.go`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use k8s_openapi::api::core::v1::Pod;
+use skiff_api::machinery::quantity::{Format, Quantity};
 use skiff_podspec::resources::{self, Amounts, List, Options, Status, Unreadable};
 
-/// What a container that asks for no cpu or memory counts as when nodes are compared.
-const DEFAULTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "200Mi")];
+/// What a container that asks for no cpu or memory counts as when nodes are compared: 100 millicores, 200 MiB.
+static DEFAULTS: LazyLock<Amounts> = LazyLock::new(|| {
+    let (cpu, memory) = (Quantity::from_milli(100, Format::DecimalSi), Quantity::from_i64(200 << 20, Format::BinarySi));
+    Amounts::from([("cpu".to_string(), cpu), ("memory".to_string(), memory)])
+});
 
 /// Amounts as they are compared: cpu in millicores, all else in whole units.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,11 +85,11 @@ impl Requests {
     pub fn of(pod: &Pod) -> Result<Requests, Unreadable> {
         let asked = |missing: Option<&Amounts>| resources::requests(pod, Options { status: Status::Counts, missing });
         let both = |amounts: &Amounts| (Resources::rounded(amounts).cpu, Resources::rounded(amounts).memory);
-        let mut missing: Amounts = DEFAULTS.into_iter().filter_map(|(name, amount)| Some((name.to_string(), amount.parse().ok()?))).collect();
         let all = asked(None)?;
-        let scored = both(&asked(Some(&missing))?);
+        let scored = both(&asked(Some(&DEFAULTS))?);
         let mut compared = scored;
         if resources::has_requests_as_a_whole(pod) {
+            let mut missing = DEFAULTS.clone();
             missing.retain(|name, _| !all.contains_key(name));
             compared = both(&asked(Some(&missing))?);
         }

@@ -187,7 +187,7 @@ fn shown(text: &[u8]) -> String {
     match text.first() {
         None => "<empty>".into(),
         Some(b'{') => format!("{}{more}", String::from_utf8_lossy(start)),
-        Some(_) => format!("{}{more}", start.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        Some(_) => format!("{}{more}", hex::encode(start)),
     }
 }
 

@@ -65,7 +65,7 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     }
     let is_aggregated = document["apiVersion"].as_str().is_some_and(|v| v.starts_with("apidiscovery"));
     let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
-    let etag = format!("\"{}\"", Sha256::digest(document.to_string()).iter().map(|byte| format!("{byte:02X}")).collect::<String>());
+    let etag = format!("\"{}\"", hex::encode_upper(Sha256::digest(document.to_string())));
     if is_aggregated && ctx.header(header::IF_NONE_MATCH.as_str()) == etag {
         // A cache takes the headers of this answer for those that it kept: the media type must be the aggregated one here, too.
         return Ok(aggregated_headers(ctx.finish(304, "application/json", axum::body::Body::empty()), &etag));

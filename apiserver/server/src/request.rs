@@ -4,6 +4,7 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 use skiff_api::machinery::{gonum, status::Status};
 
 /// A request's path and method in Kubernetes' terms.
@@ -121,21 +122,8 @@ impl Query {
     }
 
     pub fn decode(text: &str, plus: bool) -> String {
-        let bytes = text.as_bytes();
-        let mut out = Vec::with_capacity(bytes.len());
-        let mut at = 0;
-        while at < bytes.len() {
-            match bytes[at] {
-                b'+' if plus => out.push(b' '),
-                b'%' if let Some(byte) = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()) => {
-                    out.push(byte);
-                    at += 2;
-                }
-                byte => out.push(byte),
-            }
-            at += 1;
-        }
-        String::from_utf8_lossy(&out).into_owned()
+        let spaced = if plus { text.replace('+', " ") } else { text.to_owned() };
+        percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
     }
 
     /// The first value of `key`.
@@ -165,6 +153,15 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        let cases = [("a%20b+c", "a b c"), ("%C3%A4%2B", "ä+"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%+f", "% f"), ("%2", "%2")];
+        for (text, want) in cases {
+            assert_eq!(Query::decode(text, true), want, "{text}");
+        }
+        assert_eq!(Query::decode("%+f+%2B", false), "%+f++");
+    }
 
     #[test]
     fn paths() {

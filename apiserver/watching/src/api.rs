@@ -9,8 +9,10 @@ use std::borrow::Cow;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
+use skiff_api::machinery::url::UNRESERVED;
 
 pub use crate::typed::{Kind, Wire};
 use crate::{
@@ -126,16 +128,11 @@ pub struct Api {
 /// no object's name (`..`, `a/b`, nothing) becomes a segment that no object has, so that it leads nowhere else; upstream's client refuses those
 /// (`IsValidPathSegmentName` in `k8s.io/client-go/rest/request.go`).
 pub fn segment(name: &str) -> Cow<'_, str> {
-    const PLAIN: &[u8] = b"-._~:@$&+,;=";
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || PLAIN.contains(&byte);
+    const KEPT: &AsciiSet = &UNRESERVED.remove(b':').remove(b'@').remove(b'$').remove(b'&').remove(b'+').remove(b',').remove(b';').remove(b'=');
     let none = matches!(name, "" | "." | "..") || name.contains(['/', '%']);
-    if !none && name.bytes().all(plain) {
-        return name.into();
-    }
-    let keep = |byte: u8| if none { byte.is_ascii_alphanumeric() } else { plain(byte) };
-    let escaped: String = name.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
-    match (none, escaped.as_str()) {
-        (false, _) => escaped.into(),
+    let escaped: Cow<'_, str> = utf8_percent_encode(name, if none { NON_ALPHANUMERIC } else { KEPT }).into();
+    match (none, &*escaped) {
+        (false, _) => escaped,
         (true, "") => "%25".into(),
         // the server undoes one of the two, and what is left is a name that no object may have
         (true, _) => escaped.replace('%', "%25").into(),

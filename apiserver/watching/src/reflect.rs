@@ -9,6 +9,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use skiff_api::machinery::url::query_value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -99,7 +100,7 @@ async fn list(api: &Api, source: &Source, sink: &mut dyn Sink) -> Result<String,
         let mut path = format!("{}?{}limit={PAGE}", source.path, source.query);
         if !token.is_empty() {
             path.push_str("&continue=");
-            path.extend(token.bytes().map(escaped));
+            path.push_str(&query_value(&token));
         }
         let text = api.send(Method::GET, &path, None, source.accept.map(|a| a.0), Vec::new()).await?;
         let page = Page::of(&path, &text)?;
@@ -110,14 +111,6 @@ async fn list(api: &Api, source: &Source, sink: &mut dyn Sink) -> Result<String,
             sink.complete(&version);
             return Ok(version);
         }
-    }
-}
-
-/// One byte of a query value, percent-encoded when it must be.
-fn escaped(byte: u8) -> String {
-    match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
     }
 }
 

@@ -16,7 +16,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::{Value, json};
+use skiff_api::machinery::url::{UNRESERVED, query_value};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -358,20 +360,13 @@ fn plain(body: &[u8]) -> Option<String> {
 
 /// Escapes a path's segment.
 pub fn segment(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for b in text.bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' | b'$' | b'&' | b'+' | b'=' => out.push(b as char),
-            b => out.push_str(&format!("%{b:02X}")),
-        }
-    }
-    out
+    const KEPT: &AsciiSet = &UNRESERVED.remove(b':').remove(b'@').remove(b'$').remove(b'&').remove(b'+').remove(b'=');
+    utf8_percent_encode(text, KEPT).to_string()
 }
 
 /// A query (`?a=b&c=d`) of these parameters; none for an empty list.
 pub fn query(pairs: &[(&str, &str)]) -> String {
-    let escape = |t: &str| segment(t).replace('&', "%26").replace('+', "%2B").replace('=', "%3D").replace('$', "%24").replace('@', "%40").replace(':', "%3A");
-    let parts: Vec<String> = pairs.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v))).collect();
+    let parts: Vec<String> = pairs.iter().map(|(k, v)| format!("{}={}", query_value(k), query_value(v))).collect();
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 

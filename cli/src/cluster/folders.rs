@@ -43,7 +43,7 @@ impl Folders {
     pub fn at(data: &str) -> anyhow::Result<Folders> {
         let data = if data.is_empty() { default_data_dir() } else { PathBuf::from(data) };
         let data = std::path::absolute(&data).with_context(|| format!("cannot use the data folder {}", data.display()))?;
-        let instance = Sha256::digest(data.as_os_str().as_encoded_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let instance = hex::encode(&Sha256::digest(data.as_os_str().as_encoded_bytes())[..4]);
         Ok(Folders { data, instance })
     }
 

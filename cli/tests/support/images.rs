@@ -24,7 +24,7 @@ pub fn docker_archive(to: &Path, tag: &str, files: &BTreeMap<String, PathBuf>, e
         text_entry(&mut layer, place.trim_start_matches('/'), text.as_bytes());
     }
     let layer = layer.into_inner().unwrap();
-    let digest: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = hex::encode(Sha256::digest(&layer));
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let config = serde_json::json!({"architecture": architecture, "os": "linux", "config": {"Cmd": command, "Env": ["PATH=/bin:/usr/sbin:/usr/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}});

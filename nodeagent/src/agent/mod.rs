@@ -41,7 +41,7 @@ use crate::{
         allocation::Granted,
         eviction,
         handle::{Handle, Verdict},
-        names::{is_terminal_phase, name, namespace, phase, reference, uid},
+        names::{is_terminal, name, namespace, phase, reference, uid},
         pull::Puller,
         resize, worker,
     },
@@ -217,7 +217,7 @@ impl Dispatcher<'_> {
         if pod.metadata.deletion_timestamp.is_some() {
             handle.ending.cancel();
             self.node.allocations.note(&pod);
-        } else if !is_terminal_phase(phase(&pod)) {
+        } else if !is_terminal(phase(&pod)) {
             self.admit(&handle).await;
         }
         self.start(uid, handle);

@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     http::{HeaderValue, Response, header},
 };
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// The parameters of a query, in their order.
@@ -15,23 +16,7 @@ pub fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
 }
 
 fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex =
-            (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten().and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match (hex, bytes[at]) {
-            (Some(byte), _) => {
-                out.push(byte);
-                at += 2;
-            }
-            (None, b'+') => out.push(b' '),
-            (None, byte) => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// An answer in JSON.

@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Error, Image, layer, manifest::ImageConfig, store::failed};
+use super::{Error, Image, manifest::ImageConfig, store::failed};
 
 /// Name of the built-in image without its tag.
 pub const SHOP_REPOSITORY: &str = "skiff.local/shop";
@@ -30,7 +30,7 @@ impl Builtin {
     pub fn of_this_program() -> Result<Self, Error> {
         let meta = fs::metadata(PROGRAM).map_err(|err| failed("look at this program's file", err))?;
         let identity = format!("{}:{}:{}:{}:{}", meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec());
-        Ok(Self { key: layer::hex(&Sha256::digest(identity))[..16].to_owned(), size: meta.size() })
+        Ok(Self { key: hex::encode(Sha256::digest(identity))[..16].to_owned(), size: meta.size() })
     }
 
     pub fn images(&self) -> Vec<Image> {
@@ -87,6 +87,6 @@ impl Builtin {
     }
 
     fn id(&self, version: &str) -> String {
-        format!("sha256:{}", layer::hex(&Sha256::digest(format!("{SHOP_REPOSITORY}:{version}:{}", self.key))))
+        format!("sha256:{}", hex::encode(Sha256::digest(format!("{SHOP_REPOSITORY}:{version}:{}", self.key))))
     }
 }

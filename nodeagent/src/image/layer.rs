@@ -51,7 +51,7 @@ pub fn unpack(blob: &Path, into: &Path) -> io::Result<Unpacked> {
         target.finish()?
     };
     io::copy(&mut hashing, &mut io::sink())?;
-    Ok(Unpacked { diff_id: format!("sha256:{}", hex(&hashing.hash.finalize())), size })
+    Ok(Unpacked { diff_id: format!("sha256:{}", hex::encode(hashing.hash.finalize())), size })
 }
 
 /// Opens a stream whose compression is told by its first bytes.
@@ -69,15 +69,6 @@ pub fn decompress<R: Read + 'static>(mut raw: R) -> io::Result<Box<dyn Read>> {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
         [0x28, 0xb5, 0x2f, 0xfd] => Box::new(Frames::new(whole)),
         _ => Box::new(whole),
-    })
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
-        let _ = write!(text, "{b:02x}");
-        text
     })
 }
 
@@ -379,7 +370,7 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&plain).unwrap();
         let zstd = ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest);
-        let wanted = format!("sha256:{}", hex(&Sha256::digest(&plain)));
+        let wanted = format!("sha256:{}", hex::encode(Sha256::digest(&plain)));
         for blob in [plain.clone(), gzip.finish().unwrap(), zstd] {
             let (folder, unpacked) = unpack_bytes(&blob);
             let unpacked = unpacked.unwrap();

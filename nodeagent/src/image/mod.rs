@@ -15,7 +15,6 @@ mod store;
 mod zstd;
 
 pub use builtin::{SHOP_REPOSITORY, SHOP_VERSIONS};
-pub(crate) use layer::hex;
 pub use manifest::ImageConfig;
 pub use reference::Reference;
 pub use simulated::SimulatedImages;

@@ -12,7 +12,7 @@ pub struct SimulatedImages;
 #[async_trait]
 impl ImageStore for SimulatedImages {
     async fn find(&self, reference: &str) -> Result<Option<Image>, Error> {
-        let id: String = Sha256::digest(reference).iter().map(|b| format!("{b:02x}")).collect();
+        let id: String = hex::encode(Sha256::digest(reference));
         Ok(Some(Image { id: format!("sha256:{id}"), tags: vec![reference.into()], digests: Vec::new(), size: 0, user: String::new() }))
     }
     async fn pull(&self, reference: &str, _: &[Credentials]) -> Result<Image, Error> {

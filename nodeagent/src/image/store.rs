@@ -216,7 +216,7 @@ impl Shelf {
 
     /// Names an image whose layers were all added. Tags move here from the images that had them.
     pub(super) fn commit(&self, arrived: Arrived) -> Result<Image, Error> {
-        let id = format!("sha256:{}", layer::hex(&Sha256::digest(&arrived.config)));
+        let id = format!("sha256:{}", hex::encode(Sha256::digest(&arrived.config)));
         let document = parse_config(&arrived.config)?;
         write_atomically(&self.config_path(&id), &arrived.config).map_err(|err| failed("keep an image's config", err))?;
         let _turn = self.exclusive()?;

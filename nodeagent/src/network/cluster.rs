@@ -109,8 +109,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(instance: &str) -> Self {
-        let hash = Sha256::digest(instance.as_bytes());
-        Names { hash: hash.iter().take(3).map(|b| format!("{b:02x}")).collect() }
+        Names { hash: hex::encode(&Sha256::digest(instance.as_bytes())[..3]) }
     }
 
     fn bridge(&self) -> String {

@@ -178,9 +178,7 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
 
 /// The node's end of a pod's veth pair: 15 characters, the most that the kernel takes.
 fn host_link(uid: &str) -> String {
-    let hash = Sha256::digest(uid.as_bytes());
-    let hex: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();
-    format!("skiffp{}", &hex[..9])
+    format!("skiffp{}", &hex::encode(Sha256::digest(uid.as_bytes()))[..9])
 }
 
 fn check_uid(uid: &str) -> Result<(), Error> {

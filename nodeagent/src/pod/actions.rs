@@ -117,7 +117,7 @@ fn init(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &
     let mut done = is_initialized(pod, view);
     let mut later_done = done;
     for (index, container) in containers.iter().enumerate().rev() {
-        let sidecar = names::is_restartable_init(container);
+        let sidecar = names::is_sidecar(container);
         let Some(state) = view.container(&container.name) else {
             if later_done && sidecar {
                 actions.init.push(container.name.clone());
@@ -162,7 +162,7 @@ fn init(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &
 
 /// Starts sidecars before `index` that have stopped, while later init containers still run.
 fn keep_sidecars(containers: &[Container], index: usize, view: &PodView, actions: &mut Actions) {
-    for container in containers[..index].iter().filter(|container| names::is_restartable_init(container)) {
+    for container in containers[..index].iter().filter(|container| names::is_sidecar(container)) {
         if view.container(&container.name).is_none_or(|state| state.phase != ContainerPhase::Running) {
             actions.init.push(container.name.clone());
         }

@@ -1,7 +1,7 @@
 //! What the pods that this node has taken hold of it: the resources that they were granted, and ports of the node.
 //!
 //! Invariant: a pod is here from its admission until nothing of it runs any more, or until it was deleted by force; then others get what it held.
-//! Follows `pkg/kubelet/allocation/allocation_manager.go` and `HostPortInfo` of `staging/src/k8s.io/kube-scheduler/framework`.
+//! Follows `pkg/kubelet/allocation/allocation_manager.go`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,11 +11,14 @@ use std::{
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceRequirements};
 use parking_lot::Mutex;
 use skiff_api::machinery::quantity::Quantity;
-use skiff_podspec::resources::Unreadable;
+use skiff_podspec::{
+    ports::{HostPort, host_ports},
+    resources::Unreadable,
+};
 
 use super::{
     admission::{self, Rejection},
-    names::{is_restartable_init, name, spec, uid},
+    names::{name, spec, uid},
     resources::pod_requests,
 };
 
@@ -25,23 +28,6 @@ pub type Amounts = BTreeMap<String, i64>;
 /// `value` of the resource `name` as it is counted.
 pub fn amount(name: &str, value: &Quantity) -> i64 {
     if name == "cpu" { value.milli_value() } else { value.value() }
-}
-
-/// A port of the node that a pod has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    /// `0.0.0.0` for all addresses.
-    ip: String,
-    protocol: String,
-    port: i32,
-}
-
-impl HostPort {
-    /// Whether the two cannot be had at the same time.
-    pub fn conflicts(&self, other: &Self) -> bool {
-        const ANY: &str = "0.0.0.0";
-        (self.port, &self.protocol) == (other.port, &other.protocol) && (self.ip == other.ip || self.ip == ANY || other.ip == ANY)
-    }
 }
 
 /// The resources that a pod was granted: those that it runs with, whatever it asks for by now.
@@ -84,17 +70,8 @@ pub struct Held {
 impl Held {
     pub fn of(pod: &Pod) -> Result<Self, Unreadable> {
         let amounts = pod_requests(pod)?.into_iter().map(|(name, value)| (name.clone(), amount(&name, &value))).collect();
-        Ok(Self { amounts, ports: host_ports(pod) })
+        Ok(Self { amounts, ports: host_ports(spec(pod)) })
     }
-}
-
-/// The ports of the node that the pod's containers ask for.
-fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let sidecars = spec(pod).init_containers.iter().flatten().filter(|container| is_restartable_init(container));
-    let ports = sidecars.chain(&spec(pod).containers).flat_map(|container| container.ports.iter().flatten());
-    let text = |text: &Option<String>, default: &str| text.as_deref().filter(|text| !text.is_empty()).unwrap_or(default).to_owned();
-    let wanted = ports.filter_map(|port| Some((port, port.host_port.filter(|number| *number > 0)?)));
-    wanted.map(|(port, number)| HostPort { ip: text(&port.host_ip, "0.0.0.0"), protocol: text(&port.protocol, "TCP"), port: number }).collect()
 }
 
 /// All of the node's pods that hold something, by uid.

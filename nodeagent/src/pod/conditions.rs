@@ -4,10 +4,11 @@
 //! Follows `pkg/kubelet/status/generate.go`.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
+use skiff_podspec::containers::staying;
 
 use super::{
     containers,
-    names::{is_restartable_init, spec},
+    names::{is_sidecar, spec},
     restart_all,
     status::Facts,
 };
@@ -58,9 +59,8 @@ pub fn containers_ready(pod: &Pod, statuses: &[ContainerStatus], phase: &str) ->
 
 fn ready(pod: &Pod, type_: &str, statuses: &[ContainerStatus], phase: &str) -> PodCondition {
     let by_name = containers::by_name(statuses);
-    let sidecars = spec(pod).init_containers.iter().flatten().filter(|container| is_restartable_init(container));
     let (mut unknown, mut unready) = (Vec::new(), Vec::new());
-    for container in sidecars.chain(&spec(pod).containers) {
+    for container in staying(spec(pod)) {
         match by_name.get(container.name.as_str()) {
             None => unknown.push(container.name.as_str()),
             Some(status) if !status.ready => unready.push(container.name.as_str()),
@@ -98,7 +98,7 @@ pub fn pod_ready(pod: &Pod, statuses: &[ContainerStatus], others: &[PodCondition
 }
 
 fn is_initialized(container: &k8s_openapi::api::core::v1::Container, status: &ContainerStatus) -> bool {
-    if is_restartable_init(container) { status.started == Some(true) } else { status.ready }
+    if is_sidecar(container) { status.started == Some(true) } else { status.ready }
 }
 
 /// `Initialized`.

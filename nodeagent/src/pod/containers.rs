@@ -232,11 +232,11 @@ fn waiting(reason: &str, message: Option<&str>) -> ContainerState {
 fn wait(inputs: &Inputs, container: &Container, kind: Kind, status: &mut ContainerStatus) {
     let state = inputs.view.container(&container.name);
     if kind == Kind::Init {
-        if state.is_some_and(|state| state.phase == runtime::ContainerPhase::Exited && state.exit_code == Some(0) && !names::is_restartable_init(container)) {
+        if state.is_some_and(|state| state.phase == runtime::ContainerPhase::Exited && state.exit_code == Some(0) && !names::is_sidecar(container)) {
             return;
         }
         let waits = status.state.as_ref().is_some_and(|state| state.waiting.is_some());
-        if state.is_none() && waits && !names::is_restartable_init(container) && any_regular_created(inputs.pod, inputs.view) {
+        if state.is_none() && waits && !names::is_sidecar(container) && any_regular_created(inputs.pod, inputs.view) {
             status.state = Some(ContainerState {
                 terminated: Some(ContainerStateTerminated {
                     reason: Some("Completed".into()),

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 
-use super::names::{is_restartable_init, spec};
+use super::names::{is_sidecar, spec};
 
 /// Gives an end to those that have none: it is not known to be a good one, so it is a bad one.
 pub fn end_the_lost(pod: &Pod, regular: &mut [ContainerStatus], init: &mut [ContainerStatus]) {
@@ -28,7 +28,7 @@ fn has_initialized(pod: &Pod, regular: &[ContainerStatus], init: &[ContainerStat
     if regular.iter().any(has_begun) {
         return true;
     }
-    if is_restartable_init(last) {
+    if is_sidecar(last) {
         return status.started == Some(true) && status.state.as_ref().is_some_and(|state| state.running.is_some());
     }
     let succeeded = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code == 0);

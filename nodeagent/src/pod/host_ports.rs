@@ -11,6 +11,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
+use skiff_podspec::containers::staying;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream, UdpSocket},
@@ -34,8 +35,7 @@ pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, String> {
     if is_host_network(pod) {
         return Ok(Vec::new());
     }
-    let sidecars = spec(pod).init_containers.iter().flatten().filter(|container| super::names::is_restartable_init(container));
-    let ports = spec(pod).containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    let ports = staying(spec(pod)).flat_map(|container| container.ports.iter().flatten());
     let mut all = Vec::new();
     for port in ports {
         let number = |number: i32| u16::try_from(number).unwrap_or(0);

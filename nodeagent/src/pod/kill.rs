@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use skiff_podspec::containers::sidecars;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -54,8 +55,7 @@ pub struct Order {
 impl Order {
     /// For a pod whose containers of these names run.
     pub fn new(pod: &Pod, running: &[String]) -> Self {
-        let sidecars =
-            spec(pod).init_containers.iter().flatten().filter(|container| names::is_restartable_init(container)).map(|container| container.name.clone());
+        let sidecars = sidecars(spec(pod)).map(|container| container.name.clone());
         Self { ended: running.iter().map(|name| (name.clone(), CancellationToken::new())).collect(), sidecars: sidecars.collect() }
     }
 

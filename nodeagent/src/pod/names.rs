@@ -4,8 +4,11 @@
 
 use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, ObjectReference, Pod, PodSpec};
 use sha2::{Digest, Sha256};
-
-static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+pub use skiff_podspec::{
+    conditions::{is_terminal, phase},
+    containers::is_sidecar,
+    spec,
+};
 
 pub fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
@@ -19,11 +22,6 @@ pub fn namespace(pod: &Pod) -> &str {
     pod.metadata.namespace.as_deref().unwrap_or_default()
 }
 
-/// The pod's spec; the empty one when there is none, which the API does not let happen.
-pub fn spec(pod: &Pod) -> &PodSpec {
-    pod.spec.as_ref().unwrap_or(&EMPTY)
-}
-
 /// `name_namespace(uid)`, as messages name pods.
 pub fn describe(pod: &Pod) -> String {
     format!("{}_{}({})", name(pod), namespace(pod), uid(pod))
@@ -31,19 +29,6 @@ pub fn describe(pod: &Pod) -> String {
 
 pub fn is_host_network(pod: &Pod) -> bool {
     spec(pod).host_network.unwrap_or(false)
-}
-
-pub fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
-}
-
-pub fn is_terminal_phase(phase: &str) -> bool {
-    matches!(phase, "Succeeded" | "Failed")
-}
-
-/// Whether an init container is a sidecar.
-pub fn is_restartable_init(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
 }
 
 /// The three lists in which a container can stand.
@@ -126,7 +111,7 @@ pub fn reference(pod: &Pod) -> ObjectReference {
 /// What must stay as it is for a running container to be kept: its name and image.
 pub fn hash(container: &Container) -> String {
     let digest = Sha256::digest(format!("{}\0{}", container.name, container.image.as_deref().unwrap_or_default()));
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest[..8])
 }
 
 /// The first of the container's restart rules that matches `exit_code`.

@@ -55,7 +55,7 @@ pub fn phase(spec: &PodSpec, statuses: &[ContainerStatus], terminal: bool, initi
     let mut count = Count::default();
     for container in spec.init_containers.iter().flatten() {
         let status = statuses.get(container.name.as_str());
-        if names::is_restartable_init(container) {
+        if names::is_sidecar(container) {
             count_sidecar(&mut count, standing(status), status.is_some_and(|status| status.started == Some(true)), status.is_some());
         } else {
             count_init(&mut count, container, spec, standing(status));

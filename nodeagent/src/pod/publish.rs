@@ -13,7 +13,7 @@ use skiff_watching::{
 
 use super::{
     handle::Handle,
-    names::{is_terminal_phase, name, namespace, uid},
+    names::{is_terminal, name, namespace, uid},
     status::{self, Facts},
 };
 use crate::{agent::context::Context, time};
@@ -92,7 +92,7 @@ async fn write(node: &Context, handle: &Handle, from: &PodStatus, to: PodStatus,
             Err(error) => return Err(error),
         }
     }
-    if finished && pod.metadata.deletion_timestamp.is_some() && phase.as_deref().is_some_and(is_terminal_phase) {
+    if finished && pod.metadata.deletion_timestamp.is_some() && phase.as_deref().is_some_and(is_terminal) {
         let options = Delete { grace_seconds: Some(0), ..Delete::of_uid(uid(&pod)) };
         match node.api.delete_path(&path, &options).await {
             Err(error) if !error.is_not_found() && !error.is_conflict() => return Err(error),
@@ -104,7 +104,7 @@ async fn write(node: &Context, handle: &Handle, from: &PodStatus, to: PodStatus,
 
 /// A terminal phase is told only once nothing of the pod runs any more.
 fn delayed(from: &PodStatus, mut to: PodStatus, stopped: bool) -> PodStatus {
-    let terminal = |status: &PodStatus| status.phase.as_deref().is_some_and(is_terminal_phase);
+    let terminal = |status: &PodStatus| status.phase.as_deref().is_some_and(is_terminal);
     if !stopped && terminal(&to) && !terminal(from) {
         to.phase.clone_from(&from.phase);
         to.reason.clone_from(&from.reason);

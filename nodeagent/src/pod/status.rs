@@ -17,7 +17,7 @@ use super::{
     containers::{Inputs, Waiting},
     enacted, ended,
     handle::Verdict,
-    names::{self, Kind, is_terminal_phase, spec},
+    names::{self, Kind, is_terminal, spec},
     phase, resources, restart_all,
     view::{PodView, Sandbox},
 };
@@ -135,15 +135,15 @@ fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<
     let Facts { pod, old, view, .. } = *facts;
     let in_api = names::phase(pod);
     let before = old.phase.as_deref().unwrap_or_default();
-    if let Some(verdict) = facts.failed.filter(|_| !is_terminal_phase(in_api)) {
+    if let Some(verdict) = facts.failed.filter(|_| !is_terminal(in_api)) {
         return ("Failed".into(), Some(verdict.reason.clone()), Some(verdict.message.clone()));
     }
     let initialized = containers::any_active_regular_started(pod, view);
     let computed = phase::phase(spec(pod), statuses, facts.terminal, initialized);
     let phase = match () {
-        () if is_terminal_phase(in_api) => in_api,
-        () if is_terminal_phase(before) => before,
-        () if facts.finished && !is_terminal_phase(computed) => "Failed",
+        () if is_terminal(in_api) => in_api,
+        () if is_terminal(before) => before,
+        () if facts.finished && !is_terminal(computed) => "Failed",
         () => computed,
     };
     let api = pod.status.as_ref();
@@ -161,7 +161,7 @@ fn set_started_and_ready(facts: &Facts, statuses: &mut [ContainerStatus], contai
         let started =
             running.is_some_and(|_| container.startup_probe.is_none() || results.and_then(|results| results.startup).unwrap_or(status.started == Some(true)));
         status.started = Some(started);
-        if is_init && !names::is_restartable_init(container) {
+        if is_init && !names::is_sidecar(container) {
             status.ready = status.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code == 0);
             continue;
         }

@@ -9,7 +9,7 @@ use super::{
     actions::{self, Actions},
     handle::{Handle, Verdict},
     kill, messages,
-    names::{self, is_terminal_phase, spec, uid},
+    names::{self, is_terminal, spec, uid},
     publish::publish,
     resize::{
         self, enact,
@@ -97,7 +97,7 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
         handle.state.lock().failed = Some(Verdict::ended("DeadlineExceeded", DEADLINE_MESSAGE));
         return Next::Terminate;
     }
-    if handle.state.lock().status.phase.as_deref().is_some_and(is_terminal_phase) {
+    if handle.state.lock().status.phase.as_deref().is_some_and(is_terminal) {
         return Next::Terminate;
     }
     follow_resize(node, handle, &pod, &view);

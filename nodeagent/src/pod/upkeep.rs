@@ -8,6 +8,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use skiff_podspec::containers::staying;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -43,8 +44,7 @@ pub fn run_probes(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &P
     let mut probes = probes.lock();
     let running: HashSet<&str> = view.running().map(|state| state.id.as_str()).collect();
     probes.retain(|(id, _), _| running.contains(id.as_str()));
-    let probed = spec(pod).containers.iter().chain(spec(pod).init_containers.iter().flatten().filter(|container| names::is_restartable_init(container)));
-    for container in probed {
+    for container in staying(spec(pod)) {
         let Some(state) = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Running) else { continue };
         seed(handle, container, state);
         for type_ in task::types(container) {

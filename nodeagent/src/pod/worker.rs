@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     handle::Handle,
-    names::{self, is_terminal_phase, name, namespace, uid},
+    names::{self, is_terminal, name, namespace, uid},
     publish::publish,
     resize, sandbox,
     sync::{self, Next},
@@ -70,7 +70,7 @@ pub async fn run(node: Arc<Context>, handle: Arc<Handle>) {
 
 /// The first phase: a pod that has ended, or was turned away, is only cleared away.
 fn begin(handle: &Handle) -> Phase {
-    let over = is_terminal_phase(names::phase(&handle.pod())) || handle.ending.is_cancelled() || handle.state.lock().failed.is_some();
+    let over = is_terminal(names::phase(&handle.pod())) || handle.ending.is_cancelled() || handle.state.lock().failed.is_some();
     if over { Phase::Terminating } else { Phase::Syncing }
 }
 

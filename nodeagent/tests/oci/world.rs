@@ -246,7 +246,7 @@ pub fn busybox_archive() -> Vec<u8> {
 /// A docker-save archive of an image with these layers.
 pub fn saved_image(tags: &[&str], layers: &[Vec<u8>], config: serde_json::Value) -> Vec<u8> {
     use sha2::Digest;
-    let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| hex::encode(sha2::Sha256::digest(bytes));
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", hex(layer))).collect();
     let document = serde_json::json!({ "architecture": arch, "os": "linux", "config": config, "rootfs": { "type": "layers", "diff_ids": diff_ids } });

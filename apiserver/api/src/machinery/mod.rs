@@ -17,4 +17,5 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod url;
 pub mod yaml;

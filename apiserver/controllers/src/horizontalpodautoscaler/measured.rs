@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{api::autoscaling::v2::CrossVersionObjectReference, apimachinery::pkg::apis::meta::v1::Time};
 use serde::Deserialize;
-use skiff_api::machinery::{quantity::Quantity, selector::Selector};
+use skiff_api::machinery::{quantity::Quantity, selector::Selector, url::query_value};
 
 use super::replicas::{PodMetric, PodMetrics};
 use crate::{
@@ -57,12 +57,6 @@ struct Value {
     #[serde(alias = "window")]
     window_seconds: Option<i64>,
     value: String,
-}
-
-/// Encodes a query's value.
-fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn milli(text: &str) -> Result<i64, String> {
@@ -123,7 +117,7 @@ impl Client<'_> {
 
     /// A resource of pods, or of one of their containers.
     pub async fn resource(&self, resource: &str, namespace: &str, selector: &Selector, container: &str) -> Result<PodMetrics, String> {
-        let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}", escaped(&selector.to_string()));
+        let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}", query_value(&selector.to_string()));
         let found: Vec<OfPod> =
             self.list(&path, "pods.metrics.k8s.io").await.map_err(|error| format!("unable to fetch metrics from resource metrics API: {error}"))?;
         if found.is_empty() {
@@ -160,7 +154,7 @@ impl Client<'_> {
 
     /// A custom metric of pods.
     pub async fn of_pods(&self, metric: &str, namespace: &str, selector: &Selector, of_metric: &Selector) -> Result<PodMetrics, String> {
-        let (pods, metrics) = (escaped(&selector.to_string()), escaped(&of_metric.to_string()));
+        let (pods, metrics) = (query_value(&selector.to_string()), query_value(&of_metric.to_string()));
         let path = format!("namespaces/{namespace}/pods/*/{}?labelSelector={pods}&metricLabelSelector={metrics}", segment(metric));
         let found = self.custom(&path, "pods").await?;
         if found.is_empty() {
@@ -178,7 +172,7 @@ impl Client<'_> {
     pub async fn of_object(&self, metric: &str, namespace: &str, object: &CrossVersionObjectReference, of_metric: &Selector) -> Result<i64, String> {
         let version = object.api_version.as_deref().unwrap_or("");
         let group = version.rsplit_once('/').map_or("", |(group, _)| group);
-        let query = format!("metricLabelSelector={}", escaped(&of_metric.to_string()));
+        let query = format!("metricLabelSelector={}", query_value(&of_metric.to_string()));
         let (path, resource) = if group.is_empty() && object.kind == "Namespace" {
             (format!("namespaces/{namespace}/metrics/{}?{query}", segment(metric)), "metrics".to_string())
         } else {
@@ -203,7 +197,7 @@ impl Client<'_> {
 
     /// The values of an external metric, in thousandths.
     pub async fn external(&self, metric: &str, namespace: &str, of_metric: &Selector) -> Result<Vec<i64>, String> {
-        let (name, selector) = (segment(metric), escaped(&of_metric.to_string()));
+        let (name, selector) = (segment(metric), query_value(&of_metric.to_string()));
         let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{name}?labelSelector={selector}");
         let resource = format!("{metric}.external.metrics.k8s.io");
         let found: Vec<Value> = self.list(&path, &resource).await.map_err(|error| format!("unable to fetch metrics from external metrics API: {error}"))?;
@@ -242,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_escaped() {
-        assert_eq!(escaped("a=b,c in (d)"), "a%3Db%2Cc%20in%20%28d%29");
+    fn queries_are_query_value() {
+        assert_eq!(query_value("a=b,c in (d)"), "a%3Db%2Cc%20in%20%28d%29");
     }
 }

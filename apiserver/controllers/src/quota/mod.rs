@@ -106,7 +106,7 @@ impl Controller {
     fn of_pods(&self, quota: &ResourceQuotaSpec, namespace: &str, total: &mut Usage) -> Result<(), Error> {
         let (scopes, now) = (usage::scopes(quota), self.clock.now());
         for pod in self.pods.in_namespace(namespace) {
-            if scopes.iter().all(|scope| usage::pod_in_scope(&pod, scope)) {
+            if usage::pod_in_scopes(&pod, &scopes)? {
                 add(total, &usage::of_pod(&pod, now)?);
             }
         }

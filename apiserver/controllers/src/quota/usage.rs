@@ -3,16 +3,14 @@
 //! Invariant: pure, so that admission and the quota controller cannot differ; what cannot be read is an error. Follows
 //! pkg/quota/v1/evaluator/core.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec, ScopedResourceSelectorRequirement, Service},
-    apimachinery::pkg::api::resource::Quantity as ApiQuantity,
-};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec, ScopedResourceSelectorRequirement, Service};
 use skiff_api::machinery::quantity::{Format, Quantity};
 pub use skiff_podspec::resources::add;
-use skiff_podspec::resources::{self, List, Options, Status, Unreadable};
+use skiff_podspec::{
+    qos::{Class, class},
+    resources::{self, List, Options, Status, Unreadable},
+};
 
 use crate::{
     clock::{after, since},
@@ -111,18 +109,6 @@ pub fn of_service(service: &Service) -> Usage {
     usage
 }
 
-fn is_best_effort(spec: &PodSpec) -> bool {
-    let asks = |r: &k8s_openapi::api::core::v1::ResourceRequirements| {
-        let some = |list: &Option<BTreeMap<String, ApiQuantity>>| {
-            list.iter()
-                .flatten()
-                .any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && resources::read_one(name, amount).is_ok_and(|q| !q.is_zero()))
-        };
-        some(&r.requests) || some(&r.limits)
-    };
-    !spec.containers.iter().chain(spec.init_containers.iter().flatten()).filter_map(|c| c.resources.as_ref()).chain(&spec.resources).any(asks)
-}
-
 fn crosses_namespaces(spec: &PodSpec) -> bool {
     let crosses = |term: &PodAffinityTerm| term.namespaces.as_ref().is_some_and(|n| !n.is_empty()) || term.namespace_selector.is_some();
     let affinity = spec.affinity.as_ref();
@@ -162,18 +148,24 @@ pub fn scopes(quota: &ResourceQuotaSpec) -> Vec<ScopedResourceSelectorRequiremen
 }
 
 /// Whether a pod is in one scope.
-pub fn pod_in_scope(pod: &Pod, scope: &ScopedResourceSelectorRequirement) -> bool {
+fn pod_in_scope(pod: &Pod, scope: &ScopedResourceSelectorRequirement) -> Result<bool, Error> {
     let spec = pods::spec(pod);
     let deadline = spec.active_deadline_seconds.is_some_and(|s| s >= 0);
-    match scope.scope_name.as_str() {
+    let is_best_effort = || Ok::<_, Error>(class(pod).map_err(unreadable)? == Class::BestEffort);
+    Ok(match scope.scope_name.as_str() {
         "Terminating" => deadline,
         "NotTerminating" => !deadline,
-        "BestEffort" => is_best_effort(spec),
-        "NotBestEffort" => !is_best_effort(spec),
+        "BestEffort" => is_best_effort()?,
+        "NotBestEffort" => !is_best_effort()?,
         "PriorityClass" => in_list(scope, spec.priority_class_name.as_deref().filter(|p| !p.is_empty())),
         "CrossNamespacePodAffinity" => crosses_namespaces(spec),
         _ => false,
-    }
+    })
+}
+
+/// Whether a pod is in all of these scopes.
+pub fn pod_in_scopes(pod: &Pod, scopes: &[ScopedResourceSelectorRequirement]) -> Result<bool, Error> {
+    scopes.iter().try_fold(true, |all, scope| Ok(all && pod_in_scope(pod, scope)?))
 }
 
 /// Whether a claim is in one scope.
@@ -213,6 +205,9 @@ mod tests {
         assert_eq!((usage["services.nodeports"].value(), usage["services.loadbalancers"].value()), (2, 1));
         let pod = Pod { spec: Some(PodSpec { active_deadline_seconds: Some(5), ..Default::default() }), ..Default::default() };
         let scope = |name: &str| ScopedResourceSelectorRequirement { scope_name: name.into(), operator: "Exists".into(), values: None };
-        assert!(pod_in_scope(&pod, &scope("Terminating")) && pod_in_scope(&pod, &scope("BestEffort")) && !pod_in_scope(&pod, &scope("PriorityClass")));
+        let is_in = |name: &str| pod_in_scope(&pod, &scope(name)).unwrap();
+        assert!(is_in("Terminating") && is_in("BestEffort") && !is_in("PriorityClass"));
+        let unreadable: Pod = from_value(json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "many"}}}]}})).unwrap();
+        assert!(pod_in_scopes(&unreadable, &[scope("BestEffort")]).is_err(), "in no scope is counted by no quota");
     }
 }

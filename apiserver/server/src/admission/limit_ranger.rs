@@ -17,7 +17,7 @@ use super::{Attributes, Operation, Plugin};
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 const LIMIT_RANGES: &str = "limitranges";
 
-pub(super) type List = BTreeMap<String, Quantity>;
+type List = BTreeMap<String, Quantity>;
 
 pub struct LimitRanger;
 
@@ -85,7 +85,7 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
 }
 
-pub(super) fn list(value: &Value) -> List {
+fn list(value: &Value) -> List {
     value.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), Quantity::from_json(value).ok()?))).collect()
 }
 
@@ -124,7 +124,7 @@ fn merge(container: &mut Value, kind: &str, defaults: &List) -> Vec<String> {
 }
 
 /// All containers at once, or the largest init container with the sidecars started before it.
-pub(super) fn pod_sum(pod: &Value, kind: &str) -> List {
+fn pod_sum(pod: &Value, kind: &str) -> List {
     let add = |into: &mut List, from: &List| {
         from.iter().for_each(|(name, amount)| {
             into.entry(name.clone()).and_modify(|sum| sum.add(amount)).or_insert(amount.clone());
@@ -152,10 +152,8 @@ pub(super) fn pod_sum(pod: &Value, kind: &str) -> List {
         }
     }
     most(&mut sum, &largest);
-    // what is said of the pod as a whole counts instead of the sum
-    for (name, amount) in list(&pod["spec"]["resources"][kind]) {
-        sum.insert(name, amount);
-    }
+    // what is said of the pod as a whole counts instead of the sum; not of huge pages here
+    sum.extend(list(&pod["spec"]["resources"][kind]).into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")));
     sum
 }
 
@@ -262,5 +260,9 @@ mod tests {
         sidecar["restartPolicy"] = "Always".into();
         let pod = json!({"spec": {"containers": [container("1"), container("1")], "initContainers": [sidecar, container("4")]}});
         assert_eq!(pod_sum(&pod, "requests")["cpu"].to_string(), "5");
+        let huge = json!({"resources": {"requests": {"hugepages-2Mi": "2Mi"}}});
+        let whole = json!({"requests": {"cpu": "1", "hugepages-2Mi": "8Mi"}});
+        let sum = pod_sum(&json!({"spec": {"containers": [huge], "resources": whole}}), "requests");
+        assert_eq!((sum["cpu"].to_string(), sum["hugepages-2Mi"].to_string()), ("1".into(), "2Mi".into()), "of the pod as a whole");
     }
 }

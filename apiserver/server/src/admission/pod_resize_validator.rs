@@ -3,16 +3,15 @@
 //! Follows `plugin/pkg/admission/podresize/admission.go`.
 
 use async_trait::async_trait;
-use serde_json::Value;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use skiff_api::machinery::{
-    quantity::{Format, Quantity},
+    quantity::Quantity,
     status::{Cause, Status},
 };
+use skiff_podspec::resources::{Options, Unreadable, read, requests};
+use skiff_watching::api::Wire;
 
-use super::{
-    Attributes, Operation, Plugin,
-    limit_ranger::{list, pod_sum},
-};
+use super::{Attributes, Operation, Plugin};
 
 pub struct PodResizeValidator;
 
@@ -34,7 +33,8 @@ impl Plugin for PodResizeValidator {
             return Ok(());
         }
         let Some(node) = attributes.look_up("nodes", "", name)? else { return Err(attributes.forbidden(format_args!("node {name:?} not found"))) };
-        let Some((cause, why)) = refusal(pod, &node) else { return Ok(()) };
+        let (pod, node) = (Pod::from_value(pod).map_err(Status::internal)?, Node::from_value(&node).map_err(Status::internal)?);
+        let Some((cause, why)) = refusal(&pod, &node).map_err(Status::internal)? else { return Ok(()) };
         let mut status = attributes.forbidden(why);
         let details = status.details.get_or_insert_default();
         details.causes.push(Cause { reason: cause.into(), message: String::new(), field: String::new() });
@@ -42,18 +42,15 @@ impl Plugin for PodResizeValidator {
     }
 }
 
-fn refusal(pod: &Value, node: &Value) -> Option<(&'static str, String)> {
-    let name = node["metadata"]["name"].as_str().unwrap_or("");
-    match node["metadata"]["labels"]["kubernetes.io/os"].as_str() {
-        Some(os) if os != "linux" => return Some(("UnsupportedPlatform", format!("pod resize is only supported on linux nodes, node {name:?} is {os:?}"))),
+fn refusal(pod: &Pod, node: &Node) -> Result<Option<(&'static str, String)>, Unreadable> {
+    let name = node.metadata.name.as_deref().unwrap_or("");
+    match node.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/os")) {
+        Some(os) if os != "linux" => return Ok(Some(("UnsupportedPlatform", format!("pod resize is only supported on linux nodes, node {name:?} is {os:?}")))),
         _ => {}
     }
-    let mut requests = pod_sum(pod, "requests");
-    for (name, amount) in list(&pod["spec"]["overhead"]) {
-        requests.entry(name).and_modify(|sum| sum.add(&amount)).or_insert(amount);
-    }
-    let allocatable = list(&node["status"]["allocatable"]);
-    let none = Quantity::from_i64(0, Format::DecimalSi);
+    let requests = requests(pod, Options::default())?;
+    let allocatable = read(node.status.as_ref().and_then(|status| status.allocatable.as_ref()))?;
+    let none = Quantity::default();
     let figures: [(&str, fn(&Quantity) -> i64); 2] = [("cpu", Quantity::milli_value), ("memory", Quantity::value)];
     let over: Vec<String> = figures
         .into_iter()
@@ -62,7 +59,7 @@ fn refusal(pod: &Value, node: &Value) -> Option<(&'static str, String)> {
             (wanted > there).then(|| format!("{name}, requested: {}, allocatable: {}", figure(wanted), figure(there)))
         })
         .collect();
-    (!over.is_empty()).then(|| ("NodeCapacity", format!("node didn't have enough allocatable resources: {}", over.join("; "))))
+    Ok((!over.is_empty()).then(|| ("NodeCapacity", format!("node didn't have enough allocatable resources: {}", over.join("; ")))))
 }
 
 #[cfg(test)]
@@ -90,7 +87,8 @@ mod tests {
             ),
             ("1", "1Mi", "windows", Some(("UnsupportedPlatform", "pod resize is only supported on linux nodes, node \"n\" is \"windows\"".into()))),
         ] {
-            assert_eq!(refusal(&pod(cpu, memory), &node(os)), wanted, "{cpu} {memory} {os}");
+            let (pod, node) = (serde_json::from_value(pod(cpu, memory)).unwrap(), serde_json::from_value(node(os)).unwrap());
+            assert_eq!(refusal(&pod, &node), Ok(wanted), "{cpu} {memory} {os}");
         }
     }
 }

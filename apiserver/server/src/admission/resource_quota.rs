@@ -106,7 +106,7 @@ fn matches_scopes(attributes: &Attributes<'_>, quota: &Value, object: &Value) ->
     match (attributes.kind.group, attributes.kind.plural) {
         ("", "pods") => {
             let pod = typed::<Pod>(object)?;
-            Ok(scopes.iter().all(|scope| usage::pod_in_scope(&pod, scope)))
+            usage::pod_in_scopes(&pod, &scopes).map_err(Status::internal)
         }
         ("", "persistentvolumeclaims") => {
             let claim = typed::<PersistentVolumeClaim>(object)?;

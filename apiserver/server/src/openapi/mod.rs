@@ -50,7 +50,7 @@ struct Document {
 impl Document {
     fn new(bytes: impl Into<Bytes>) -> Document {
         let bytes = bytes.into();
-        let tag = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
+        let tag = hex::encode_upper(Sha256::digest(&bytes));
         Document { bytes, tag }
     }
 }
@@ -108,7 +108,7 @@ fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
 /// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
 fn index(kinds: &Registry) -> Value {
     // all documents change with the program and with nothing else
-    let tag: String = Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"))).iter().map(|byte| format!("{byte:02X}")).collect();
+    let tag = hex::encode_upper(Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"))));
     let mut paths = vec!["api/v1".to_string()];
     for (group, versions) in discovery::groups(kinds) {
         paths.extend(versions.iter().map(|version| format!("apis/{group}/{version}")));

@@ -18,7 +18,10 @@ use skiff_api::{
 };
 use skiff_storage::{Error, Expect, Write};
 
-use super::{Part, Written, check_namespace, dedup_owners, dry_run, escalation, settle, stamp, standard_finalizers, store_error, unstored, warn_of_no_effect};
+use super::{
+    Part, Written, check_namespace, dedup_owners, devices, dry_run, escalation, params, settle, stamp, standard_finalizers, store_error, unstored,
+    warn_of_no_effect,
+};
 use crate::{
     admission::{self, Attributes, Operation},
     allocate,
@@ -73,7 +76,7 @@ pub(super) async fn create_tracked(ctx: &Context, shown: &Arc<Kind>, namespace: 
         }
         (kind.strategy.after_system_fields)(&mut value);
         let allocation = allocate::on_create(ctx, kind, &mut value, dry)?;
-        validate(kind, &value)?;
+        validate(ctx, kind, &value)?;
         let name = value.name().to_string();
         escalation(ctx, kind, &value, None)?;
         if !authorized {
@@ -163,10 +166,14 @@ fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
     }
 }
 
-fn validate(kind: &Kind, value: &Value) -> Result<(), Status> {
-    let mut errors = object_meta::validate(value, kind.namespaced, kind.strategy.validate_name);
+fn validate(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
+    let mut errors = devices::check(ctx, kind, Part::Whole, value, None)?;
+    errors.extend(object_meta::validate(value, kind.namespaced, kind.strategy.validate_name));
     errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
     errors.extend(rules::check(kind.node(), value, None));
+    if errors.is_empty() {
+        errors = params::check(ctx, kind, Part::Whole, value, None)?;
+    }
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, value.name(), &errors)) }
 }

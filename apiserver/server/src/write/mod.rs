@@ -4,7 +4,9 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go` and `.../registry/rest/{create,update}.go`.
 
 mod create;
+mod devices;
 mod difference;
+mod params;
 mod prepare;
 mod update;
 

@@ -19,8 +19,8 @@ use skiff_api::{
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use super::{
-    Part, Written, check_namespace, create::create_tracked, dedup_owners, difference::same_but_for_times, dry_run, escalation, prepare::prepare, settle, stamp,
-    standard_finalizers, store_error, unstored, warn_of_no_effect,
+    Part, Written, check_namespace, create::create_tracked, dedup_owners, devices, difference::same_but_for_times, dry_run, escalation, params,
+    prepare::prepare, settle, stamp, standard_finalizers, store_error, unstored, warn_of_no_effect,
 };
 use crate::{
     admission::{self, Attributes, Operation},
@@ -136,7 +136,7 @@ impl Attempt<'_> {
         prepare(kind, part, &mut new, live)?;
         stamp(ctx, kind, &mut new, Some(live));
         let allocation = allocate::on_update(ctx, kind, &mut new, live, dry)?;
-        validate(kind, part, &new, live)?;
+        validate(ctx, kind, part, &new, live)?;
         escalation(ctx, kind, &new, Some(live))?;
         attributes.object = Some(new);
         ctx.app.admission.validate(&attributes).await?;
@@ -214,12 +214,13 @@ fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
     live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && !(kind.strategy.held)(new)
 }
 
-fn validate(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
+fn validate(ctx: &Context, kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
     let mut errors = object_meta::validate(new, kind.namespaced, path_segment);
     // said twice of most kinds, whose strategies ask again
     let changed = object_meta::validate_update(new, live);
     let finalizers = standard_finalizers(kind, new);
     errors.extend(changed.clone());
+    errors.extend(devices::check(ctx, kind, part, new, Some(live))?);
     let checks = if matches!(part, Part::Whole) { kind.strategy.update_checks } else { UpdateChecks::Update };
     if checks != UpdateChecks::New {
         errors.extend(changed);
@@ -238,5 +239,8 @@ fn validate(kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), St
         },
     });
     errors.extend(rules::check(kind.node(), new, Some(live)));
+    if errors.is_empty() {
+        errors = params::check(ctx, kind, part, new, Some(live))?;
+    }
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, new.name(), &errors)) }
 }

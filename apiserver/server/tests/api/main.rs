@@ -4,6 +4,7 @@ mod server;
 
 mod admission;
 mod apply;
+mod beyond_writing;
 mod deletion;
 mod eviction;
 mod lists;

@@ -120,7 +120,7 @@ pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
 pub fn name_hash(canonical: &serde_json::Value) -> String {
     use sha2::{Digest, Sha256};
     let text = crate::print::json::compact(canonical);
-    let hex: String = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+    let hex = hex::encode(Sha256::digest(text.as_bytes()));
     hex.chars()
         .take(10)
         .map(|c| match c {

@@ -163,7 +163,7 @@ impl Names {
 /// A name that nftables takes (127 bytes at most, no odd characters) and that still tells a person whose it is.
 fn unique(name: &str) -> String {
     let hash = Sha256::digest(name.as_bytes());
-    let mut text: String = hash.iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let mut text = hex::encode(&hash[..4]);
     let _ = write!(text, "-{}", name.chars().take(96).collect::<String>());
     text
 }

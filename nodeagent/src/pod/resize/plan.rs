@@ -5,15 +5,13 @@
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go`.
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
-use skiff_podspec::resources::{List, Unreadable, get};
+use skiff_podspec::{
+    containers::staying,
+    resources::{List, Unreadable, get},
+};
 
 use crate::{
-    pod::{
-        enacted,
-        names::{is_restartable_init, spec},
-        resources,
-        view::PodView,
-    },
+    pod::{enacted, names::spec, resources, view::PodView},
     runtime::{ContainerPhase, ContainerState},
 };
 
@@ -103,8 +101,7 @@ pub fn pod_level(pod: &Pod, view: &PodView) -> bool {
 
 /// Whether something that runs has other resources than it was granted.
 pub fn is_in_progress(pod: &Pod, view: &PodView) -> bool {
-    let sidecars = spec(pod).init_containers.iter().flatten().filter(|container| is_restartable_init(container));
-    let differs = sidecars.chain(&spec(pod).containers).any(|container| {
+    let differs = staying(spec(pod)).any(|container| {
         let running = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Running);
         running.is_some_and(|state| Sizes::of(&resources::effective(pod, container)) != Sizes::of(&enacted::of_container(state).unwrap_or_default()))
     });

@@ -265,7 +265,7 @@ impl ShimRecord {
 
 /// A new id as containerd makes them: 64 hexadecimal digits.
 pub fn new_id() -> String {
-    crate::image::hex(&rand::random::<[u8; 32]>())
+    hex::encode(rand::random::<[u8; 32]>())
 }
 
 #[cfg(test)]

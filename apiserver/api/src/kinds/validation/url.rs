@@ -4,7 +4,9 @@
 
 use std::net::Ipv6Addr;
 
-use crate::machinery::field::go_quoted;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+
+use crate::machinery::{field::go_quoted, url::UNRESERVED};
 
 /// The parts of a URL that are asked for; empty where they are absent.
 #[derive(Debug, Default, PartialEq)]
@@ -160,8 +162,8 @@ fn may_stand_in_host(byte: u8) -> bool {
 
 /// Names and passwords, as Go writes them.
 fn escape(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~$&+,;=".contains(&b);
-    text.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+    const KEPT: &AsciiSet = &UNRESERVED.remove(b'$').remove(b'&').remove(b'+').remove(b',').remove(b';').remove(b'=');
+    utf8_percent_encode(text, KEPT).to_string()
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ fn read(der: &CertificateDer) -> Result<Verified, String> {
         [uid] => uid.clone(),
         several => return Err(format!("expected 1 UID, but found multiple: [{}]", several.join(" "))),
     };
-    let print: String = Sha256::digest(der).iter().map(|byte| format!("{byte:02x}")).collect();
+    let print: String = hex::encode(Sha256::digest(der));
     let extra = BTreeMap::from([(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={print}")])]);
     Ok(Verified {
         user: (!name.is_empty()).then(|| Arc::new(with_group(User { name, uid, groups, extra }))),

@@ -6,6 +6,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+use skiff_api::machinery::url::UNRESERVED;
+
 use crate::request::RequestInfo;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,17 +143,13 @@ pub fn clean(path: &str) -> String {
 
 /// A path as a request line holds it.
 pub fn escaped(path: &str) -> String {
-    quoted(path, b"$&+,/:;=@")
+    const KEPT: &AsciiSet = &UNRESERVED.remove(b'$').remove(b'&').remove(b'+').remove(b',').remove(b'/').remove(b':').remove(b';').remove(b'=').remove(b'@');
+    utf8_percent_encode(path, KEPT).to_string()
 }
 
 /// Text as a query's key or value.
 pub fn query_escaped(text: &str) -> String {
-    quoted(text, b"").replace("%20", "+")
-}
-
-fn quoted(text: &str, plain: &[u8]) -> String {
-    let keep = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte) || plain.contains(byte);
-    text.bytes().map(|byte| if keep(&byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
+    utf8_percent_encode(text, UNRESERVED).to_string().replace("%20", "+")
 }
 
 #[cfg(test)]

@@ -290,7 +290,8 @@ pub fn of_pod(spec: &Value, claims: &[&str], options: &Options, path: &Path, err
     }
 }
 
-/// What all containers together need of `list` (`requests` or `limits`) at the worst moment of the pod's life.
+/// What all containers together need of `list` (`requests` or `limits`) at the worst moment of the pod's life. Typed pods: `resources` of skiff-podspec,
+/// tested to be the same.
 pub fn aggregate<'v>(spec: &'v Value, list: &str) -> Amounts<'v> {
     let mut total = Amounts::new();
     for container in spec.list("containers") {

@@ -21,6 +21,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, _| validate(new),
     warnings: static_names::warnings,
     generation: Generation::Counted,
+    any_finalizers: true,
     allow_unconditional_update: false,
     update_checks: UpdateChecks::New,
     without_effect: |_| Some(without_effect::POLICIES),

@@ -36,6 +36,7 @@ pub const STRATEGY: Strategy = Strategy {
     has_status: true,
     status_reset: &["metadata", "spec"],
     generation: Generation::Counted,
+    any_finalizers: true,
     allow_unconditional_update: false,
     update_checks: UpdateChecks::New,
     without_effect: |_| Some(without_effect::POLICIES),

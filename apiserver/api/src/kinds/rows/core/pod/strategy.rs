@@ -172,7 +172,7 @@ fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
     out
 }
 
-/// `Guaranteed`, `Burstable` or `BestEffort`, of the pod's own resources or of its containers'.
+/// `Guaranteed`, `Burstable` or `BestEffort`, of the pod's own resources or of its containers'. Typed pods: `qos` of skiff-podspec, tested to be the same.
 pub fn qos(pod: &Value) -> &'static str {
     let spec = pod.at("spec");
     let (mut any, mut guaranteed) = (false, true);

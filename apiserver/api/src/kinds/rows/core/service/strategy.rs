@@ -174,3 +174,29 @@ fn keep_node_ports(new: &mut Value, old: &Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_of_an_external_name_keeps() {
+        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}});
+        let named = |change: Value| {
+            let mut new = old.clone();
+            new["spec"]["type"] = "ExternalName".into();
+            for (name, value) in change.as_object().unwrap() {
+                new["spec"][name] = value.clone();
+            }
+            prepare_for_update(&mut new, &old);
+            new["spec"].clone()
+        };
+        assert_eq!(named(json!({})), json!({"type": "ExternalName"}));
+        // what the client wants besides is for validation to refuse
+        let other = json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]});
+        assert_eq!(named(json!({"clusterIP": "10.0.0.2"})), other);
+        let mut new = json!({"spec": {"type": "ExternalName", "clusterIP": "10.0.0.2", "ipFamilies": ["IPv4"]}});
+        normalize(&mut new);
+        assert_eq!(new["spec"], json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"], "ipFamilies": ["IPv4"]}));
+    }
+}
