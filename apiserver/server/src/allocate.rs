@@ -117,13 +117,16 @@ pub fn cluster_ips(service: &Value) -> impl Iterator<Item = IpAddr> {
     service["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok())
 }
 
+/// A port's number, and the port, where there is one of this number.
+fn asked(port: &Value) -> (i64, Option<u16>) {
+    let number = port.as_i64().unwrap_or(0);
+    (number, u16::try_from(number).ok().filter(|port| *port > 0))
+}
+
 fn node_ports(service: &Value) -> Vec<(u16, String)> {
-    let health = service["spec"]["healthCheckNodePort"].as_u64().filter(|p| *p > 0).map(|port| (port as u16, "TCP".to_string()));
+    let health = asked(&service["spec"]["healthCheckNodePort"]).1.map(|port| (port, "TCP".to_string()));
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports
-        .filter_map(|port| Some((port["nodePort"].as_u64().filter(|p| *p > 0)? as u16, port["protocol"].as_str().unwrap_or("TCP").to_string())))
-        .chain(health)
-        .collect()
+    ports.filter_map(|port| Some((asked(&port["nodePort"]).1?, port["protocol"].as_str().unwrap_or("TCP").to_string()))).chain(health).collect()
 }
 
 /// What a write took. Given back when it is dropped without `keep`.
@@ -291,22 +294,22 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
     for (index, port) in value["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
         let protocol = port["protocol"].as_str().unwrap_or("TCP").to_string();
         let number = port["port"].as_u64().unwrap_or(0);
-        let asked = port["nodePort"].as_u64().unwrap_or(0) as u16;
-        if asked != 0 {
-            let entry = (asked, protocol);
+        let (wanted, node) = asked(&port["nodePort"]);
+        if wanted != 0 {
+            let entry = (node.unwrap_or(0), protocol);
             if had.contains(&entry) || allocation.ports.contains(&entry) {
                 continue;
             }
-            if !NODE_PORTS.contains(&asked) {
+            if !NODE_PORTS.contains(&entry.0) {
                 errors.invalid(
                     &path.index(index).child("nodePort"),
-                    asked,
+                    wanted,
                     format!("provided port is not in the valid range. The range of valid ports is {}-{}", NODE_PORTS.start(), NODE_PORTS.end()),
                 );
             } else if !used.ports.insert(entry.clone()) {
-                errors.invalid(&path.index(index).child("nodePort"), asked, "provided port is already allocated");
+                errors.invalid(&path.index(index).child("nodePort"), wanted, "provided port is already allocated");
             } else {
-                by_port.push((number, asked, entry.1.clone()));
+                by_port.push((number, entry.0, entry.1.clone()));
                 allocation.ports.push(entry);
             }
             continue;
@@ -327,7 +330,7 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
             None => errors.internal(&path.index(index).child("nodePort"), "failed to allocate a nodePort: range is full"),
         }
     }
-    if wants_health && value["spec"]["healthCheckNodePort"].as_u64().unwrap_or(0) == 0 {
+    if wants_health && asked(&value["spec"]["healthCheckNodePort"]).0 == 0 {
         match allocator.random_port(used, "TCP") {
             Some(node) => {
                 used.ports.insert((node, "TCP".into()));
@@ -342,6 +345,13 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_no_port_has_are_no_ports() {
+        let service = json!({"spec": {"ports": [{"nodePort": 65536 + 30000}, {"nodePort": -1}, {"nodePort": 30001}, {}], "healthCheckNodePort": -1}});
+        assert_eq!(node_ports(&service), [(30001, "TCP".to_string())]);
+        assert_eq!(asked(&json!(65536 + 30000)), (95536, None));
+    }
 
     #[test]
     fn what_an_unreadable_service_has_is_not_free() {

@@ -73,6 +73,7 @@ pub enum Kind {
     Forbidden,
     TooLong,
     TooMany,
+    TooFew,
     Internal,
     TypeInvalid,
 }
@@ -89,6 +90,7 @@ impl Kind {
             Kind::Forbidden => "FieldValueForbidden",
             Kind::TooLong => "FieldValueTooLong",
             Kind::TooMany => "FieldValueTooMany",
+            Kind::TooFew => "FieldValueTooFew",
             Kind::Internal => "InternalError",
             Kind::TypeInvalid => "FieldValueTypeInvalid",
         }
@@ -104,6 +106,7 @@ impl Kind {
             Kind::Forbidden => "Forbidden",
             Kind::TooLong => "Too long",
             Kind::TooMany => "Too many",
+            Kind::TooFew => "Too few",
             Kind::Internal => "Internal error",
         }
     }
@@ -235,6 +238,16 @@ impl Errors {
             _ => format!("may not be more than {max} bytes"),
         };
         self.push(Kind::TooLong, path, None, detail);
+    }
+    /// The same in characters.
+    pub fn too_many_characters(&mut self, path: &Path, max: usize) {
+        let unit = if max == 1 { "character" } else { "characters" };
+        self.push(Kind::TooLong, path, None, format!("may not be more than {max} {unit}"));
+    }
+    /// `Too few: N: must have at least M items`.
+    pub fn too_few(&mut self, path: &Path, actual: usize, min: usize) {
+        let unit = if min == 1 { "item" } else { "items" };
+        self.push(Kind::TooFew, path, Some(json!(actual)), format!("must have at least {min} {unit}"));
     }
     /// `Too many: N: must have at most M items`.
     pub fn too_many(&mut self, path: &Path, actual: i64, max: i64) {

@@ -8,7 +8,13 @@ use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind},
-    machinery::{meta::Meta, object_meta, schema::conform, status::Status, time},
+    machinery::{
+        meta::Meta,
+        object_meta,
+        schema::{conform, rules},
+        status::Status,
+        time,
+    },
 };
 use skiff_storage::{Error, Expect, Write};
 
@@ -165,6 +171,7 @@ fn validate(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
     errors.extend(object_meta::validate(value, kind.namespaced, kind.strategy.validate_name));
     errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
+    errors.extend(rules::check(kind.node(), value, None));
     if errors.is_empty() {
         errors = params::check(ctx, kind, Part::Whole, value, None)?;
     }

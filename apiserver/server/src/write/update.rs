@@ -12,6 +12,7 @@ use skiff_api::{
         field::{Errors, Path},
         meta::Meta,
         object_meta,
+        schema::rules,
         status::Status,
     },
 };
@@ -237,6 +238,7 @@ fn validate(ctx: &Context, kind: &Kind, part: Part, new: &Value, live: &Value) -
             None => (kind.strategy.validate_update)(new, live),
         },
     });
+    errors.extend(rules::check(kind.node(), new, Some(live)));
     if errors.is_empty() {
         errors = params::check(ctx, kind, part, new, Some(live))?;
     }

@@ -86,6 +86,11 @@ pub fn invalid_shown(shown: &str, detail: &str, path: &Path, errors: &mut Errors
     });
 }
 
+/// `Duplicate value` of the same.
+pub fn duplicate_shown(shown: &str, path: &Path, errors: &mut Errors) {
+    errors.0.push(Error { kind: Kind::Duplicate, field: path.to_string(), value: None, detail: shown.into() });
+}
+
 /// `Invalid value: null` of a pointer that is not set.
 pub fn invalid_or_null(value: Option<&Value>, detail: &str, path: &Path, errors: &mut Errors) {
     errors.invalid(path, value.cloned().unwrap_or_default(), detail);

@@ -9,6 +9,7 @@ mod converter;
 mod decode;
 mod encode;
 mod parse;
+pub mod rules;
 mod table;
 
 use std::{collections::HashMap, sync::OnceLock};
@@ -40,6 +41,8 @@ pub struct Type {
     pub preserve_unknown: bool,
     /// In Go's order.
     pub fields: Vec<Field>,
+    /// A rule lies on a field here or below.
+    ruled: bool,
     /// The first bytes of each name as a number, and its index in `fields`; sorted. A search looks at names only where these are equal.
     by_name: Vec<(u64, u16)>,
 }
@@ -70,6 +73,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// Protobuf field number, 0 when there is none.
     pub number: u16,
+    /// What its values have to be.
+    pub rules: Box<[rules::Rule]>,
     /// Go's embedded structs between the type and this field, dotted; they show in Go's error messages.
     pub via: Box<str>,
 }
@@ -176,7 +181,8 @@ impl Schema {
     }
 
     /// Builds a schema from its types; `Shape::Struct` indexes into `types`.
-    pub fn new(types: Vec<Type>) -> Schema {
+    pub fn new(mut types: Vec<Type>) -> Schema {
+        rules::spread(&mut types);
         let by_name = types.iter().enumerate().map(|(index, t)| (t.name.clone(), index as u32)).collect();
         Schema { types, by_name }
     }
@@ -213,7 +219,7 @@ impl Type {
     pub fn new(name: &str, atomic: bool, preserve_unknown: bool, fields: Vec<Field>) -> Type {
         let mut by_name: Vec<(u64, u16)> = (0..).zip(&fields).map(|(at, field)| (beginning(&field.name), at)).collect();
         by_name.sort_unstable();
-        Type { name: name.into(), atomic, unspoken: false, preserve_unknown, fields, by_name }
+        Type { name: name.into(), atomic, unspoken: false, preserve_unknown, fields, ruled: false, by_name }
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Field, ListType, Omit, Or, Schema, Shape, Type};
+use super::{Field, ListType, Omit, Or, Schema, Shape, Type, rules};
 
 pub(super) fn read(text: &str) -> Result<Schema, String> {
     let names: HashMap<&str, u32> = text
@@ -49,9 +49,11 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
         merge_key: None,
         default: None,
         number: 0,
+        rules: Box::default(),
         via: "".into(),
     };
     let is_list = matches!(field.shape, Shape::List(_));
+    let mut found = Vec::new();
     for flag in words {
         match flag.split_once('=').unwrap_or((flag, "")) {
             ("?", _) => field.omit = Omit::Empty,
@@ -75,9 +77,11 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
             // `ref(Constant)` names a Go constant; OpenAPI alone would show it
             ("default", value) => field.default = serde_json::from_str(value).ok(),
             ("via", path) => field.via = path.into(),
-            _ => field.number = flag.strip_prefix('#')?.parse().ok()?,
+            _ if flag.starts_with('#') => field.number = flag[1..].parse().ok()?,
+            (rule, value) => found.push(rules::read(rule, value, &field)?),
         }
     }
+    field.rules = found.into();
     Some(field)
 }
 

@@ -1,6 +1,5 @@
 //! The kinds of the group `flowcontrol`.
 
 pub mod bootstrap;
-mod conditions;
 pub mod flow_schema;
 pub mod priority_level_configuration;

@@ -25,7 +25,6 @@ pub const KIND: Row = Row {
         stamp: Some(validation::stamp),
         validate: validation::validate,
         validate_update: |new, _| validation::validate(new),
-        validate_status_update: validation::validate_status,
         allow_unconditional_update: false,
         has_status: true,
         any_finalizers: true,

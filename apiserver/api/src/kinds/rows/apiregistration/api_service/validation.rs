@@ -93,15 +93,6 @@ fn remote(spec: &Value, backend: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-pub fn validate_status(new: &Value, _: &Value) -> Errors {
-    let mut errors = Errors::default();
-    let path = Path::new("status.conditions");
-    for (index, condition) in new.at("status").list("conditions").iter().enumerate() {
-        checks::one_of(condition.text("status"), &["False", "True", "Unknown"], &path.index(index).child("status"), &mut errors);
-    }
-    errors
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 pub mod strategy;
 mod validation;
+mod warnings;
 
 mod columns;
 

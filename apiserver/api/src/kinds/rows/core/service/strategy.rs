@@ -20,7 +20,7 @@ pub const STRATEGY: Strategy = Strategy {
     prepare_for_update,
     validate: super::validation::create,
     validate_update: super::validation::update,
-    warnings,
+    warnings: |service, _| super::warnings::warnings(service),
     has_status: true,
     allow_create_on_update: true,
     returns_deleted: true,
@@ -69,30 +69,15 @@ fn defaults(object: &mut Value) {
     }
 }
 
-/// Follows `pkg/api/service/warnings.go`.
-fn warnings(service: &Value, _old: Option<&Value>) -> Vec<String> {
-    let mut said = Vec::new();
-    if service["spec"]["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty()) {
-        said.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
-    }
-    if service["spec"]["trafficDistribution"] == "PreferClose" {
-        said.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
-    }
-    said
-}
-
 /// `clusterIP` and `clusterIPs` say the same; the families follow the addresses.
 fn normalize(object: &mut Value) {
     let spec = spec(object);
-    if spec.get("type") == Some(&json!("ExternalName")) {
-        for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            spec.remove(name);
-        }
-        return;
-    }
     let single = spec.get("clusterIP").and_then(Value::as_str).unwrap_or("").to_string();
     if !single.is_empty() {
         absent(spec, "clusterIPs", json!([single]));
+    }
+    if spec.get("type") == Some(&json!("ExternalName")) {
+        return;
     }
     let selector = spec.get("selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
     let headless = single == "None";
@@ -148,6 +133,12 @@ fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
     let has_node_ports = |service: &Value| matches!(kind(service).as_str(), "NodePort" | "LoadBalancer");
     let no_more = |test: &dyn Fn(&Value) -> bool| test(old) && !test(new);
     let mut gone = Vec::new();
+    if no_more(&|service| kind(service) != "ExternalName") {
+        if new["spec"]["clusterIP"] == old["spec"]["clusterIP"] && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"] {
+            gone.extend(["clusterIP", "clusterIPs"]);
+        }
+        gone.extend(["ipFamilies", "ipFamilyPolicy"]);
+    }
     if no_more(&|service| needs_health_check(&service["spec"])) {
         gone.push("healthCheckNodePort");
     }
@@ -181,5 +172,31 @@ fn keep_node_ports(new: &mut Value, old: &Value) {
                 port.insert("nodePort".into(), node_port.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_of_an_external_name_keeps() {
+        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}});
+        let named = |change: Value| {
+            let mut new = old.clone();
+            new["spec"]["type"] = "ExternalName".into();
+            for (name, value) in change.as_object().unwrap() {
+                new["spec"][name] = value.clone();
+            }
+            prepare_for_update(&mut new, &old);
+            new["spec"].clone()
+        };
+        assert_eq!(named(json!({})), json!({"type": "ExternalName"}));
+        // what the client wants besides is for validation to refuse
+        let other = json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]});
+        assert_eq!(named(json!({"clusterIP": "10.0.0.2"})), other);
+        let mut new = json!({"spec": {"type": "ExternalName", "clusterIP": "10.0.0.2", "ipFamilies": ["IPv4"]}});
+        normalize(&mut new);
+        assert_eq!(new["spec"], json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"], "ipFamilies": ["IPv4"]}));
     }
 }

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use crate::{
-    kinds::validation::checks,
+    kinds::validation::{checks, internal},
     machinery::{
         field::{Errors, Path},
         names,
@@ -261,15 +261,8 @@ fn doubles(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
     let mut taken = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         if !taken.insert((text(port, "protocol"), number(port, "port"))) {
-            // as the internal form shows its fields
-            let mut shown = Map::new();
-            shown.insert("Name".into(), "".into());
-            shown.insert("Protocol".into(), port["protocol"].clone());
-            shown.insert("AppProtocol".into(), Value::Null);
-            shown.insert("Port".into(), port["port"].clone());
-            shown.insert("TargetPort".into(), 0.into());
-            shown.insert("NodePort".into(), 0.into());
-            errors.duplicate(&path.index(index), shown);
+            let shown = internal::json(&json!({"protocol": port["protocol"], "port": port["port"]}), "core.ServicePort");
+            checks::duplicate_shown(&shown, &path.index(index), errors);
         }
     }
 }

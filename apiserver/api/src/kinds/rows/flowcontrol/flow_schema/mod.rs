@@ -23,7 +23,6 @@ pub const KIND: Row = Row {
         defaults: validation::defaults,
         validate: validation::validate,
         validate_update: |new, _| validation::validate(new),
-        validate_status_update: super::conditions::of_status,
         generation: Generation::Counted,
         has_status: true,
         update_checks: crate::kinds::UpdateChecks::New,

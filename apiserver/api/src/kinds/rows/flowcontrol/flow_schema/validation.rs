@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     kinds::{
         fill,
-        rows::flowcontrol::{bootstrap, conditions},
+        rows::flowcontrol::bootstrap,
         validation::{checks, internal, read::Read},
     },
     machinery::{
@@ -35,7 +35,6 @@ pub fn validate(schema: &Value) -> Errors {
             checks::invalid_shown(&shown, &format!("spec of '{name}' must equal the fixed value"), &path, &mut errors);
         }
     }
-    conditions::validate(schema, &mut errors);
     errors
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     kinds::{
         fill,
-        rows::flowcontrol::{bootstrap, conditions},
+        rows::flowcontrol::bootstrap,
         validation::{checks, internal, read::Read},
     },
     machinery::{
@@ -47,7 +47,6 @@ pub fn validate(level: &Value) -> Errors {
     let (given, path) = (level.at("spec"), Path::new("spec"));
     spec(level.name(), given, &path, &mut errors);
     mandatory(level.name(), given, &path, &mut errors);
-    conditions::validate(level, &mut errors);
     errors
 }
 

@@ -44,7 +44,9 @@ fn validate(class: &Value) -> Errors {
     for (index, term) in terms.iter().enumerate() {
         let path = path.index(index);
         topology(term, &path, &mut errors);
-        if terms[..index].iter().any(|before| same_topology(before, term)) {
+        // upstream compares with as many empty terms as there are terms, and then with those before
+        let blanks = if term.list("matchLabelExpressions").is_empty() { terms.len() } else { 0 };
+        for _ in 0..blanks + terms[..index].iter().filter(|before| same_topology(before, term)).count() {
             errors.duplicate(&path.child("matchLabelExpressions"), "");
         }
     }
@@ -122,6 +124,7 @@ mod tests {
         for (more, said) in [
             (json!({}), "[]"),
             (json!({"allowedTopologies": topology}), "[]"),
+            (json!({"allowedTopologies": [{}]}), "allowedTopologies[0].matchLabelExpressions: Duplicate value: \"\""),
             (json!({"allowedTopologies": twice}), "allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""),
             (json!({"provisioner": ""}), "provisioner: Required value"),
             (json!({"reclaimPolicy": "Recycle"}), "reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \"Retain\""),
