@@ -59,6 +59,8 @@ pub fn update(new: &Value, old: &Value) -> Errors {
     }
     addresses_stay(&new["spec"], &old["spec"], &mut errors);
     let spec = Path::new("spec");
+    // told of again with all else
+    balancer_class(&new["spec"], Some(&old["spec"]), text(&new["spec"], "type"), &spec, &mut errors);
     if needs_health_check(&new["spec"]) && needs_health_check(&old["spec"]) && new["spec"]["healthCheckNodePort"] != old["spec"]["healthCheckNodePort"] {
         errors.forbidden(&spec.child("healthCheckNodePort"), "field is immutable");
     }
@@ -94,7 +96,7 @@ fn validate(service: &Value, old: Option<&Value>) -> Errors {
     if !spec["allocateLoadBalancerNodePorts"].is_null() && kind != "LoadBalancer" {
         errors.forbidden(&root.child("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
     }
-    balancer_class(spec, old.map(|old| &old["spec"]), kind, &root, &mut errors);
+    balancer_class(spec, None, kind, &root, &mut errors);
     policies(spec, kind, &root, &mut errors);
     errors
 }
@@ -389,6 +391,14 @@ mod tests {
         let other = service(json!({"clusterIP": "10.96.0.6", "clusterIPs": ["10.96.0.6"]}));
         assert!(update(&other, &service(json!({}))).message().contains("may not change once set"));
         assert!(update(&service(json!({})), &service(json!({}))).is_empty());
+    }
+
+    #[test]
+    fn updates_tell_of_classes_twice() {
+        let old = service(json!({}));
+        let errors = update(&service(json!({"loadBalancerClass": "a.b/c"})), &old);
+        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"; 2]);
     }
 
     #[test]
