@@ -9,16 +9,16 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::{
-    api::{
-        core::v1::{PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm, Volume},
-        storage::v1::StorageClass,
-    },
-    apimachinery::pkg::api::resource::Quantity as ApiQuantity,
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm, Volume},
+    storage::v1::StorageClass,
 };
 use serde_json::{Value, json};
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
-use skiff_podspec::affinity::Terms;
+use skiff_podspec::{
+    affinity::Terms,
+    resources::{Unreadable, get},
+};
 
 use crate::{
     framework::{ClusterEvent, First, Plugin, Rejection, State, View},
@@ -190,6 +190,8 @@ fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
         if is_bound(&claim) {
             claims.bound.push(claim);
         } else if volume_name(&claim).is_empty() && waits() {
+            // one that cannot be read is not to be had by any volume
+            request(&claim).map_err(|error| error.to_string())?;
             claims.delayed.push(claim);
         } else {
             return Err("pod has unbound immediate PersistentVolumeClaims".into());
@@ -226,7 +228,7 @@ fn reaches(volume: &PersistentVolume, node: &NodeInfo) -> bool {
 fn for_delayed(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &Volumes) -> Option<Plan> {
     let mut plan = Plan::default();
     let mut claims: Vec<_> = delayed.iter().collect();
-    claims.sort_by_key(|claim| request(claim));
+    claims.sort_by_key(|claim| request(claim).ok());
     for claim in claims {
         let selected = annotation(claim.metadata.annotations.as_ref(), SELECTED_NODE);
         if selected.is_some_and(|selected| selected != node.name) {
@@ -242,12 +244,8 @@ fn for_delayed(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &
     Some(plan)
 }
 
-fn read(quantity: Option<&ApiQuantity>) -> Option<Quantity> {
-    quantity.and_then(|quantity| quantity.0.parse().ok())
-}
-
-fn request(claim: &PersistentVolumeClaim) -> Option<Quantity> {
-    read(claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage"))
+fn request(claim: &PersistentVolumeClaim) -> Result<Option<Quantity>, Unreadable> {
+    get(claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|resources| resources.requests.as_ref()), "storage")
 }
 
 fn mode(mode: Option<&String>) -> &str {
@@ -259,10 +257,10 @@ fn best(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes, taken: 
     let wants = claim.spec.as_ref()?;
     let selector = wants.selector.as_ref().and_then(|selector| serde_json::to_value(selector).ok());
     let selector = Selector::from_label_selector(Some(selector.as_ref().unwrap_or(&json!({})))).ok()?;
-    let (wanted, mut found) = (request(claim), None::<(Quantity, &Arc<PersistentVolume>)>);
+    let (wanted, mut found) = (request(claim).ok()?, None::<(Quantity, &Arc<PersistentVolume>)>);
     for volume in known.volumes.all() {
         let (Some(spec), volume_name) = (&volume.spec, volume.metadata.name.as_deref().unwrap_or("")) else { continue };
-        let Some(size) = read(spec.capacity.as_ref().and_then(|capacity| capacity.get("storage"))) else { continue };
+        let Ok(Some(size)) = get(spec.capacity.as_ref(), "storage") else { continue };
         let small = wanted.as_ref().is_some_and(|wanted| size < *wanted);
         let attributes = |class: Option<&String>| class.cloned().unwrap_or_default();
         let other_kind = mode(spec.volume_mode.as_ref()) != mode(wants.volume_mode.as_ref())
@@ -336,6 +334,14 @@ mod tests {
         json!({"metadata": {"name": name}, "spec": spec, "status": {"phase": "Available"}})
     }
 
+    /// Another node by its name, which no volume goes by.
+    fn by_name(name: &str) -> Value {
+        let mut by_name = volume(name, "1Gi", "");
+        by_name["spec"]["nodeAffinity"] =
+            json!({"required": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["m"]}]}]}});
+        by_name
+    }
+
     fn known(claims: &[Value], volumes: &[Value]) -> Volumes {
         let mut known = Volumes::default();
         claims.iter().for_each(|claim| known.claims.hear(Event::Apply(Arc::new(serde_json::from_value(claim.clone()).unwrap()))));
@@ -362,6 +368,7 @@ mod tests {
             (vec![claim("absent", json!({}))], unbound),
             (vec![claim("late", json!({"spec": {"volumeName": "v"}}))], unbound),
             (vec![claim("late", json!({}))], ""),
+            (vec![claim("late", json!({"spec": {"resources": {"requests": {"storage": "much"}}}}))], "the quantity \"much\" of storage cannot be read"),
             (vec![claim("now", bound("v"))], ""),
             (
                 vec![claim("now", json!({"spec": {"volumeName": "v"}, "status": {"phase": "Lost"}}))],
@@ -389,6 +396,7 @@ mod tests {
             (claim("late", bound("fits")), &here[..], ""),
             (claim("late", bound("there")), &here[..], OTHER_NODE),
             (claim("late", bound("gone")), &here[..], VOLUME_GONE),
+            (claim("late", bound("named")), &[by_name("named")], ""),
         ] {
             let known = known(std::slice::from_ref(&claim), volumes);
             let found = match plan(&claims(&pod(), &known).unwrap(), node, &known) {
