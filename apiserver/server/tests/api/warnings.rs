@@ -27,7 +27,10 @@ async fn controls_without_effect_are_told_of() {
         ),
         ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json!({"metadata": {"name": "things.example.com"}, "spec": definition})),
         ("/apis/apiregistration.k8s.io/v1/apiservices", json!({"metadata": {"name": "v1.x.example.com"}, "spec": service})),
-        ("/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations", json!({"metadata": {"name": "a"}, "spec": {"type": "Exempt"}})),
+        (
+            "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
+            json!({"metadata": {"name": "a"}, "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}}),
+        ),
         ("/api/v1/namespaces", json!({"metadata": {"name": "a", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})),
     ];
     for (path, object) in &rows {
