@@ -5,6 +5,7 @@ mod server;
 mod admission;
 mod apply;
 mod beyond_writing;
+mod checked;
 mod deletion;
 mod eviction;
 mod lists;

@@ -80,12 +80,17 @@ fn normalize(object: &mut Value) {
         return;
     }
     let selector = spec.get("selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
-    let headless = single == "None";
+    let free = single == "None" && !selector;
     absent(spec, "ipFamilies", json!([if single.contains(':') { "IPv6" } else { "IPv4" }]));
-    absent(spec, "ipFamilyPolicy", if headless && !selector { "RequireDualStack" } else { "SingleStack" });
-    if headless && !selector && spec["ipFamilies"].as_array().is_some_and(|f| f.len() == 1) {
-        spec.insert("ipFamilyPolicy".into(), "RequireDualStack".into());
-        spec.insert("ipFamilies".into(), json!(["IPv4", "IPv6"]));
+    absent(spec, "ipFamilyPolicy", if free { "RequireDualStack" } else { "SingleStack" });
+    // addresses that nobody gives may be of both families, whatever the cluster has
+    if free
+        && spec["ipFamilyPolicy"] != "SingleStack"
+        && let Some([family]) = spec["ipFamilies"].as_array().map(Vec::as_slice)
+    {
+        let other = if family == "IPv4" { "IPv6" } else { "IPv4" };
+        let both = json!([family, other]);
+        spec.insert("ipFamilies".into(), both);
     }
 }
 
@@ -178,6 +183,21 @@ fn keep_node_ports(new: &mut Value, old: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn families_of_services_without_address_and_selector() {
+        for (spec, policy, families) in [
+            (json!({}), "RequireDualStack", json!(["IPv4", "IPv6"])),
+            (json!({"ipFamilyPolicy": "SingleStack"}), "SingleStack", json!(["IPv4"])),
+            (json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}), "PreferDualStack", json!(["IPv6", "IPv4"])),
+            (json!({"selector": {"a": "b"}}), "SingleStack", json!(["IPv4"])),
+        ] {
+            let mut service = json!({"spec": spec});
+            service["spec"]["clusterIP"] = "None".into();
+            normalize(&mut service);
+            assert_eq!((&service["spec"]["ipFamilyPolicy"], &service["spec"]["ipFamilies"]), (&json!(policy), &families), "{spec}");
+        }
+    }
 
     #[test]
     fn what_a_service_of_an_external_name_keeps() {

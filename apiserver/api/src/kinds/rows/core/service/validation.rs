@@ -39,13 +39,28 @@ fn is_headless(spec: &Value) -> bool {
 }
 
 pub fn create(service: &Value) -> Errors {
-    validate(service, None)
+    let errors = addresses(service, None);
+    if errors.is_empty() { validate(service, None) } else { errors }
+}
+
+/// Upstream looks at addresses and families when it allocates, which comes before all else.
+fn addresses(service: &Value, old: Option<&Value>) -> Errors {
+    let mut errors = Errors::default();
+    if text(&service["spec"], "type") != "ExternalName" {
+        cluster_ips(&service["spec"], old.map(|old| &old["spec"]), &Path::new("spec"), &mut errors);
+    }
+    errors
 }
 
 pub fn update(new: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::default();
+    let mut errors = addresses(new, Some(old));
+    if !errors.is_empty() {
+        return errors;
+    }
     addresses_stay(&new["spec"], &old["spec"], &mut errors);
     let spec = Path::new("spec");
+    // told of again with all else
+    balancer_class(&new["spec"], Some(&old["spec"]), text(&new["spec"], "type"), &spec, &mut errors);
     if needs_health_check(&new["spec"]) && needs_health_check(&old["spec"]) && new["spec"]["healthCheckNodePort"] != old["spec"]["healthCheckNodePort"] {
         errors.forbidden(&spec.child("healthCheckNodePort"), "field is immutable");
     }
@@ -70,9 +85,6 @@ fn validate(service: &Value, old: Option<&Value>) -> Errors {
         checks::labels(spec, "selector", &root.child("selector"), &mut errors);
     }
     affinity(spec, &root, &mut errors);
-    if kind != "ExternalName" {
-        cluster_ips(spec, old.map(|old| &old["spec"]), &root, &mut errors);
-    }
     external_ips(spec, old.map(|old| &old["spec"]), &root, &mut errors);
     if kind.is_empty() {
         errors.required(&root.child("type"), "");
@@ -84,7 +96,7 @@ fn validate(service: &Value, old: Option<&Value>) -> Errors {
     if !spec["allocateLoadBalancerNodePorts"].is_null() && kind != "LoadBalancer" {
         errors.forbidden(&root.child("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
     }
-    balancer_class(spec, old.map(|old| &old["spec"]), kind, &root, &mut errors);
+    balancer_class(spec, None, kind, &root, &mut errors);
     policies(spec, kind, &root, &mut errors);
     errors
 }
@@ -379,5 +391,20 @@ mod tests {
         let other = service(json!({"clusterIP": "10.96.0.6", "clusterIPs": ["10.96.0.6"]}));
         assert!(update(&other, &service(json!({}))).message().contains("may not change once set"));
         assert!(update(&service(json!({})), &service(json!({}))).is_empty());
+    }
+
+    #[test]
+    fn updates_tell_of_classes_twice() {
+        let old = service(json!({}));
+        let errors = update(&service(json!({"loadBalancerClass": "a.b/c"})), &old);
+        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"; 2]);
+    }
+
+    #[test]
+    fn addresses_come_before_all_else() {
+        let old = service(json!({}));
+        let new = service(json!({"clusterIP": "odd", "clusterIPs": ["odd"], "type": "x"}));
+        assert_eq!(update(&new, &old).message(), "spec.clusterIPs[0]: Invalid value: \"odd\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     }
 }
