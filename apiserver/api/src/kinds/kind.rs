@@ -147,7 +147,7 @@ impl Kind {
 
     /// Turns a value of this kind into one of another of the same objects.
     pub fn convert(&self, value: &mut Value, to: &Kind) {
-        if self.api_version() == to.api_version() && self.kind == to.kind {
+        if (self.group, self.version, self.kind) == (to.group, to.version, to.kind) {
             return;
         }
         if let Some(alias) = self.stored_as {
