@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,13 +13,14 @@ use std::{
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage},
-    link::{BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
-    route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    address::AddressMessage,
+    link::{InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType},
 };
 
 use super::{
     Error, failed,
+    messages::{address_message, address_of, carries, destination, gateway, hardware_address, link, link_of, raised, route_message},
     netlink::{How, Netlink},
     ns::Namespace,
 };
@@ -271,117 +272,6 @@ impl Links {
         let Some(index) = routes.iter().filter(|r| r.header.destination_prefix_length == 0).find_map(link_of) else { return Ok(None) };
         Ok(self.all().await?.into_iter().find(|(_, (i, _))| *i == index).map(|(name, (_, mtu))| (name, index, mtu)))
     }
-}
-
-/// It is up, and where it is a bridge's port, the bridge sends through it.
-fn carries(link: &LinkMessage) -> bool {
-    let port = |info: &LinkInfo| match info {
-        LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
-            port.iter().any(|p| matches!(p, InfoBridgePort::State(state) if *state != BridgePortState::Forwarding))
-        }
-        _ => false,
-    };
-    let mut up = false;
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::OperState(state) => up = *state == State::Up,
-            LinkAttribute::LinkInfo(infos) if infos.iter().any(port) => return false,
-            _ => {}
-        }
-    }
-    up
-}
-
-fn destination(route: &RouteMessage) -> Option<IpNet> {
-    let zero = match route.header.address_family {
-        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    };
-    let ip = route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Destination(to) => address(to),
-        _ => None,
-    });
-    IpNet::new(ip.unwrap_or(zero), route.header.destination_prefix_length).ok()
-}
-
-fn gateway(route: &RouteMessage) -> Option<IpAddr> {
-    route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Gateway(via) => address(via),
-        _ => None,
-    })
-}
-
-fn link_of(route: &RouteMessage) -> Option<u32> {
-    route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Oif(link) => Some(*link),
-        _ => None,
-    })
-}
-
-fn address(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
-        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
-        _ => None,
-    }
-}
-
-fn route_message(to: IpNet, via: Option<IpAddr>, link: u32, protocol: u8) -> RouteMessage {
-    let target = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => RouteAddress::Inet(ip),
-        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
-    };
-    let mut message = RouteMessage::default();
-    message.header = RouteHeader {
-        address_family: family(to.network()),
-        destination_prefix_length: to.prefix_len(),
-        table: RouteHeader::RT_TABLE_MAIN,
-        protocol: RouteProtocol::Other(protocol),
-        scope: if via.is_some() { RouteScope::Universe } else { RouteScope::Link },
-        kind: RouteType::Unicast,
-        flags: if via.is_some() { RouteFlags::Onlink } else { RouteFlags::empty() },
-        ..RouteHeader::default()
-    };
-    message.attributes = vec![RouteAttribute::Destination(target(to.network())), RouteAttribute::Oif(link)];
-    message.attributes.extend(via.map(|via| RouteAttribute::Gateway(target(via))));
-    message
-}
-
-fn family(ip: IpAddr) -> AddressFamily {
-    if ip.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
-}
-
-fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    (message.header.index, message.attributes) = (index, attributes);
-    message
-}
-
-/// The hardware address that belongs to an IPv4 address: who gets the address next is known already, and nobody remembers a wrong one.
-/// Locally administered, as the CNI project's plugins once made them.
-fn hardware_address(of: Ipv4Addr) -> LinkAttribute {
-    LinkAttribute::Address([&[0x0a, 0x58][..], &of.octets()].concat())
-}
-
-fn raised(mut link: LinkMessage) -> LinkMessage {
-    (link.header.flags, link.header.change_mask) = (LinkFlags::Up, LinkFlags::Up);
-    link
-}
-
-/// An address with, for IPv4, the broadcast address of its network.
-fn address_message(index: u32, address: IpAddr, prefix_len: u8) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    (message.header.index, message.header.prefix_len, message.header.family) = (index, prefix_len, family(address));
-    message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
-    if let Ok(IpNet::V4(net)) = IpNet::new(address, prefix_len) {
-        message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
-    }
-    message
-}
-
-fn address_of(message: &AddressMessage) -> Option<IpAddr> {
-    let local = message.attributes.iter().find_map(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
-    local.or_else(|| message.attributes.iter().find_map(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None }))
 }
 
 fn is(error: &io::Error, codes: &[i32]) -> bool {

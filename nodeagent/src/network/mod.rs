@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod dns;
 mod hostports;
 pub mod link;
+mod messages;
 mod netlink;
 pub mod nft;
 pub mod node;

@@ -23,6 +23,6 @@ pub use kind::{Kind, SchemaOf, SelectableField, name};
 pub use printer::{PathColumn, Printer, default_columns};
 pub use registry::Registry;
 pub use row::{Alias, Row, Selectable, Verbs, internal_package};
-pub use strategy::{Generation, PartStrategy, Stamp, Strategy, UpdateChecks, Warnings};
+pub use strategy::{Beyond, Generation, PartStrategy, Stamp, Strategy, UpdateChecks, Warnings};
 pub use subresource::{Scale, Subresource};
 pub use table::{Cell, Column, Columns};

@@ -82,6 +82,8 @@ pub struct Strategy {
     pub field_names: &'static [(&'static str, &'static str)],
     /// Fields are named by `field_names` alone.
     pub only_mapped_fields: bool,
+    /// What a write asks for besides the right to write.
+    pub beyond: Beyond,
     /// A deletion answers with the object, not with a Status.
     pub returns_deleted: bool,
     /// Upstream answers lists of whatever revision (`resourceVersion=0`) from a cache, which takes no notice of their limit; of this kind it has none.
@@ -125,9 +127,23 @@ impl Strategy {
         unknown_field: |field| format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
         field_names: &[],
         only_mapped_fields: false,
+        beyond: Beyond::Nothing,
         returns_deleted: false,
         has_no_cache: false,
     };
+}
+
+/// What takes more than the right to write an object; the server knows how it is asked (`server/src/write`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    Nothing,
+    /// Claims: access to devices as an administrator, allocating them, and what drivers say of them.
+    DevicesOfClaim,
+    DevicesOfTemplate,
+    /// To read the parameters that a policy is about.
+    ParametersOfPolicy,
+    /// To read the parameters that a binding names; the policies are stored under this resource.
+    ParametersOfBinding(&'static str),
 }
 
 /// What `metadata.generation` does.

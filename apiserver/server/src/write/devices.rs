@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Subresource, validation::read::Read},
+    kinds::{Beyond, Kind, Subresource, validation::read::Read},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -25,17 +25,16 @@ use crate::{
     stored,
 };
 
-const GROUP: &str = "resource.k8s.io";
 const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
 const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 
 /// `old` is absent on creation. A claim's spec stays, so it is asked once.
 pub(super) fn check(ctx: &Context, kind: &Kind, part: Part, new: &Value, old: Option<&Value>) -> Result<Errors, Status> {
     let mut errors = Errors::default();
-    match (kind.group, kind.plural, part, old) {
-        (GROUP, "resourceclaims", Part::Whole, None) => requests(ctx, new, new.at("spec"), &mut errors)?,
-        (GROUP, "resourceclaimtemplates", Part::Whole, None) => requests(ctx, new, new.at("spec").at("spec"), &mut errors)?,
-        (GROUP, "resourceclaims", Part::Sub(Subresource::Status), Some(old)) => status(ctx, new, old, &mut errors)?,
+    match (kind.strategy.beyond, part, old) {
+        (Beyond::DevicesOfClaim, Part::Whole, None) => requests(ctx, new, new.at("spec"), &mut errors)?,
+        (Beyond::DevicesOfTemplate, Part::Whole, None) => requests(ctx, new, new.at("spec").at("spec"), &mut errors)?,
+        (Beyond::DevicesOfClaim, Part::Sub(Subresource::Status), Some(old)) => status(ctx, new, old, &mut errors)?,
         _ => {}
     }
     Ok(errors)

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, validation::read::Read},
+    kinds::{Beyond, Kind, validation::read::Read},
     machinery::{
         field::{Errors, Path},
         status::Status,
@@ -20,19 +20,15 @@ use crate::{
     stored,
 };
 
-const GROUP: &str = "admissionregistration.k8s.io";
 const ALL: &str = "*";
 
 /// `old` is absent on creation.
 pub(super) fn check(ctx: &Context, kind: &Kind, part: Part, new: &Value, old: Option<&Value>) -> Result<Errors, Status> {
     let mut errors = Errors::default();
-    if kind.group != GROUP || !matches!(part, Part::Whole) || ctx.user.in_group(SYSTEM_MASTERS) {
-        return Ok(errors);
-    }
-    let (name, refused) = match kind.plural {
-        "validatingadmissionpolicies" | "mutatingadmissionpolicies" => ("paramKind", policy(ctx, new, old)),
-        "validatingadmissionpolicybindings" => ("paramRef", binding(ctx, new, "validatingadmissionpolicies.admissionregistration.k8s.io")?),
-        "mutatingadmissionpolicybindings" => ("paramRef", binding(ctx, new, "mutatingadmissionpolicies.admissionregistration.k8s.io")?),
+    let (name, refused) = match kind.strategy.beyond {
+        _ if !matches!(part, Part::Whole) || ctx.user.in_group(SYSTEM_MASTERS) => return Ok(errors),
+        Beyond::ParametersOfPolicy => ("paramKind", policy(ctx, new, old)),
+        Beyond::ParametersOfBinding(policies) => ("paramRef", binding(ctx, new, policies)?),
         _ => return Ok(errors),
     };
     if let Some(why) = refused {

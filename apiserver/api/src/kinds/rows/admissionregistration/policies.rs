@@ -7,18 +7,22 @@ use serde_json::Value;
 use super::{conditions, rules, webhooks::FAILURE_POLICIES};
 use crate::{
     kinds::{
-        fill,
+        Strategy, fill,
         validation::{
             cel,
             checks::{label_selector, one_of, subdomain},
             read::Read,
         },
+        without_effect,
     },
     machinery::{
         field::{Errors, Path},
         names,
     },
 };
+
+/// What policies and their bindings do alike.
+pub const COMMON: Strategy = Strategy { without_effect: |_| Some(without_effect::POLICIES), ..super::COMMON };
 
 pub fn defaults(policy: &mut Value) {
     let spec = fill::spec(policy);

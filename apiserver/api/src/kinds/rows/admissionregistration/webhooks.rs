@@ -6,15 +6,16 @@
 
 use serde_json::{Map, Value};
 
-use super::{conditions, rules};
+use super::{COMMON, conditions, rules};
 use crate::{
     kinds::{
-        fill,
+        Strategy, fill,
         validation::{
             checks::{is_good, label_selector},
             read::Read,
             webhook::client_config,
         },
+        without_effect,
     },
     machinery::{
         field::{Errors, Path},
@@ -29,12 +30,23 @@ const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun", "Some", "Unknown"];
 const NO_SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
-pub fn defaults(configuration: &mut Value) {
+/// Of those that judge requests. Follows `pkg/registry/admissionregistration/validatingwebhookconfiguration/strategy.go`.
+pub const VALIDATING: Strategy = Strategy {
+    defaults,
+    validate: |configuration| validate(configuration, None),
+    validate_update: |new, old| validate(new, Some(old)),
+    without_effect: |_| Some(without_effect::WEBHOOKS),
+    ..COMMON
+};
+
+/// Of those that change objects. Follows `pkg/registry/admissionregistration/mutatingwebhookconfiguration/strategy.go`.
+pub const MUTATING: Strategy = Strategy { defaults: mutating_defaults, ..VALIDATING };
+
+fn defaults(configuration: &mut Value) {
     each(configuration, hook_defaults);
 }
 
-/// Of webhooks that change objects.
-pub fn mutating_defaults(configuration: &mut Value) {
+fn mutating_defaults(configuration: &mut Value) {
     each(configuration, |hook| {
         hook_defaults(hook);
         fill::absent(hook, "reinvocationPolicy", "Never");

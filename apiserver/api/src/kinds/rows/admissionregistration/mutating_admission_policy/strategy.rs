@@ -7,14 +7,13 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Generation, Strategy, UpdateChecks,
-        rows::admissionregistration::{policies, rules, static_names, webhooks::REINVOCATION_POLICIES},
+        Beyond, Strategy,
+        rows::admissionregistration::{policies, rules, webhooks::REINVOCATION_POLICIES},
         validation::{
             cel,
             checks::{required_one_of, unsupported},
             read::Read,
         },
-        without_effect,
     },
     machinery::field::{Errors, Path},
 };
@@ -23,13 +22,8 @@ pub const STRATEGY: Strategy = Strategy {
     defaults: policies::defaults,
     validate: |policy| validate(policy, None),
     validate_update: |new, old| validate(new, Some(old)),
-    warnings: static_names::warnings,
-    generation: Generation::Counted,
-    any_finalizers: true,
-    allow_unconditional_update: false,
-    update_checks: UpdateChecks::New,
-    without_effect: |_| Some(without_effect::POLICIES),
-    ..Strategy::DEFAULT
+    beyond: Beyond::ParametersOfPolicy,
+    ..policies::COMMON
 };
 
 /// Types of patches, and the fields that hold them.

@@ -7,10 +7,9 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Generation, Strategy, UpdateChecks,
-        rows::admissionregistration::{policies, rules, static_names},
+        Beyond, Strategy,
+        rows::admissionregistration::{policies, rules},
         validation::read::Read,
-        without_effect,
     },
     machinery::field::{Errors, Path},
 };
@@ -19,13 +18,8 @@ pub const STRATEGY: Strategy = Strategy {
     defaults: policies::binding_defaults,
     validate,
     validate_update: |new, _| validate(new),
-    warnings: static_names::warnings,
-    generation: Generation::Counted,
-    any_finalizers: true,
-    allow_unconditional_update: false,
-    update_checks: UpdateChecks::New,
-    without_effect: |_| Some(without_effect::POLICIES),
-    ..Strategy::DEFAULT
+    beyond: Beyond::ParametersOfBinding("mutatingadmissionpolicies.admissionregistration.k8s.io"),
+    ..policies::COMMON
 };
 
 fn validate(binding: &Value) -> Errors {

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Generation, Strategy, UpdateChecks,
-        rows::admissionregistration::{policies, rules, static_names},
+        Beyond, Strategy,
+        rows::admissionregistration::{policies, rules},
         strategy::keep_metadata,
         validation::{
             cel,
@@ -17,7 +17,6 @@ use crate::{
             internal,
             read::Read,
         },
-        without_effect,
     },
     machinery::{
         field::{Errors, Path},
@@ -32,15 +31,10 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| status(new.at("status")),
     prepare_for_status_update: keep_metadata,
-    warnings: static_names::warnings,
     has_status: true,
     status_reset: &["metadata", "spec"],
-    generation: Generation::Counted,
-    any_finalizers: true,
-    allow_unconditional_update: false,
-    update_checks: UpdateChecks::New,
-    without_effect: |_| Some(without_effect::POLICIES),
-    ..Strategy::DEFAULT
+    beyond: Beyond::ParametersOfPolicy,
+    ..policies::COMMON
 };
 
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];

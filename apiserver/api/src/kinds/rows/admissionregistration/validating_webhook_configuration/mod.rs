@@ -1,7 +1,6 @@
 //! ValidatingWebhookConfiguration: its row.
 
 mod columns;
-mod strategy;
 
 use crate::kinds::{Row, Verbs};
 
@@ -19,7 +18,7 @@ pub const KIND: Row = Row {
     schema: "admissionregistration.v1.ValidatingWebhookConfiguration",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: strategy::STRATEGY,
+    strategy: super::webhooks::VALIDATING,
     stored_as: None,
     storage_version: None,
 };

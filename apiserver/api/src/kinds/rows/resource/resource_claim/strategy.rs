@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::status;
 use crate::{
     kinds::{
-        Strategy, UpdateChecks, fill,
+        Beyond, Strategy, UpdateChecks, fill,
         rows::resource::claim,
         strategy::keep_metadata,
         validation::{
@@ -36,6 +36,7 @@ pub const STRATEGY: Strategy = Strategy {
     status_reset: &["metadata", "spec"],
     update_checks: UpdateChecks::Both,
     returns_deleted: true,
+    beyond: Beyond::DevicesOfClaim,
     ..Strategy::DEFAULT
 };
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, UpdateChecks, fill,
+        Beyond, Strategy, UpdateChecks, fill,
         rows::resource::claim,
         validation::{
             checks::{IMMUTABLE, invalid_shown},
@@ -21,7 +21,15 @@ use crate::{
     },
 };
 
-pub const STRATEGY: Strategy = Strategy { defaults, validate, validate_update, update_checks: UpdateChecks::Both, returns_deleted: true, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    defaults,
+    validate,
+    validate_update,
+    update_checks: UpdateChecks::Both,
+    returns_deleted: true,
+    beyond: Beyond::DevicesOfTemplate,
+    ..Strategy::DEFAULT
+};
 
 fn defaults(template: &mut Value) {
     if let Some(spec) = fill::inner(child_mut(template, "spec"), "spec") {
